@@ -1,0 +1,82 @@
+"""Each endpoint of the protocol, declared once, for the client and for the embedded server.
+
+An endpoint is a name and the types on each side. The submodules hold the declarations, one per namespace; importing one
+imports the generated structs of that namespace, so they are imported where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+P = TypeVar("P")
+"""Parameter, or creation parameter, as sent by the client. None is void."""
+R = TypeVar("R")
+"""Result of an rpc."""
+InT = TypeVar("InT")
+"""Packets to the client."""
+OutT = TypeVar("OutT")
+"""Packets to the server."""
+
+Decode = Callable[["bytes | msgspec.Raw"], Any]
+
+
+def _decoder(packet_type: Any) -> Decode:
+    return msgspec.json.Decoder(packet_type).decode
+
+
+class Rpc(Generic[P, R]):
+    """One request/response endpoint.
+
+    The types are given as values (`list[LlmInstanceInfo]`, `X | None`); None where the wire has nothing at all.
+    """
+
+    def __init__(self, name: str, parameter: Any, returns: Any) -> None:
+        self.name = name
+        self.parameter_type = parameter
+        self.result_type = returns
+
+    # Decoders are built on first use: building all of them costs more than importing the package.
+    @cached_property
+    def decode_parameter(self) -> Callable[[bytes | msgspec.Raw], P]:
+        """Server side."""
+        return _decoder(self.parameter_type)
+
+    @cached_property
+    def decode_result(self) -> Callable[[bytes | msgspec.Raw], R]:
+        """Client side."""
+        return _decoder(self.result_type)
+
+    def __repr__(self) -> str:
+        return f"Rpc({self.name!r})"
+
+
+class ChannelSpec(Generic[P, InT, OutT]):
+    """One streaming endpoint. Packet types are tagged unions, or None where nothing flows that way."""
+
+    def __init__(self, name: str, parameter: Any, to_client: Any, to_server: Any) -> None:
+        self.name = name
+        self.parameter_type = parameter
+        self.to_client_type = to_client
+        self.to_server_type = to_server
+
+    @cached_property
+    def decode_parameter(self) -> Callable[[bytes | msgspec.Raw], P]:
+        """Server side."""
+        return _decoder(self.parameter_type)
+
+    @cached_property
+    def decode_to_client(self) -> Callable[[bytes | msgspec.Raw], InT]:
+        """Client side."""
+        return _decoder(self.to_client_type)
+
+    @cached_property
+    def decode_to_server(self) -> Callable[[bytes | msgspec.Raw], OutT]:
+        """Server side."""
+        return _decoder(self.to_server_type)
+
+    def __repr__(self) -> str:
+        return f"ChannelSpec({self.name!r})"

@@ -1,0 +1,96 @@
+"""Texts and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from lmstudio._endpoints.models import COUNT_TOKENS, TOKENIZE
+from lmstudio._kv_config import read_config
+from lmstudio._ops.models import ModelTarget, describe
+from lmstudio._sdk_models import (
+    ChatHistoryData,
+    KvConfigStack,
+    LlmApplyPromptTemplateOpts,
+    ModelRpcCountTokensParameter,
+    ModelRpcTokenizeParameter,
+)
+from lmstudio.errors import LMStudioValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lmstudio.json_api import Port
+
+
+def as_texts(texts: str | Iterable[str]) -> list[str]:
+    """One text or several, as a list; anything else is refused."""
+    if not isinstance(texts, Iterable):
+        raise LMStudioValueError(f"Expected text or several texts, got {type(texts).__name__}.")
+    result = [texts] if isinstance(texts, str) else list(texts)
+    for index, text in enumerate(result):
+        if not isinstance(text, str):
+            raise LMStudioValueError(f"Expected text, got {type(text).__name__} at position {index}: {text!r:.60}.")
+    return result
+
+
+async def tokenize(port: Port, target: ModelTarget, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of each text, without a chat template; result[i] belongs to texts[i].
+
+    All texts go out before the first reply is awaited: one round trip, whatever their number.
+
+    Protocol: rpc tokenize.
+    """
+    parameters = [ModelRpcTokenizeParameter(specifier=target, input_string=text) for text in texts]
+    attempted = f"tokenize with {describe(target)}"
+    if len(parameters) == 1:
+        return [(await port.call(TOKENIZE, parameters[0], attempted)).tokens]
+    replies = await port.call_many(TOKENIZE, parameters, attempted)
+    return [reply.tokens for reply in replies]
+
+
+async def count_tokens(port: Port, target: ModelTarget, text: str) -> int:
+    """The number of tokens of *text*, without a chat template. Protocol: rpc countTokens."""
+    if not isinstance(text, str):
+        raise LMStudioValueError(
+            f"Tokens are counted for one text at a time; expected text, got {type(text).__name__}."
+        )
+    parameter = ModelRpcCountTokensParameter(specifier=target, input_string=text)
+    return (await port.call(COUNT_TOKENS, parameter, f"count tokens with {describe(target)}")).token_count
+
+
+def read_template_opts(opts: LlmApplyPromptTemplateOpts | Mapping[str, Any] | None) -> LlmApplyPromptTemplateOpts:
+    """The options of `apply_prompt_template`, checked."""
+    return read_config(LlmApplyPromptTemplateOpts, opts or {})
+
+
+async def apply_prompt_template(
+    port: Port, target: ModelTarget, history: ChatHistoryData, opts: LlmApplyPromptTemplateOpts
+) -> str:
+    """The text that the model would see for *history*. Protocol: rpc llm/applyPromptTemplate."""
+    from lmstudio._endpoints.llm import APPLY_PROMPT_TEMPLATE
+    from lmstudio._sdk_models import LlmRpcApplyPromptTemplateParameter
+
+    parameter = LlmRpcApplyPromptTemplateParameter(
+        specifier=target, history=history, prediction_config_stack=KvConfigStack(layers=[]), opts=opts
+    )
+    attempted = f"apply the prompt template of {describe(target)}"
+    return (await port.call(APPLY_PROMPT_TEMPLATE, parameter, attempted)).formatted
+
+
+async def embed(port: Port, target: ModelTarget, texts: Sequence[str]) -> list[list[float]]:
+    """Embed each text; result[i] belongs to texts[i].
+
+    All texts go out before the first reply is awaited: one round trip, whatever their number.
+
+    Returns:
+        len(texts) vectors of the model's embedding length, as the server sent them.
+
+    Protocol: rpc embedding/embedString.
+    """
+    from lmstudio._endpoints.embedding import EMBED_STRING
+    from lmstudio._sdk_models import EmbeddingRpcEmbedStringParameter
+
+    parameters = [EmbeddingRpcEmbedStringParameter(model_specifier=target, input_string=text) for text in texts]
+    replies = await port.call_many(EMBED_STRING, parameters, f"embed with {describe(target)}")
+    return [reply.embedding for reply in replies]

@@ -1,0 +1,374 @@
+"""The blocking runtime: waits block the caller's thread, protocol state lives on one background thread.
+
+All synchronous clients of a process share that thread. It runs an event loop with the same connections as the
+asynchronous surface. Only frames and deliveries cross threads; user code never runs there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import math
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from concurrent import futures
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._async_io import asyncio_hooks
+from ._auth import resolve_credentials
+from ._transfer import CLOSE_SECONDS
+from ._ws import ConnectionSettings, LinkManager, new_http_client
+from .errors import LMStudioRuntimeError, LMStudioTimeoutError, LMStudioWebsocketError
+from .json_api import Delivery, Inbox, Multiplexer, Port, Runtime, run_blocking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    import httpx
+
+T = TypeVar("T")
+
+# Ctrl-C does not interrupt the wait for a lock on Windows. Elsewhere it does, unless the signal arrives right before
+# the wait begins. So all waits are cut into slices.
+_SLICE_SECONDS = 0.1 if os.name == "nt" else 1.0
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
+_message_timeout: float | None = DEFAULT_TIMEOUT_SECONDS
+
+
+def get_sync_api_timeout() -> float | None:
+    """Seconds that the synchronous API waits for each message of the server; None means for ever."""
+    return _message_timeout
+
+
+def set_sync_api_timeout(timeout: float | None) -> None:
+    """Set how many seconds the synchronous API waits for each message of the server.
+
+    The limit is between two messages, not for a whole call: a long reply that keeps streaming never expires. None waits
+    for ever. When it expires, LMStudioTimeoutError is raised and the server is told to stop. Default: 60.
+    """
+    global _message_timeout
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"The timeout must not be negative, got {timeout!r}.")
+    _message_timeout = timeout
+
+
+class BlockingInbox(Inbox):
+    """Blocks the consuming thread while it is empty."""
+
+    __slots__ = ("_items", "_waiters", "put")
+
+    def __init__(self) -> None:
+        self._items: deque[Delivery] = deque()
+        self._waiters: deque[threading.Lock] = deque()
+        self.put = self._items.append
+
+    def wake(self) -> None:
+        waiters = self._waiters
+        while waiters:
+            waiters.popleft().release()
+
+    async def get(self, timeout: float | None) -> Delivery:  # blocks, never suspends
+        items = self._items
+        while True:
+            try:
+                return items.popleft()
+            except IndexError:
+                pass
+            self._wait(timeout)  # not in the handler: what is raised here would name the IndexError as its context
+
+    def _wait(self, timeout: float | None) -> None:
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters.append(waiter)
+        # The reader puts first and wakes second, so an item that came before the line above is seen here.
+        if self._items:
+            return
+        _background.refuse_own_thread()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _SLICE_SECONDS if deadline is None else min(_SLICE_SECONDS, deadline - time.monotonic())
+            if waiter.acquire(timeout=max(left, 0.0)):
+                return
+            if deadline is not None and time.monotonic() >= deadline:
+                raise LMStudioTimeoutError(f"No message from the server within {timeout:g} seconds.")
+
+
+class BackgroundLoop:
+    """The thread with the event loop. Starts with the first connection, ends with the last client."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._users = 0
+
+    def acquire(self) -> asyncio.AbstractEventLoop:
+        """Register one user and return the running loop."""
+        with self._lock:
+            self._users += 1
+            if self._loop is None:
+                loop = self._loop = asyncio.new_event_loop()
+                # In development mode the loop would tell the user about its own slow steps, such as imports.
+                loop.slow_callback_duration = math.inf
+                self._thread = threading.Thread(target=_run_loop, args=(loop,), name="lmstudio-io", daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def release(self) -> None:
+        """One user less; after the last one the thread ends."""
+        with self._lock:
+            self._users -= 1
+            if self._users > 0 or self._loop is None:
+                return
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        loop.call_soon_threadsafe(loop.stop)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(CLOSE_SECONDS)
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        """The thread, None while nobody needs it."""
+        return self._thread
+
+    def refuse_own_thread(self) -> None:
+        """Raise instead of waiting for oneself."""
+        if self._thread is threading.current_thread():
+            raise LMStudioRuntimeError("A synchronous call was made on the SDK's own background thread.")
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: the thread and its loop exist in the parent only."""
+        self.__init__()  # type: ignore[misc]  # a new state for the same object, which others refer to
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        pending = asyncio.all_tasks(loop)
+        for task in pending:
+            task.cancel()
+        if pending:
+            loop.run_until_complete(asyncio.wait(pending, timeout=CLOSE_SECONDS))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+_background = BackgroundLoop()
+
+
+def _run_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* on the background thread's *loop* and wait for its result."""
+    _background.refuse_own_thread()
+    running = asyncio.run_coroutine_threadsafe(work, loop)
+    while not running.done():
+        futures.wait([running], _SLICE_SECONDS)
+    return running.result()
+
+
+class BlockingRuntime(Runtime):
+    """The runtime of one synchronous client while it is open."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        super().__init__()
+        self.process_id = os.getpid()
+        self._loop = _background.acquire()
+        self._closed = False
+        self._ended = False
+        """All connections are closed; nothing of this runtime is on the loop any more."""
+        try:
+            self.links: LinkManager = self.run_on_loop(self._new_links(settings))
+        except BaseException:  # Ctrl-C
+            _background.release()
+            raise
+
+    async def _new_links(self, settings: ConnectionSettings) -> LinkManager:
+        return LinkManager(settings, asyncio_hooks(self._loop))
+
+    @property
+    def message_timeout(self) -> float | None:
+        return _message_timeout
+
+    def new_inbox(self) -> BlockingInbox:
+        if self.process_id != os.getpid():
+            raise LMStudioRuntimeError("This was made before a fork, in another process. Make it again in this one.")
+        return BlockingInbox()
+
+    def post(self, action: Callable[[], None]) -> None:
+        if self.process_id != os.getpid():
+            return  # a forked child: what was posted here concerns connections of the parent
+        try:
+            if not self._ended:
+                self._loop.call_soon_threadsafe(action)
+                return
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+        action()  # nothing runs on the loop any more for this client; the action finds out that it is closed
+
+    def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
+        if self._closed:
+            multiplexer.fail(LMStudioWebsocketError("The client is closed."))
+        else:
+            self.links.start(namespace, multiplexer)
+
+    def run_on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run *work* on the background thread and wait for its result."""
+        return _run_on(self._loop, work)
+
+    def close(self, *, wait: bool = True) -> None:
+        """Close all connections; calls in flight fail. Returns within seconds whatever the peer does.
+
+        Without *wait* at once, for finalisers: those may run on any thread, the background thread included.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self.process_id != os.getpid():
+            return  # a forked child: the connections belong to the parent
+        closing = asyncio.run_coroutine_threadsafe(self.links.aclose(), self._loop)
+        if not wait:
+            closing.add_done_callback(lambda _done: self._end())
+            return
+        try:
+            closing.result(5 * CLOSE_SECONDS)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._ended = True
+        _background.release()
+
+
+class ClientState:
+    """What a synchronous client holds: at most one runtime, made on first use and again after a fork."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._runtime: BlockingRuntime | None = None
+        self._is_closed = False
+        _open_states.add(self)
+
+    def runtime(self) -> BlockingRuntime:
+        """The runtime of this process."""
+        runtime = self.existing_runtime()
+        if runtime is not None:
+            return runtime
+        with self._lock:
+            if self._is_closed:
+                raise LMStudioRuntimeError("The client is closed. Open it again with `with client:`.")
+            runtime = self.existing_runtime()
+            if runtime is None:
+                runtime = self._runtime = BlockingRuntime(self.settings)
+            return runtime
+
+    def existing_runtime(self) -> BlockingRuntime | None:
+        """The runtime of this process, if there is one yet or still."""
+        runtime = self._runtime
+        return runtime if runtime is not None and runtime.process_id == os.getpid() else None
+
+    def reopen(self) -> None:
+        """Allow connections again after `close`."""
+        self._is_closed = False
+
+    def close(self, *, wait: bool = True) -> None:
+        """Close the connections."""
+        if wait:
+            _background.refuse_own_thread()
+        self._is_closed = True
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.close(wait=wait)
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: the thread that held the lock, if any, exists in the parent only."""
+        self._lock = threading.Lock()
+
+    def close_at_exit(self) -> None:
+        """Begin to close the connections; calls in flight are forgotten."""
+        if self._runtime is not None:
+            self._runtime.post(self._runtime.links.forget_calls)
+        self.close(wait=False)
+
+
+_open_states: weakref.WeakSet[ClientState] = weakref.WeakSet()
+
+
+def _reset_after_fork() -> None:
+    _background.reset_after_fork()
+    for state in _open_states:
+        state.reset_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
+
+
+@atexit.register
+def _close_all() -> None:
+    thread = _background.thread
+    for state in list(_open_states):
+        state.close_at_exit()
+    if thread is not None:
+        thread.join(3 * CLOSE_SECONDS)
+
+
+class SyncBase:
+    """The synchronous side of the seam between the surfaces: `AsyncBase` is the other."""
+
+    @staticmethod
+    def _run(operation: Coroutine[Any, Any, T]) -> T:
+        return run_blocking(operation)
+
+
+class ClientBase(SyncBase):
+    """Base of `Client`: everything about connections that differs between the surfaces."""
+
+    def __init__(self, api_host: str | None, api_token: str | None) -> None:
+        settings = ConnectionSettings(api_host, resolve_credentials(api_token))
+        settings.address()  # refuses a bad address here, where it was given
+        self._state = ClientState(settings)
+        weakref.finalize(self, self._state.close, wait=False).atexit = False
+
+    def _port(self, namespace: str) -> Port:
+        return self._state.runtime().port(namespace)
+
+    def _known_api_host(self) -> str:
+        address = self._state.settings.address()
+        if address is None:
+            runtime = self._state.runtime()
+            address = runtime.run_on_loop(runtime.links.address())
+        return address.api_host
+
+    def _is_connected(self, namespace: str) -> bool:
+        runtime = self._state.existing_runtime()
+        return runtime is not None and runtime.links.is_connected(namespace)
+
+    def _connect(self, namespace: str) -> None:
+        runtime = self._state.runtime()
+        runtime.run_on_loop(runtime.links.connect_now(runtime.port(namespace)))
+
+    def _disconnect(self, namespace: str) -> None:
+        runtime = self._state.existing_runtime()
+        if runtime is not None:
+            runtime.run_on_loop(runtime.links.aclose(namespace))
+
+    @staticmethod
+    def _with_http(work: Callable[[httpx.AsyncClient], Coroutine[Any, Any, T]], *, secure: bool) -> T:
+        """Run *work* with a short-lived HTTP client, on the background thread."""
+
+        async def run() -> T:
+            async with new_http_client(secure=secure) as http:
+                return await work(http)
+
+        loop = _background.acquire()
+        try:
+            return _run_on(loop, run())
+        finally:
+            _background.release()

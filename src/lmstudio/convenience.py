@@ -1,0 +1,117 @@
+"""Module-level functions for a quick start: `import lmstudio as lms; lms.llm().respond("Hi")`.
+
+They share one default client. It is made on first use and, like any client, finds the server again after a loss. A
+program that serves many users, or several servers, is better off with its own `Client` or `AsyncClient`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ._sync_io import get_sync_api_timeout, set_sync_api_timeout
+from .errors import LMStudioClientError
+from .sync_api import DEFAULT_TTL_SECONDS, Client
+
+if TYPE_CHECKING:
+    from .sync_api import (
+        LLM,
+        AnyDownloadedModel,
+        EmbeddingLoadConfigInput,
+        EmbeddingModel,
+        LlmLoadConfigInput,
+    )
+
+__all__ = [
+    "close_default_client",
+    "configure_default_client",
+    "embedding_model",
+    "get_default_client",
+    "get_sync_api_timeout",
+    "list_downloaded_models",
+    "list_loaded_models",
+    "llm",
+    "set_sync_api_timeout",
+]
+
+_lock = threading.Lock()
+_client: Client | None = None
+_api_host: str | None = None
+_api_token: str | None = None
+
+
+def configure_default_client(api_host: str | None = None, api_token: str | None = None) -> None:
+    """Choose the server and the token of the default client, before its first use.
+
+    Args:
+        api_host: As for `Client`.
+        api_token: As for `Client`.
+
+    Raises:
+        LMStudioClientError: the default client is in use already; `close_default_client()` first.
+    """
+    global _api_host, _api_token
+    with _lock:
+        if _client is not None:
+            raise LMStudioClientError(
+                "The default client is in use already. Configure it before its first use, or call "
+                "close_default_client() before."
+            )
+        _api_host, _api_token = api_host, api_token
+
+
+def get_default_client(api_host: str | None = None) -> Client:
+    """The client that the functions of this module share.
+
+    Args:
+        api_host: As in `configure_default_client`, with the same restriction.
+    """
+    global _client
+    if api_host is not None:
+        configure_default_client(api_host, _api_token)
+    with _lock:
+        if _client is None:
+            _client = Client(_api_host, _api_token)
+        return _client
+
+
+def close_default_client() -> None:
+    """Close the default client. The next use makes a new one, which may be configured before."""
+    global _client, _api_host, _api_token
+    with _lock:
+        client, _client = _client, None
+        _api_host = _api_token = None
+    if client is not None:
+        client.close()
+
+
+def llm(
+    model_key: str | None = None,
+    /,
+    *,
+    ttl: int | None = DEFAULT_TTL_SECONDS,
+    config: LlmLoadConfigInput | None = None,
+) -> LLM:
+    """A language model of the default client, loaded if necessary; see `client.llm.model()`."""
+    return get_default_client().llm.model(model_key, ttl=ttl, config=config)
+
+
+def embedding_model(
+    model_key: str | None = None,
+    /,
+    *,
+    ttl: int | None = DEFAULT_TTL_SECONDS,
+    config: EmbeddingLoadConfigInput | None = None,
+) -> EmbeddingModel:
+    """An embedding model of the default client, loaded if necessary; see `client.embedding.model()`."""
+    return get_default_client().embedding.model(model_key, ttl=ttl, config=config)
+
+
+def list_downloaded_models(namespace: str | None = None) -> list[AnyDownloadedModel]:
+    """The models on the server's disk; *namespace* "llm" or "embedding" for one kind only."""
+    return get_default_client().list_downloaded_models(namespace)
+
+
+def list_loaded_models(namespace: str | None = None) -> list[LLM | EmbeddingModel]:
+    """Handles for the loaded models; *namespace* "llm" or "embedding" for one kind only."""
+    return get_default_client().list_loaded_models(namespace)

@@ -1,0 +1,473 @@
+"""The protocol without any I/O: ids, routing, channels and calls.
+
+Nothing here waits, opens sockets or knows about threads. Operations wait through an `Inbox`; a `Runtime` supplies
+inboxes and the place where the protocol state lives. There are two runtimes: in the asynchronous one a wait suspends
+the task, in the blocking one it blocks the thread, so that one operation serves both surfaces (see `run_blocking`).
+
+Ownership: a `Multiplexer` belongs to the thread of one event loop. Everybody else reaches it through `Runtime.post`,
+whose actions run there in order and never wait. That is why sending, cancelling and cleaning up need no `await`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+
+import msgspec
+
+from . import _lenient, _wire
+from .errors import (
+    LMStudioCancelledError,
+    LMStudioChannelClosedError,
+    LMStudioError,
+    LMStudioServerError,
+    LMStudioTimeoutError,
+    LMStudioUnknownMessageWarning,
+    LMStudioWebsocketError,
+    from_wire,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+    from typing_extensions import Self
+
+    from ._endpoints import ChannelSpec, Rpc
+
+T = TypeVar("T")
+P = TypeVar("P")
+R = TypeVar("R")
+InT = TypeVar("InT")
+OutT = TypeVar("OutT")
+
+_logger = logging.getLogger("lmstudio.protocol")
+
+Delivery: TypeAlias = (
+    "_wire.ChannelSend | _wire.ChannelClose | _wire.ChannelError | _wire.RpcResult | _wire.RpcError | LMStudioError"
+)
+
+
+class Inbox(ABC):
+    """Where deliveries for one call or channel wait for whoever consumes them."""
+
+    put: Callable[[Delivery], None]
+    """Reader's side: append. Never blocks and wakes nobody."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Reader's side: tell waiting consumers that something was put. Once per batch is enough."""
+
+    @abstractmethod
+    async def get(self, timeout: float | None) -> Delivery:
+        """Consumer's side: the next delivery. *timeout* in seconds; raises LMStudioTimeoutError."""
+
+
+class Runtime(ABC):
+    """Everything an operation may ask of the world."""
+
+    def __init__(self) -> None:
+        self._ports: dict[str, Port] = {}
+
+    def port(self, namespace: str) -> Port:
+        """The port of *namespace*; it connects on first use."""
+        port = self._ports.get(namespace)
+        if port is None:
+            port = self._ports.setdefault(namespace, Port(namespace, self))
+        return port
+
+    @property
+    def message_timeout(self) -> float | None:
+        """Seconds to wait for one message before giving up; None waits for ever."""
+        return None
+
+    @abstractmethod
+    def new_inbox(self) -> Inbox:
+        """An empty inbox whose `get` suspends or blocks, as this runtime does."""
+
+    @abstractmethod
+    def post(self, action: Callable[[], None]) -> None:
+        """Run *action* where the multiplexers live, in order. From any thread, never waits."""
+
+    @abstractmethod
+    def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
+        """Start connecting *multiplexer* to the server. Runs there; failure arrives through `Multiplexer.fail`."""
+
+
+class Multiplexer:
+    """One connection: assigns ids, routes messages. Owned by one event loop's thread."""
+
+    def __init__(self) -> None:
+        self.next_id = 1
+        """The id of the next call or channel."""
+        self._channels: dict[int, Inbox] = {}
+        self._calls: dict[int, Inbox] = {}
+        self._outgoing: list[bytes] = []
+        self.on_outgoing: Callable[[], None] | None = None
+        """Called after a frame was queued. The writer sets it once it may send (after authentication)."""
+        self.failure: LMStudioError | None = None
+        """Why this connection is over; None while it is usable, which includes the time before it is connected."""
+
+    @property
+    def is_idle(self) -> bool:
+        """No call or channel is open."""
+        return not self._channels and not self._calls
+
+    def take_outgoing(self) -> list[bytes]:
+        """The queued frames, in order; the queue is empty afterwards."""
+        frames, self._outgoing = self._outgoing, []
+        return frames
+
+    def receive(self, messages: Iterable[bytes]) -> None:
+        """Route what one socket read brought."""
+        decode = _wire.decode_server_message
+        channels = self._channels
+        touched: Inbox | None = None
+        for message in messages:
+            try:
+                delivery = decode(message)
+            except (msgspec.MsgspecError, RecursionError) as error:
+                odd = _decode_odd_message(message, error)
+                if odd is None:
+                    continue
+                delivery = odd
+            # Nearly all messages of a stream are of this type, so it is not left to the match in _route.
+            is_packet = type(delivery) is _wire.ChannelSend
+            inbox = channels.get(delivery.channel_id) if is_packet else self._route(delivery)
+            if inbox is None:
+                continue
+            inbox.put(cast("Delivery", delivery))
+            if inbox is not touched:
+                if touched is not None:
+                    touched.wake()
+                touched = inbox
+        if touched is not None:
+            touched.wake()
+
+    def _route(self, delivery: _wire.ServerMessage) -> Inbox | None:
+        # An id that is not (or no longer) ours is not an error: the server may answer what was abandoned meanwhile.
+        match delivery:
+            case _wire.ChannelClose(channel_id=id) | _wire.ChannelError(channel_id=id):
+                return self._channels.pop(id, None)
+            case _wire.RpcResult(call_id=id) | _wire.RpcError(call_id=id):
+                return self._calls.pop(id, None)
+            case _wire.CommunicationWarning(warning=text):
+                _warn(f"The server could not make sense of a message: {text}")
+        return None
+
+    def fail(self, error: LMStudioError) -> None:
+        """End the connection: everybody who waits gets *error*. Later calls do nothing."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        self._outgoing.clear()
+        inboxes = [*self._channels.values(), *self._calls.values()]
+        self._channels.clear()
+        self._calls.clear()
+        for inbox in inboxes:
+            self._refuse(inbox, error)
+
+    def _send(self, frame: bytes) -> None:
+        self._outgoing.append(frame)
+        if self.on_outgoing is not None:
+            self.on_outgoing()
+
+    @staticmethod
+    def _refuse(inbox: Inbox, error: LMStudioError) -> None:
+        inbox.put(error)
+        inbox.wake()
+
+    def call(self, endpoint: str, parameter: msgspec.Raw, inbox: Inbox) -> int:
+        """Send an rpc; its reply goes to *inbox*. Returns the call's id."""
+        call_id = self.next_id
+        self.next_id += 1
+        if self.failure is not None:
+            self._refuse(inbox, self.failure)
+            return call_id
+        self._calls[call_id] = inbox
+        self._send(_wire.encode(_wire.RpcCall(endpoint, call_id, parameter)))
+        return call_id
+
+    def open(self, endpoint: str, parameter: msgspec.Raw, inbox: Inbox) -> int:
+        """Open a channel; its packets go to *inbox*. Returns the channel's id."""
+        channel_id = self.next_id
+        self.next_id += 1
+        if self.failure is not None:
+            self._refuse(inbox, self.failure)
+            return channel_id
+        self._channels[channel_id] = inbox
+        self._send(_wire.encode(_wire.ChannelCreate(endpoint, channel_id, parameter)))
+        return channel_id
+
+    def send(self, channel_id: int, packet: msgspec.Raw) -> None:
+        """Send a packet on an open channel; on one that has ended, do nothing."""
+        if channel_id in self._channels:
+            self._send(_wire.encode(_wire.ChannelSend(channel_id, packet)))
+
+    def forget_channel(self, channel_id: int) -> None:
+        """Drop what still arrives for this channel."""
+        self._channels.pop(channel_id, None)
+
+    def forget_call(self, call_id: int) -> None:
+        """Drop the reply of this call."""
+        self._calls.pop(call_id, None)
+
+
+def _decode_odd_message(message: bytes, error: Exception) -> _wire.ServerMessage | None:
+    """A message that the strict decoder refuses, as far as it can be understood; None to ignore it, with a warning."""
+    try:
+        odd: _wire.ServerMessage = _wire.decode_server_message(_wire.without_half_characters(message))
+        return odd
+    except (ValueError, RecursionError):
+        # Not in the warning, because Python keeps each text that it has warned with.
+        _logger.debug("A message that was not understood: %.200r", message)
+        _warn(f"Ignored a message that this version does not understand: {error}")
+        return None
+
+
+def _warn(text: str) -> None:
+    try:
+        warnings.warn(text, LMStudioUnknownMessageWarning, stacklevel=3)
+    except LMStudioUnknownMessageWarning:
+        # A filter that turns warnings into errors must not end the connection, which others share.
+        _logger.warning(text)
+
+
+class Port:
+    """One namespace of the server, as operations see it. Connects on first use and again after a loss."""
+
+    def __init__(self, namespace: str, runtime: Runtime) -> None:
+        self.namespace = namespace
+        self.runtime = runtime
+        self._multiplexer: Multiplexer | None = None
+
+    def live_multiplexer(self) -> Multiplexer:
+        """The usable connection, a new one if there is none. Only inside a posted action."""
+        multiplexer = self._multiplexer
+        if multiplexer is None or multiplexer.failure is not None:
+            multiplexer = self._multiplexer = Multiplexer()
+            self.runtime.connect(self.namespace, multiplexer)
+        return multiplexer
+
+    async def call(self, rpc: Rpc[P, R], parameter: P, attempted: str) -> R:
+        """Call *rpc* and return its result. *attempted* completes "Could not ..." if it fails.
+
+        Raises:
+            LMStudioServerError: the server refused (its class depends on the reason).
+            LMStudioWebsocketError: no connection, or it was lost; nothing is sent twice.
+        """
+        pending = _PendingCalls(self, rpc.name, (_wire.encode_payload(parameter),))
+        try:
+            return _result(rpc, await pending.inbox.get(self.runtime.message_timeout), attempted)
+        except BaseException as error:
+            pending.forget()
+            if isinstance(error, LMStudioTimeoutError):
+                raise _timed_out(attempted, error) from None
+            raise
+
+    async def call_many(self, rpc: Rpc[P, R], parameters: Sequence[P], attempted: str) -> list[R]:
+        """Call *rpc* once per parameter, all in flight together; result[i] belongs to parameters[i].
+
+        The first failure is raised; the other replies are then ignored.
+        """
+        if not parameters:
+            return []
+        payloads = [_wire.encode_payload(parameter) for parameter in parameters]
+        pending = _PendingCalls(self, rpc.name, payloads)
+        results: list[Any] = [None] * len(parameters)
+        try:
+            for _ in parameters:
+                reply = await pending.inbox.get(self.runtime.message_timeout)
+                result = _result(rpc, reply, attempted)
+                results[pending.index(reply)] = result
+        except BaseException as error:
+            pending.forget()
+            if isinstance(error, LMStudioTimeoutError):
+                raise _timed_out(attempted, error) from None
+            raise
+        return results
+
+    def channel(self, spec: ChannelSpec[P, InT, OutT], parameter: P, attempted: str) -> Channel[InT, OutT]:
+        """A channel, not open yet. *attempted* completes "Could not ..." if it fails."""
+        return Channel(self, spec, _wire.encode_payload(parameter), attempted)
+
+
+_Reply: TypeAlias = "_wire.RpcResult | _wire.RpcError"
+
+
+class _PendingCalls:
+    """Rpcs of one endpoint in flight, with one inbox: their ids are consecutive."""
+
+    def __init__(self, port: Port, endpoint: str, parameters: Sequence[msgspec.Raw]) -> None:
+        self._port, self._endpoint, self._parameters = port, endpoint, parameters
+        self.inbox = port.runtime.new_inbox()
+        self._multiplexer: Multiplexer | None = None
+        self._first_id = 0
+        port.runtime.post(self._start)
+
+    def _start(self) -> None:
+        multiplexer = self._multiplexer = self._port.live_multiplexer()
+        self._first_id = multiplexer.next_id
+        for parameter in self._parameters:
+            multiplexer.call(self._endpoint, parameter, self.inbox)
+
+    def index(self, reply: Delivery) -> int:
+        return cast("_Reply", reply).call_id - self._first_id
+
+    def forget(self) -> None:
+        self._port.runtime.post(self._forget)
+
+    def _forget(self) -> None:
+        if self._multiplexer is not None:
+            for offset in range(len(self._parameters)):
+                self._multiplexer.forget_call(self._first_id + offset)
+
+
+def _result(rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
+    if not isinstance(reply, _wire.RpcResult):
+        if isinstance(reply, _wire.RpcError):
+            raise from_wire(_decode_error(reply.error), attempted)
+        raise fresh_copy(cast("LMStudioError", reply))
+    if rpc.result_type is None:
+        return cast("R", None)
+    try:
+        # An absent result stands for null: an rpc whose result is optional leaves it out.
+        return _lenient.decode(rpc.decode_result, rpc.result_type, reply.result or b"null")
+    except msgspec.MsgspecError as error:
+        message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
+        raise LMStudioServerError(message) from error
+
+
+def _decode_error(raw: msgspec.Raw) -> object:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.MsgspecError:
+        return "Unknown server error"
+
+
+def fresh_copy(error: LMStudioError) -> LMStudioError:
+    """A copy to raise: one lost connection ends many calls, and each traceback must be its caller's own."""
+    duplicate = copy.copy(error)
+    duplicate.__cause__ = error.__cause__
+    return duplicate.with_traceback(None)
+
+
+def _timed_out(attempted: str, error: LMStudioTimeoutError) -> LMStudioTimeoutError:
+    return LMStudioTimeoutError(f"Could not {attempted}: {error}")
+
+
+class Channel(Generic[InT, OutT]):
+    """A channel: packets in, packets out.
+
+    Making it and opening it are two steps, so that whoever opens it can already cancel it: Ctrl-C may strike when the
+    request is on its way and `open` has not returned yet.
+    """
+
+    def __init__(self, port: Port, spec: ChannelSpec[Any, InT, OutT], parameter: msgspec.Raw, attempted: str) -> None:
+        self._port, self._spec, self._attempted = port, spec, attempted
+        self._decode = spec.decode_to_client
+        self._parameter = parameter
+        self._inbox = port.runtime.new_inbox()
+        self._multiplexer: Multiplexer | None = None
+        self._id = 0
+        self._is_closed = False
+        self.finished = False
+        """No packet will come any more: the channel ended, the connection was lost, or `close` was called."""
+
+    def open(self) -> Self:
+        """Send the request. Nothing is awaited: if it fails, `receive` says so."""
+        self._port.runtime.post(self._open)
+        return self
+
+    def _open(self) -> None:
+        self._multiplexer = self._port.live_multiplexer()
+        self._id = self._multiplexer.open(self._spec.name, self._parameter, self._inbox)
+        self._parameter = _wire.ABSENT  # a long history need not stay in memory as long as its reply
+
+    async def receive(self) -> InT:
+        """The next packet. Packets of a kind that this version does not know are skipped with a warning.
+
+        Raises:
+            LMStudioServerError: the server reported an error; the channel is over.
+            LMStudioChannelClosedError: the server closed the channel, so there is no next packet.
+            LMStudioCancelledError: `close` was called while this waited.
+            LMStudioTimeoutError: no message in time; the channel is still open.
+            LMStudioWebsocketError: the connection is lost.
+        """
+        if self._is_closed:
+            raise self._cancelled()
+        if self.finished:
+            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the channel has ended already.")
+        while True:
+            try:
+                delivery = await self._inbox.get(self._port.runtime.message_timeout)
+            except LMStudioTimeoutError as error:
+                raise _timed_out(self._attempted, error) from None
+            if type(delivery) is _wire.ChannelSend:
+                try:
+                    return self._decode(delivery.message)
+                except msgspec.MsgspecError:
+                    packet = self._decode_odd(delivery.message)
+                    if packet is not None:
+                        return packet
+                    continue
+            self.finished = True
+            if isinstance(delivery, _wire.ChannelError):
+                raise from_wire(_decode_error(delivery.error), self._attempted)
+            if isinstance(delivery, LMStudioError):
+                raise fresh_copy(delivery)
+            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
+
+    def _decode_odd(self, message: msgspec.Raw) -> InT | None:
+        """A packet that does not match the schema, as far as it can be understood; None to skip it."""
+        try:
+            return _lenient.decode(self._decode, self._spec.to_client_type, message)
+        except msgspec.MsgspecError as error:
+            if isinstance(error, _lenient.UnknownTagError) and error.tag == "error":
+                # Not in the schema any more, but that is how older servers report a failure.
+                self.close()
+                raise from_wire(msgspec.json.decode(message).get("error"), self._attempted) from None
+            _warn(f"Ignored a packet of {self._spec.name!r} that this version does not understand: {error}")
+            return None
+
+    def send(self, packet: OutT) -> None:
+        """Send *packet*, at once and without waiting. Does nothing when the channel is over."""
+        if not self.finished:
+            self._port.runtime.post(partial(self._send, _wire.encode_payload(packet)))
+
+    def _send(self, packet: msgspec.Raw) -> None:
+        if self._multiplexer is not None:
+            self._multiplexer.send(self._id, packet)
+
+    def close(self) -> None:
+        """Stop listening. The protocol has no close from this side: send the endpoint's last packet before."""
+        self.finished = self._is_closed = True
+        self._port.runtime.post(self._close)
+
+    def _cancelled(self) -> LMStudioCancelledError:
+        return LMStudioCancelledError(f"Could not {self._attempted}: it was cancelled meanwhile.")
+
+    def _close(self) -> None:
+        if self._multiplexer is not None:
+            self._multiplexer.forget_channel(self._id)
+        # Another task or thread may be waiting for the next packet.
+        self._inbox.put(self._cancelled())
+        self._inbox.wake()
+
+
+def run_blocking(operation: Coroutine[Any, Any, T]) -> T:
+    """Run *operation* to its end on this thread. Its waits block, so it never suspends."""
+    try:
+        operation.send(None)
+    except StopIteration as finished:
+        return cast("T", finished.value)
+    operation.close()
+    raise RuntimeError(f"{operation!r} suspended: an operation may wait only through its Runtime.")
+
+
+def closed_error() -> LMStudioWebsocketError:
+    """What a call gets that was in flight when its client was closed."""
+    return LMStudioWebsocketError("The client was closed while this call was in progress.")
