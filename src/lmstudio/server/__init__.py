@@ -1,0 +1,69 @@
+"""A server that speaks LM Studio's protocol, for tests and for machines without LM Studio.
+
+`pip install 'lmstudio[server]'`, then either `python -m lmstudio serve`, or inside a program:
+
+    from lmstudio.server import Server
+
+    with Server() as server:
+        client = lmstudio.Client(server.api_host)
+
+Nothing is imported before it is used: `import lmstudio.server` needs none of the extra packages.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .embedded import Server as Server
+    from .engine.base import Engine as Engine
+    from .engine.base import EngineError as EngineError
+    from .engine.base import ModelFile as ModelFile
+    from .engine.llama_cpp import LlamaCppEngine as LlamaCppEngine
+    from .engine.scripted import Gate as Gate
+    from .engine.scripted import Reply as Reply
+    from .engine.scripted import ScriptedEngine as ScriptedEngine
+    from .engine.scripted import scripted_models as scripted_models
+    from .errors import ServerStartError as ServerStartError
+
+_MODULE_OF = {
+    "Engine": "engine.base",
+    "EngineError": "engine.base",
+    "Gate": "engine.scripted",
+    "LlamaCppEngine": "engine.llama_cpp",
+    "ModelFile": "engine.base",
+    "Reply": "engine.scripted",
+    "ScriptedEngine": "engine.scripted",
+    "Server": "embedded",
+    "ServerStartError": "errors",
+    "scripted_models": "engine.scripted",
+}
+
+__all__ = [
+    "Engine",
+    "EngineError",
+    "Gate",
+    "LlamaCppEngine",
+    "ModelFile",
+    "Reply",
+    "ScriptedEngine",
+    "Server",
+    "ServerStartError",
+    "scripted_models",
+]
+
+
+if not TYPE_CHECKING:  # or type checkers would believe in every name
+
+    def __getattr__(name: str) -> object:
+        module = _MODULE_OF.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{module}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

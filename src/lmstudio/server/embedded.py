@@ -1,0 +1,385 @@
+"""A server that speaks LM Studio's protocol, inside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import errno
+import importlib.util
+import logging
+import os
+import socket
+import sys
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+
+from lmstudio._address import ServerAddress
+from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
+from lmstudio.server.catalog import Catalog, InvalidModelFileError, read_model_file
+from lmstudio.server.engine.base import Engine, EngineError, ModelFile
+from lmstudio.server.errors import PortInUseError, RequestError, ServerStartError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+    from lmstudio.server.app import AppSettings, Core
+    from lmstudio.server.connection import ConnectionLimits
+    from lmstudio.server.instances import Clock
+    from lmstudio.server.listener import Listener
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("lmstudio.server")
+
+CORE_END_SECONDS = 5.0
+"""For unloading all models when the server stops."""
+_STOP_SECONDS = 15.0
+_BACKLOG = 128
+_TRANSPORT_PACKAGES = ("starlette", "uvicorn", "wsproto")
+_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class CoreSettings(TypedDict, total=False):
+    """How models are kept and used; see `ServerCore`."""
+
+    clock: Clock
+    jit_ttl_seconds: float | None
+    evict_jit: bool
+    prediction_defaults: Mapping[str, Any]
+
+
+class Server:
+    """LM Studio's protocol on a local port, from a background thread of this process.
+
+        with Server() as server:
+            client = lmstudio.Client(server.api_host)
+
+    Or with `async with`, or with `start` and `stop`. Once stopped it may be started again, on the same port. A server
+    that was forgotten is stopped when the interpreter ends.
+
+    *models*: paths of GGUF files, or `ModelFile` objects; by default the two tiny ones that come with this package, or
+    with the scripted engine the two that it makes up. *engine*: "llama_cpp", "scripted", or an engine. *port* 0 takes
+    any free port. *api_tokens*: if there are any, clients must hold one of them. *allowed_origins*: web pages that may
+    connect besides those of this machine, e.g. "https://example.com". *core_settings*: see `CoreSettings`.
+
+    Raises (`start`):
+        ServerStartError: the port is in use, a model's file is not usable, a package is missing.
+        LMStudioValueError: an API token does not have the form of one.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str | Path | ModelFile] | None = None,
+        *,
+        engine: Literal["llama_cpp", "scripted"] | Engine = "llama_cpp",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_tokens: Sequence[str] = (),
+        allowed_origins: Sequence[str] = (),
+        **core_settings: Unpack[CoreSettings],
+    ) -> None:
+        self.host = host
+        self.port = port
+        """The port that clients connect to, once the server has been started."""
+        self._models = models
+        self._core_settings = core_settings
+        self._engine_choice = engine
+        self._engine: Engine | None = engine if isinstance(engine, Engine) else None
+        self._core: Core | None = None
+        self._given_core: Core | None = None
+        self._limits: ConnectionLimits | None = None
+        self._catalog = Catalog()
+        self._api_tokens = tuple(api_tokens)
+        self._allowed_origins = tuple(allowed_origins)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._listener: Listener | None = None
+        self._socket: socket.socket | None = None
+        self._is_ending = False
+
+    @classmethod
+    def for_core(
+        cls,
+        core: Core,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_tokens: Sequence[str] = (),
+        allowed_origins: Sequence[str] = (),
+        limits: ConnectionLimits | None = None,
+    ) -> Server:
+        """A server for *core* instead of one of its own; it closes *core* when it stops."""
+        server = cls(host=host, port=port, api_tokens=api_tokens, allowed_origins=allowed_origins)
+        server._given_core = core
+        server._limits = limits
+        return server
+
+    @property
+    def api_host(self) -> str:
+        """host:port for clients. A server that listens on all addresses is given by its loopback address."""
+        if self.port == 0:
+            raise LMStudioRuntimeError("The server has no address before it has been started.")
+        return ServerAddress(_ALL_ADDRESSES.get(self.host, self.host), self.port).api_host
+
+    @property
+    def engine(self) -> Engine:
+        """The inference engine."""
+        return _if_started(self._engine)
+
+    @property
+    def models(self) -> tuple[ModelFile, ...]:
+        """What can be loaded, once the server has been started. Empty for a server made by `for_core`."""
+        return self._catalog.models
+
+    @property
+    def core(self) -> Core:
+        """Everything but the sockets. It belongs to the server's own event loop."""
+        return _if_started(self._core)
+
+    @property
+    def is_running(self) -> bool:
+        """Clients can connect."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Listen; clients can connect when this returns. Does nothing while the server is running."""
+        with self._lock:
+            if self.is_running:
+                return
+            if self._given_core is None:
+                self._prepare()
+            _require_extras(*_TRANSPORT_PACKAGES)
+            sock = self._socket = _listen(self.host, self.port)
+            port = sock.getsockname()[1]
+            started: Future[None] = Future()
+            self._is_ending = False
+            # A daemon, because Python waits for other threads before it runs what `atexit` has to stop this one.
+            self._thread = threading.Thread(
+                target=self._run, args=(sock, started), name=f"lmstudio-server-{port}", daemon=True
+            )
+            self._thread.start()
+            try:
+                started.result()
+            except RequestError as error:  # a setting of the core that no request could have either
+                self._end_thread()
+                raise ServerStartError(f"{error.title}.") from error
+            except BaseException:
+                self._end_thread()
+                raise
+            self.port = port
+            _running.add(self)
+
+    def stop(self) -> None:
+        """End all connections, unload all models, free the port. Takes a second at most, whatever clients do.
+
+        Does nothing when the server is not running. Called in the server's own thread it returns before that is done.
+        """
+        if threading.current_thread() is self._thread:
+            self._request_end()
+            return
+        with self._lock:
+            self._end_thread()
+            _running.discard(self)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        from anyio import to_thread
+
+        await to_thread.run_sync(self.start)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        from anyio import CancelScope, to_thread
+
+        with CancelScope(shield=True):
+            await to_thread.run_sync(self.stop)
+
+    def __repr__(self) -> str:
+        return f"<Server {self.host}:{self.port}, {'running' if self.is_running else 'stopped'}>"
+
+    # The background thread -------------------------------------------------------------------------------------------
+
+    def _run(self, sock: socket.socket, started: Future[None]) -> None:
+        with sock:
+            try:
+                asyncio.run(self._serve(sock, started))
+            except BaseException as error:
+                if not started.done():
+                    started.set_exception(error)
+                else:
+                    _logger.exception("The server on port %s ended unexpectedly", self.port)
+
+    async def _serve(self, sock: socket.socket, started: Future[None]) -> None:
+        from lmstudio.server.listener import Listener
+
+        self._core = self._given_core or self._new_core()
+        try:
+            self._listener = Listener(self._core, self._app_settings(), lambda: started.set_result(None))
+            self._loop = asyncio.get_running_loop()
+            if self._is_ending:
+                self._listener.stopping.set()
+            await self._listener.serve([sock])
+        finally:
+            try:
+                await asyncio.wait_for(self._core.aclose(), CORE_END_SECONDS)
+            except Exception:
+                _logger.exception("Could not unload all models")
+
+    def _app_settings(self) -> AppSettings:
+        from lmstudio.server.app import AppSettings
+        from lmstudio.server.connection import ConnectionLimits
+
+        return AppSettings(self._api_tokens, self._allowed_origins, self._limits or ConnectionLimits())
+
+    def _new_core(self) -> Core:
+        from lmstudio.server.core import ServerCore
+
+        return ServerCore(self.engine, self._catalog, on_shutdown_request=self._request_end, **self._core_settings)
+
+    def _prepare(self) -> None:
+        """Find the engine and read the models' files, on the caller's thread."""
+        if self._engine_choice == "llama_cpp":
+            _require_extras("xllamacpp")
+        try:
+            self._engine = self._new_engine()
+            self._catalog = self._new_catalog(self._engine)
+        except (InvalidModelFileError, EngineError) as error:
+            raise ServerStartError(str(error)) from error
+
+    def _new_catalog(self, engine: Engine) -> Catalog:
+        if self._models is not None:
+            return Catalog(item if isinstance(item, ModelFile) else read_model_file(item) for item in self._models)
+        if engine.name == "scripted":
+            from lmstudio.server.engine.scripted import scripted_models
+
+            return Catalog(scripted_models())
+        return Catalog.shipped()
+
+    def _new_engine(self) -> Engine:
+        if isinstance(self._engine_choice, Engine):
+            return self._engine_choice
+        if self._engine_choice == "scripted":
+            from lmstudio.server.engine.scripted import ScriptedEngine
+
+            return ScriptedEngine()
+        from lmstudio.server.engine.llama_cpp import LlamaCppEngine
+
+        return LlamaCppEngine()
+
+    def _abandon(self) -> None:
+        self._thread = self._loop = self._listener = None
+        self._lock = threading.Lock()
+        if self._socket is not None:
+            self._socket.close()  # else the port stays in use for as long as this process lives
+
+    def _request_end(self) -> None:
+        self._is_ending = True
+        if self._loop is not None and self._listener is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                self._loop.call_soon_threadsafe(self._listener.stopping.set)
+
+    def _end_thread(self) -> None:
+        thread = self._thread
+        if thread is None:
+            return
+        self._request_end()
+        thread.join(_STOP_SECONDS)
+        if thread.is_alive():
+            _logger.error("The server on port %s does not end", self.port)
+        self._thread = self._loop = self._listener = None
+
+
+# Servers that must be stopped before the interpreter ends.
+_running: set[Server] = set()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for server in list(_running):
+        server.stop()
+
+
+def _forget_all() -> None:
+    """In a forked child: threads and clients are the parent's."""
+    for server in _running:
+        server._abandon()
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _if_started(value: T | None) -> T:
+    if value is None:
+        raise LMStudioRuntimeError("The server has not been started.")
+    return value
+
+
+def _require_extras(*packages: str) -> None:
+    """Raise ServerStartError if one of *packages*, of the extra `server`, is missing."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ServerStartError(
+            f"The embedded server needs {', '.join(missing)}, not installed here; run: pip install 'lmstudio[server]'"
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on *host* and *port*.
+
+    Raises:
+        ServerStartError: in use, not allowed, or not an address of this machine.
+    """
+    if not 0 <= port <= 65535:
+        raise LMStudioValueError(f"{port} is not a port: ports go from 1 to 65535, and 0 takes any free one.")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ServerStartError(f"The host name {host!r} is not known; use an address of this machine.") from error
+    # "localhost" means both families, and clients try IPv4 first or as well.
+    family, kind, protocol, _name, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if sys.platform == "win32":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            # A server that has just ended leaves connections behind that would block its port for minutes.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise _bind_error(error, host, port) from error
+    return sock
+
+
+def _bind_error(error: OSError, host: str, port: int) -> ServerStartError:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUseError(f"Port {port} on {host} is already in use; choose another port, or 0 for a free one.")
+    return ServerStartError(_bind_problem(error, host, port))
+
+
+def _bind_problem(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EACCES:
+        return f"Port {port} on {host} is reserved for administrators; choose one above 1023, or 0 for a free one."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is not an address of this machine; use 127.0.0.1, or 0.0.0.0 for all of its addresses."
+    return f"Cannot listen on port {port} of {host}: {error.strerror or error}."

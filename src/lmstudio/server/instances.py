@@ -1,0 +1,516 @@
+"""The models in memory: loading them once, finding them, giving them up when they idle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from lmstudio._sdk_models import (
+    EmbeddingModelInfo,
+    EmbeddingModelInstanceInfo,
+    ErrorDisplayDataGenericDomainMismatch,
+    ErrorDisplayDataGenericIdentifierNotFound,
+    ErrorDisplayDataGenericNoModelMatchingQuery,
+    ErrorDisplayDataGenericPathNotFound,
+    ErrorDisplayDataGenericSpecificModelUnloaded,
+    LlmInfo,
+    LlmInstanceInfo,
+    ModelProcessingState,
+    ModelSpecifierQuery,
+    Quantization,
+)
+from lmstudio.server.catalog import ModelNotFoundError
+from lmstudio.server.engine.base import EngineError, ModelDiedError
+from lmstudio.server.errors import RequestError
+from lmstudio.server.loads import EvictedInstance, PendingLoad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lmstudio._sdk_models import KvConfig, ModelProcessingStatus, ModelQuery, ModelSpecifier
+    from lmstudio.server.catalog import Catalog
+    from lmstudio.server.config import LoadConfig
+    from lmstudio.server.engine.base import Engine, LoadedModel, ModelFile, ModelKind
+
+__all__ = ["Clock", "Instance", "InstanceManager", "Timer", "Use", "model_info", "require_local"]
+
+DEFAULT_JIT_TTL_SECONDS: Final = 3600.0
+_SAMPLE_SIZE: Final = 10
+_KIND_NAMES: Final = {"llm": "a language model", "embedding": "an embedding model"}
+
+_logger = logging.getLogger("lmstudio.server")
+
+
+class Timer(Protocol):
+    """Something that will happen."""
+
+    def cancel(self) -> object:
+        """Make it not happen."""
+
+
+class Clock:
+    """Where the server takes time from; tests bring their own."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never decreases."""
+        return time.monotonic()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call *callback* in the running loop after *seconds*."""
+        return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+@dataclass(eq=False)
+class Use:
+    """One prediction or embedding that is running on an instance."""
+
+    status: ModelProcessingStatus | None
+    """What it does at the moment; None for what is over at once, such as tokenizing."""
+
+
+@dataclass(eq=False)
+class Instance:
+    """One loaded model."""
+
+    identifier: str
+    file: ModelFile
+    model: LoadedModel
+    config: LoadConfig
+    ttl_ms: int | None
+    """Idle time after which it is unloaded; None for never."""
+    is_jit: bool
+    """Loaded because somebody used it, not because somebody asked for it."""
+    draft_model_key: str | None = None
+    instance_reference: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    last_used_ms: int | None = None
+    is_unloaded: bool = False
+    uses: list[Use] = field(default_factory=list)
+    timer: Timer | None = None
+
+    @property
+    def kind(self) -> ModelKind:
+        """Its namespace."""
+        return self.file.kind
+
+    @property
+    def context_length(self) -> int:
+        """What one conversation may use, in tokens."""
+        return self.model.context_length
+
+    @property
+    def load_config(self) -> KvConfig:
+        """What it was loaded with, its context length included."""
+        return self.config.effective(self.context_length)
+
+    def info(self) -> LlmInstanceInfo | EmbeddingModelInstanceInfo:
+        """The description that clients get."""
+        return self.llm_info() if self.kind == "llm" else EmbeddingModelInstanceInfo(**self._members())
+
+    def llm_info(self) -> LlmInstanceInfo:
+        """The description that clients get of a language model."""
+        return LlmInstanceInfo(
+            **self._members(), vision=self.file.vision, trained_for_tool_use=self.file.trained_for_tool_use
+        )
+
+    def _members(self) -> dict[str, Any]:
+        return {
+            **_common_members(self.file),
+            "identifier": self.identifier,
+            "instance_reference": self.instance_reference,
+            "ttl_ms": self.ttl_ms,
+            "last_used_time": self.last_used_ms,
+            "context_length": self.context_length,
+        }
+
+    def state(self) -> ModelProcessingState:
+        """What it is doing, and for how many requests."""
+        statuses = [use.status for use in self.uses if use.status is not None]
+        order: tuple[ModelProcessingStatus, ...] = ("generating", "processingPrompt", "computingEmbedding", "idle")
+        status = next(status for status in order if status in statuses or status == "idle")
+        return ModelProcessingState(status=status, queued=len(statuses))
+
+
+def _common_members(file: ModelFile) -> dict[str, Any]:
+    quantization = file.quantization
+    return {
+        "model_key": file.model_key,
+        "format": "gguf",
+        "display_name": file.display_name,
+        "publisher": file.publisher,
+        "path": file.path,
+        "size_bytes": file.size_bytes,
+        "indexed_model_identifier": file.path,
+        "device_identifier": None,
+        "max_context_length": file.max_context_length,
+        "params_string": file.params_string,
+        "architecture": file.architecture,
+        "quantization": quantization and Quantization(name=quantization[0], bits=quantization[1]),
+    }
+
+
+def model_info(file: ModelFile) -> LlmInfo | EmbeddingModelInfo:
+    """The description of a model that is not loaded."""
+    members = _common_members(file)
+    if file.kind == "embedding":
+        return EmbeddingModelInfo(**members)
+    return LlmInfo(**members, vision=file.vision, trained_for_tool_use=file.trained_for_tool_use)
+
+
+def require_local(device_identifier: object) -> None:
+    """Refuse a device other than this one; absent and null mean this one.
+
+    Raises:
+        RequestError: *device_identifier* names a device.
+    """
+    if isinstance(device_identifier, str):
+        raise RequestError(
+            f"This server cannot reach the device {device_identifier!r}: it has no LM Link.",
+            suggestion="Leave the device out, or give null.",
+        )
+
+
+class InstanceManager:
+    """All loaded instances, and those being loaded."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        *,
+        clock: Clock,
+        jit_ttl_seconds: float | None = DEFAULT_JIT_TTL_SECONDS,
+        evict_jit: bool = False,
+    ) -> None:
+        """*jit_ttl_seconds* is for JIT loads that name no time to live, None for no end.
+
+        With *evict_jit* a JIT load first unloads all idle instances that were loaded so.
+        """
+        self._engine = engine
+        self._catalog = catalog
+        self._clock = clock
+        self._jit_ttl_ms = None if jit_ttl_seconds is None else max(1, round(jit_ttl_seconds * 1000))
+        self._evict_jit = evict_jit
+        self._instances: dict[str, Instance] = {}
+        self._loads: set[PendingLoad] = set()
+        self._background: set[asyncio.Task[None]] = set()
+
+    # Finding ---------------------------------------------------------------------------------------------------------
+
+    def loaded(self, kind: ModelKind) -> list[Instance]:
+        """The instances of one namespace, in the order in which they were loaded."""
+        return [instance for instance in self._instances.values() if instance.kind == kind]
+
+    def find(self, kind: ModelKind, specifier: ModelSpecifier) -> Instance:
+        """The instance that *specifier* means.
+
+        Raises:
+            RequestError: there is none; the display data says why.
+        """
+        if isinstance(specifier, ModelSpecifierQuery):
+            return self._query(kind, specifier.query)
+        instance = next(
+            (each for each in self._instances.values() if each.instance_reference == specifier.instance_reference), None
+        )
+        if instance is None:
+            raise RequestError(
+                "The model instance is not loaded any more.",
+                suggestion="Load the model again.",
+                display_data=ErrorDisplayDataGenericSpecificModelUnloaded(),
+            )
+        return _of_kind(instance, kind)
+
+    def _query(self, kind: ModelKind, query: ModelQuery) -> Instance:
+        require_local(query.device_identifier)
+        if query.identifier is not None and query.identifier in self._instances:
+            _of_kind(self._instances[query.identifier], query.domain or kind)
+        found = next((instance for instance in self.loaded(kind) if _matches(instance, query)), None)
+        if found is not None:
+            return found
+        names = self._loaded_names(kind)
+        wanted = query.identifier or query.path
+        raise RequestError(
+            f"No loaded model matches {wanted!r}." if wanted else f"No model is loaded that is {_KIND_NAMES[kind]}.",
+            suggestion="Load the model first.",
+            display_data=ErrorDisplayDataGenericNoModelMatchingQuery(
+                query=query, loaded_models_sample=names[:_SAMPLE_SIZE], total_loaded_models=len(names)
+            ),
+        )
+
+    def _loaded_names(self, kind: ModelKind) -> list[str]:
+        return [instance.identifier for instance in self.loaded(kind)]
+
+    def resolve(self, kind: ModelKind, key: str) -> tuple[ModelFile, list[str]]:
+        """The model that *key* means, and the keys of all that it could mean if they are several.
+
+        Raises:
+            RequestError: there is none, or it belongs to the other namespace.
+        """
+        try:
+            file, candidates = self._catalog.resolve(key)
+        except ModelNotFoundError as error:
+            available = [model.model_key for model in self._catalog.models if model.kind == kind]
+            sample = list(dict.fromkeys([*error.near_matches, *available]))[:_SAMPLE_SIZE]
+            raise RequestError(
+                f'Cannot find model "{key}".',
+                suggestion=f"Did you mean {' or '.join(error.near_matches)}?" if error.near_matches else None,
+                display_data=ErrorDisplayDataGenericPathNotFound(
+                    path=key, available_paths_sample=sample, total_models=len(available)
+                ),
+            ) from None
+        keys = candidates or [file.model_key]
+        fitting = [model for model in self._catalog.models if model.model_key in keys and model.kind == kind]
+        if not fitting:
+            raise _domain_mismatch(key, file, kind)
+        return fitting[0], [model.model_key for model in fitting] if len(fitting) > 1 else []
+
+    def match(self, kind: ModelKind, name: str) -> Instance | None:
+        """The instance with this identifier, or else one of the model that *name* means; None if none is loaded.
+
+        Raises:
+            RequestError: the identifier belongs to the other namespace.
+        """
+        if name in self._instances:
+            return _of_kind(self._instances[name], kind)
+        loaded = self.loaded(kind)
+        similar = next((each for each in loaded if each.identifier.casefold() == name.casefold()), None)
+        if similar is not None:
+            return similar
+        with suppress(RequestError):
+            file, candidates = self.resolve(kind, name)
+            keys = candidates or [file.model_key]
+            return min(
+                (each for each in loaded if each.file.model_key in keys),
+                key=lambda each: keys.index(each.file.model_key),
+                default=None,
+            )
+        return None
+
+    # Loading ---------------------------------------------------------------------------------------------------------
+
+    def load(
+        self, file: ModelFile, config: LoadConfig, *, identifier: str | None = None, ttl_ms: int | None = None
+    ) -> PendingLoad:
+        """Begin to load a new instance of *file*; the caller joins at once.
+
+        Raises:
+            RequestError: the identifier is taken, or the draft model unknown.
+        """
+        if identifier is None:
+            identifier = self._free_identifier(file.model_key)
+        elif self._is_taken(identifier):
+            raise RequestError(
+                f"The identifier {identifier!r} is already in use.",
+                suggestion="Choose another one, or unload the model that has it.",
+            )
+        return self._begin(file, config, identifier, ttl_ms, is_jit=False)
+
+    def jit_load(self, kind: ModelKind, name: str, config: LoadConfig, *, ttl_ms: int | None = None) -> PendingLoad:
+        """The load in progress of the model that *name* means, or a new one; the caller joins at once.
+
+        Its identifier is *name*.
+
+        Raises:
+            RequestError: no such model, or the draft model is unknown.
+        """
+        file, _ = self.resolve(kind, name)
+        for load in self._loads:
+            if load.file.kind == kind and not load.is_abandoned and (load.file == file or load.identifier == name):
+                return load
+        ttl_ms = self._jit_ttl_ms if ttl_ms is None else ttl_ms
+        return self._begin(file, config, self._free_identifier(name), ttl_ms, is_jit=True)
+
+    def _is_taken(self, identifier: str) -> bool:
+        return identifier in self._instances or any(
+            load.identifier == identifier and not load.is_abandoned for load in self._loads
+        )
+
+    def _free_identifier(self, wanted: str) -> str:
+        number = 1
+        identifier = wanted
+        while self._is_taken(identifier):
+            number += 1
+            identifier = f"{wanted}:{number}"
+        return identifier
+
+    def _begin(
+        self, file: ModelFile, config: LoadConfig, identifier: str, ttl_ms: int | None, *, is_jit: bool
+    ) -> PendingLoad:
+        options, draft_key = config.options, None
+        if config.draft_model_key is not None:
+            draft = self.resolve("llm", config.draft_model_key)[0]
+            options, draft_key = replace(options, draft_model=draft.file), draft.model_key
+
+        async def run(load: PendingLoad) -> Instance:
+            try:
+                if is_jit and self._evict_jit:
+                    await self._evict(load)
+                started = self._clock.monotonic()
+                _logger.info("Loading %s as %r", file.model_key, identifier)
+                model = await self._engine.load(file, options, lambda progress: load.report(float(progress)))
+                _logger.info("Loaded %s in %.2f s", file.model_key, self._clock.monotonic() - started)
+            except EngineError as error:
+                _logger.info("Could not load %s: %s", file.model_key, error)
+                raise
+            finally:
+                self._loads.discard(load)
+            instance = Instance(identifier, file, model, config, ttl_ms, is_jit, draft_key)
+            self._instances[identifier] = instance
+            self._restart_timer(instance)
+            return instance
+
+        load = PendingLoad(identifier, file, run)
+        self._loads.add(load)
+        # A task that is cancelled before its first step runs no finally.
+        load.task.add_done_callback(lambda _: self._loads.discard(load))
+        return load
+
+    async def _evict(self, load: PendingLoad) -> None:
+        for instance in list(self._instances.values()):
+            if instance.is_jit and not instance.uses:
+                load.report(EvictedInstance(instance))
+                await self.unload(instance, "another model is loaded just in time")
+
+    # Using -----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def use(self, instance: Instance, status: ModelProcessingStatus | None = None) -> Iterator[Use]:
+        """Keep *instance* from being unloaded for idling, and note that it was used.
+
+        Raises:
+            RequestError: the model died or was unloaded meanwhile, and the body could not go on.
+        """
+        use = Use(status)
+        instance.uses.append(use)
+        instance.last_used_ms = round(self._clock.time() * 1000)
+        if instance.timer is not None:
+            instance.timer.cancel()
+            instance.timer = None
+        try:
+            yield use
+        except ModelDiedError as error:
+            raise self._died(instance, error) from error
+        finally:
+            instance.uses.remove(use)
+            instance.last_used_ms = round(self._clock.time() * 1000)
+            self._restart_timer(instance)
+
+    def _died(self, instance: Instance, error: ModelDiedError) -> RequestError:
+        if instance.is_unloaded:
+            return RequestError(
+                f"The model {instance.identifier!r} was unloaded during the request.",
+                display_data=ErrorDisplayDataGenericSpecificModelUnloaded(),
+            )
+        _logger.warning("The model %r stopped unexpectedly: %s", instance.identifier, error)
+        self._retire(instance, "it stopped unexpectedly")
+        return RequestError(
+            f"The model {instance.identifier!r} stopped unexpectedly.",
+            cause=str(error),
+            suggestion=error.suggestion or "Load it again.",
+        )
+
+    def keep_alive(self, instance: Instance) -> None:
+        """Let the idle time of *instance* begin anew."""
+        self._restart_timer(instance)
+
+    def _restart_timer(self, instance: Instance) -> None:
+        if instance.timer is not None:
+            instance.timer.cancel()
+            instance.timer = None
+        if instance.ttl_ms is None or instance.uses or instance.is_unloaded:
+            return
+
+        reason = f"it was idle for {instance.ttl_ms / 1000:g} s"
+        instance.timer = self._clock.call_later(instance.ttl_ms / 1000, lambda: self._retire(instance, reason))
+
+    # Unloading -------------------------------------------------------------------------------------------------------
+
+    def named(self, kind: ModelKind, identifier: str) -> Instance:
+        """The instance with exactly this identifier.
+
+        Raises:
+            RequestError: there is none in this namespace.
+        """
+        instance = self._instances.get(identifier)
+        if instance is not None:
+            return _of_kind(instance, kind)
+        names = self._loaded_names(kind)
+        raise RequestError(
+            f"No loaded model has the identifier {identifier!r}.",
+            display_data=ErrorDisplayDataGenericIdentifierNotFound(
+                identifier=identifier, loaded_models_sample=names[:_SAMPLE_SIZE], total_loaded_models=len(names)
+            ),
+        )
+
+    async def unload(self, instance: Instance, reason: str) -> None:
+        """Free *instance*; what runs on it ends. Safe to call twice."""
+        self._forget(instance, reason)
+        await self._free(instance)
+
+    def _retire(self, instance: Instance, reason: str) -> None:
+        """As `unload`, without waiting: from now on nobody finds the instance."""
+        self._forget(instance, reason)
+        task = asyncio.ensure_future(self._free(instance))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _forget(self, instance: Instance, reason: str) -> None:
+        if not instance.is_unloaded:
+            _logger.info("Unloading %r: %s", instance.identifier, reason)
+            instance.is_unloaded = True
+            del self._instances[instance.identifier]
+        self._restart_timer(instance)
+
+    async def _free(self, instance: Instance) -> None:
+        try:
+            await instance.model.close()
+        except EngineError as error:
+            _logger.warning("Unloading %r failed: %s", instance.identifier, error)
+
+    async def aclose(self) -> None:
+        """Cancel all loads, unload all instances."""
+        for load in tuple(self._loads):
+            load.abandon()
+        # A cancelled load needs a moment to free what it has.
+        while waiting := [*(load.task for load in self._loads), *self._background]:
+            await asyncio.wait(waiting)
+        for instance in list(self._instances.values()):
+            await self.unload(instance, "the server is closing")
+
+
+def _of_kind(instance: Instance, kind: str) -> Instance:
+    if instance.kind != kind:
+        raise _domain_mismatch(instance.identifier, instance.file, kind)
+    return instance
+
+
+def _domain_mismatch(name: str, file: ModelFile, expected: Any) -> RequestError:
+    is_known = expected in _KIND_NAMES
+    return RequestError(
+        f"{name!r} is {_KIND_NAMES[file.kind]}, not {_KIND_NAMES[expected] if is_known else expected}.",
+        suggestion=f"Use it in the namespace {file.kind!r}.",
+        display_data=ErrorDisplayDataGenericDomainMismatch(
+            path=name, actual_domain=file.kind, expected_domain=expected
+        ),
+    )
+
+
+def _matches(instance: Instance, query: ModelQuery) -> bool:
+    if query.domain is not None and query.domain != instance.kind:
+        return False
+    if query.identifier is not None and query.identifier != instance.identifier:
+        return False
+    if query.vision is not None and query.vision != instance.file.vision:
+        return False
+    if query.path is None:
+        return True
+    path, wanted = instance.file.path.casefold(), query.path.casefold().rstrip("/")
+    return path == wanted or path.startswith(wanted + "/")

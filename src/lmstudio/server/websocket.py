@@ -1,0 +1,82 @@
+"""uvicorn's WebSocket protocol with a short way out for text frames, which is what a stream of fragments consists of.
+
+ASGI takes one message per call, as text that was encoded before and is encoded again, and each becomes a write of its
+own. Measured per fragment of 170 bytes: 3.9 µs with wsproto and 2.4 µs with websockets-sansio on that way; 1.7 µs on
+this one, 0.2 µs when twenty leave together. Handshake, input, pings and closing are uvicorn's. Of its two protocols,
+wsproto is the base because the client needs that library anyway; the other would save 5 µs per incoming message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from wsproto.events import Request
+
+_EXTENSION = "lmstudio.websocket"
+_FINAL_TEXT = 0x81
+_JOIN_BYTES = 64 * 1024
+"""A larger frame is not copied to join it with its header."""
+
+
+class DirectWebSocket(WSProtocol):
+    """One WebSocket. The application finds it with `direct_websocket`."""
+
+    def handle_connect(self, event: Request) -> None:
+        """The upgrade request has come: describe the connection to the application, which starts in the next turn."""
+        super().handle_connect(event)
+        cast("dict[str, Any]", self.scope)["extensions"][_EXTENSION] = self
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport has ended. Releases `send_text`, which some releases of uvicorn leave waiting."""
+        super().connection_lost(exc)
+        self.writable.set()
+
+    async def send_text(self, messages: Iterable[bytes]) -> None:
+        """Write each of *messages* (UTF-8) as one text frame. Waits while the system's buffers are full.
+
+        Raises:
+            OSError: the connection is gone, or closing.
+        """
+        await self.writable.wait()
+        if self.transport.is_closing() or self.close_sent:
+            raise ClientDisconnected
+        buffer = bytearray()
+        for message in messages:
+            buffer += _header(len(message))
+            if len(message) < _JOIN_BYTES:
+                buffer += message
+            else:
+                self.transport.write(bytes(buffer))
+                self.transport.write(message)
+                buffer.clear()
+        if buffer:
+            self.transport.write(bytes(buffer))
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written and the system has not taken yet."""
+        return self.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """End the connection at once, without a goodbye: the peer does not read."""
+        self.transport.abort()
+
+
+def direct_websocket(scope: Mapping[str, Any]) -> DirectWebSocket:
+    """The WebSocket of a connection that uvicorn serves with `DirectWebSocket`."""
+    return cast("DirectWebSocket", scope["extensions"][_EXTENSION])
+
+
+def _header(length: int) -> bytes:
+    """The header of an unmasked text frame (RFC 6455, section 5.2)."""
+    if length < 126:
+        return bytes((_FINAL_TEXT, length))
+    if length < 1 << 16:
+        return bytes((_FINAL_TEXT, 126)) + length.to_bytes(2, "big")
+    return bytes((_FINAL_TEXT, 127)) + length.to_bytes(8, "big")
