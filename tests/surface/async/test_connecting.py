@@ -1,0 +1,259 @@
+"""Addresses, discovery, authentication, and servers that are not there or not LM Studio."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+import lmstudio as lms
+from lmstudio import _discovery as discovery_module
+from lmstudio import _ws as ws_module
+from lmstudio.server import ScriptedEngine, Server
+from surface.background import AsyncBackground
+from surface.odd_servers import free_port, http_server, mute_server, tcp_server, websocket_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from surface.fault_proxy import FaultProxy
+
+TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJ0123456789"
+OTHER_TOKEN = "sk-lm-ijklmnop:ABCDEFGHIJ0123456789"
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+@pytest.fixture(autouse=True)
+def no_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of the tests holds no token."""
+    monkeypatch.delenv("LM_API_TOKEN", raising=False)
+    monkeypatch.delenv("LMSTUDIO_API_TOKEN", raising=False)
+
+
+@pytest.fixture
+def guarded() -> Iterator[Server]:
+    """A server that wants a token."""
+    with Server(engine=ScriptedEngine(), api_tokens=[TOKEN]) as server:
+        yield server
+
+
+async def failure(client: lms.AsyncClient) -> lms.LMStudioError:
+    """What the first call fails with."""
+    with pytest.raises(lms.LMStudioError) as error:
+        await client.list_downloaded_models()
+    await client.aclose()
+    return error.value
+
+
+def listen_on(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
+    """LM Studio's own ports are *ports* from now on."""
+    monkeypatch.setattr(discovery_module, "API_SERVER_PORTS", ports)
+
+
+# Addresses -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "127.0.0.1:{}",
+        "localhost:{}",
+        " 127.0.0.1:{} ",
+        "http://127.0.0.1:{}",
+        "ws://127.0.0.1:{}/",
+        "http://127.0.0.1:{}/v1",
+        "http://127.0.0.1:{}/api/v1/",
+        "ws://127.0.0.1:{}/llm",
+        "HTTP://LOCALHOST:{}",
+    ],
+)
+async def test_address_may_be_written_in_many_ways(server: Server, form: str) -> None:
+    async with lms.AsyncClient(form.format(server.port)) as client:
+        assert len(await client.list_downloaded_models()) == 2
+    assert await lms.AsyncClient.is_valid_api_host(form.format(server.port))
+
+
+@pytest.mark.parametrize("text", ["", "ftp://localhost", "user@localhost:1", "localhost:99999", "a b", "http://x?y=1"])
+async def test_what_is_no_address_is_refused_at_once(text: str) -> None:
+    with pytest.raises(lms.LMStudioValueError, match="Invalid server address"):
+        lms.AsyncClient(text)
+    with pytest.raises(lms.LMStudioValueError, match="Invalid server address"):
+        await lms.AsyncClient.is_valid_api_host(text)
+
+
+async def test_variables_for_proxies_do_not_matter(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "socks9://nowhere.invalid:1")
+    async with lms.AsyncClient(server.api_host) as client:
+        assert len(await client.list_downloaded_models()) == 2
+    assert await lms.AsyncClient.is_valid_api_host(server.api_host)
+
+
+# Nobody, or somebody else, is there ----------------------------------------------------------------------------------
+
+
+async def test_nothing_listens() -> None:
+    api_host = f"127.0.0.1:{free_port()}"
+    async with lms.AsyncClient(api_host) as client:
+        for attempt in (client.list_downloaded_models, client.llm.connect):
+            with pytest.raises(lms.LMStudioWebsocketError) as error:
+                await attempt()
+            assert f"Could not connect to ws://{api_host}/" in str(error.value)
+            assert "Is it running there" in str(error.value)
+            assert error.value.__cause__ is not None
+        assert not client.llm.connected
+    assert not await lms.AsyncClient.is_valid_api_host(api_host)
+
+
+async def test_host_name_that_nobody_knows() -> None:
+    error = await failure(lms.AsyncClient("no-such-host.invalid:1234"))
+    assert isinstance(error, lms.LMStudioWebsocketError)
+    assert "Could not connect to ws://no-such-host.invalid:1234/" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("odd_server", "reason"),
+    [
+        (http_server, "HTTP status 404; is it LM Studio that listens there?"),
+        (partial(tcp_server, b""), "not reachable"),
+        (partial(tcp_server, b"SSH-2.0-OpenSSH_9.6\r\n"), "not reachable"),
+        (partial(tcp_server, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), "instead of answering the authentication"),
+        (partial(tcp_server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "HTTP status 200"),
+        (partial(websocket_server, "hello"), "the answer to the authentication is not one of LM Studio"),
+        (partial(websocket_server, "[1, 2]"), "the answer to the authentication is not one of LM Studio"),
+        (partial(websocket_server, '{"success": 1}'), "the answer to the authentication is not one of LM Studio"),
+    ],
+    ids=["http", "hangs up", "ssh", "half an upgrade", "page", "websocket", "json", "wrong json"],
+)
+async def test_server_is_not_lm_studio(odd_server: Callable[[], AbstractContextManager[str]], reason: str) -> None:
+    with odd_server() as api_host:
+        error = await failure(lms.AsyncClient(api_host))
+        assert isinstance(error, lms.LMStudioWebsocketError)
+        assert reason in str(error)
+        assert not await lms.AsyncClient.is_valid_api_host(api_host)
+
+
+async def test_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ws_module, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(ws_module, "AUTHENTICATION_SECONDS", 0.1)
+    with mute_server() as mute:
+        error = await failure(lms.AsyncClient(mute.api_host))
+    assert isinstance(error, lms.LMStudioWebsocketError)
+    assert "not reachable (timed out)" in str(error)
+
+
+async def test_server_that_does_not_answer_the_authentication_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ws_module, "AUTHENTICATION_SECONDS", 0.1)
+    with websocket_server(None) as api_host:
+        error = await failure(lms.AsyncClient(api_host))
+    assert isinstance(error, lms.LMStudioWebsocketError)
+    assert "no answer to the authentication" in str(error)
+
+
+async def test_client_may_be_closed_while_it_connects(proxy: FaultProxy) -> None:
+    proxy.hold()
+    client = lms.AsyncClient(proxy.api_host)
+    async with AsyncBackground() as background:
+        call = background.start(client.list_downloaded_models)
+        assert await background.wait(lambda: proxy.wait_for(lambda seen: seen.accepted))
+        await client.aclose()
+        with pytest.raises(lms.LMStudioWebsocketError, match="client was closed"):
+            await call.result()
+
+
+# Discovery -----------------------------------------------------------------------------------------------------------
+
+
+async def test_server_on_one_of_the_known_ports_is_found(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    listen_on(monkeypatch, free_port(), server.port, free_port())
+    assert await lms.AsyncClient.find_default_local_api_host() == f"127.0.0.1:{server.port}"
+    async with lms.AsyncClient() as client:
+        assert len(await client.list_downloaded_models()) == 2
+        assert client.api_host == f"127.0.0.1:{server.port}"
+
+
+async def test_first_of_several_servers_counts(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(engine=ScriptedEngine()) as other:
+        listen_on(monkeypatch, free_port(), other.port, server.port)
+        assert await lms.AsyncClient.find_default_local_api_host() == f"127.0.0.1:{other.port}"
+
+
+async def test_no_local_server_is_an_error_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    listen_on(monkeypatch, free_port(), free_port())
+    started = time.monotonic()
+    error = await failure(lms.AsyncClient())
+    assert isinstance(error, lms.LMStudioWebsocketError)
+    assert "no server answered on any of its local ports" in str(error)
+    assert await lms.AsyncClient.find_default_local_api_host() is None
+    assert time.monotonic() - started < 1.5
+
+
+async def test_port_that_never_answers_does_not_hide_the_server(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = time.monotonic()
+    with mute_server() as mute, http_server() as other:
+        listen_on(monkeypatch, *(int(host.rpartition(":")[2]) for host in (mute.api_host, other)), server.port)
+        assert await lms.AsyncClient.find_default_local_api_host() == f"127.0.0.1:{server.port}"
+    assert time.monotonic() - started < 1.5
+
+
+async def test_server_that_moved_to_another_known_port_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = free_port(), free_port()
+    listen_on(monkeypatch, *ports)
+    async with lms.AsyncClient() as client, AsyncBackground() as background:
+        for port in ports:
+            with Server(engine=ScriptedEngine(), port=port):
+                assert len(await client.list_downloaded_models()) == 2
+                assert client.api_host == f"127.0.0.1:{port}"
+            await background.until(lambda: not client.system.connected)
+
+
+# Authentication ------------------------------------------------------------------------------------------------------
+
+
+async def test_token_opens_the_door(guarded: Server) -> None:
+    async with lms.AsyncClient(guarded.api_host, TOKEN) as client:
+        assert len(await client.list_downloaded_models()) == 2
+
+
+@pytest.mark.parametrize("name", ["LM_API_TOKEN", "LMSTUDIO_API_TOKEN"])
+async def test_token_may_come_from_the_environment(guarded: Server, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, TOKEN)
+    async with lms.AsyncClient(guarded.api_host) as client:
+        assert len(await client.list_downloaded_models()) == 2
+
+
+async def test_argument_counts_before_the_environment(guarded: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LM_API_TOKEN", OTHER_TOKEN)
+    monkeypatch.setenv("LMSTUDIO_API_TOKEN", "nonsense")
+    async with lms.AsyncClient(guarded.api_host, api_token=TOKEN) as client:
+        assert len(await client.list_downloaded_models()) == 2
+    error = await failure(lms.AsyncClient(guarded.api_host))
+    assert isinstance(error, lms.LMStudioAuthenticationError)
+    assert "the one given is not valid" in str(error)
+
+
+async def test_missing_token_is_an_error_that_says_what_to_do(guarded: Server) -> None:
+    async with lms.AsyncClient(guarded.api_host) as client:
+        for _ in range(2):
+            with pytest.raises(lms.LMStudioAuthenticationError, match=r"none was given\. Pass an API token"):
+                await client.list_downloaded_models()
+        assert not client.system.connected
+
+
+async def test_token_of_a_wrong_form_is_refused_without_repeating_it() -> None:
+    with pytest.raises(lms.LMStudioValueError, match="The API token given by api_token is not valid") as error:
+        lms.AsyncClient("127.0.0.1:1", "sk-lm-secret")
+    assert "secret" not in str(error.value)
+
+
+async def test_token_appears_nowhere(guarded: Server, caplog: pytest.LogCaptureFixture) -> None:
+    client = lms.AsyncClient(guarded.api_host, OTHER_TOKEN)
+    error = await failure(client)
+    texts = [repr(client), str(error), repr(error), repr(vars(error)), caplog.text]
+    assert not [text for text in texts if "ABCDEFGHIJ0123456789" in text]

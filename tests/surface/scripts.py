@@ -1,0 +1,96 @@
+"""Programs that tests run in an interpreter of their own, as strict as it can be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from textwrap import dedent
+from typing import IO, TYPE_CHECKING
+
+from .fault_proxy import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Slow steps of event loops are reported in development mode; they depend on the machine.
+_PROLOGUE = """\
+import asyncio, logging, sys
+import lmstudio as lms
+logging.getLogger("asyncio").setLevel(logging.ERROR)
+HOST = sys.argv[1]
+def say(*words):
+    print(*words, flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a program ended."""
+
+    code: int
+    """Negative: the signal that ended it."""
+    output: str
+    """What had not been read yet."""
+    errors: str
+    seconds: float
+    """How long the end took, from the moment it was asked about."""
+
+
+class Script:
+    """A running program."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def line(self) -> str:
+        """The next line that it writes, without the line end; "" when it is over."""
+        return _stream(self.process.stdout).readline().rstrip("\n")
+
+    def tell(self, line: str = "") -> None:
+        """Write a line to its standard input."""
+        stream = _stream(self.process.stdin)
+        stream.write(line + "\n")
+        stream.flush()
+
+    def end(self) -> Ending:
+        """Wait until it ends."""
+        started = time.monotonic()
+        # Not communicate(), which forgets what `line` has buffered.
+        watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        watchdog.start()
+        try:
+            _stream(self.process.stdin).close()
+            output = _stream(self.process.stdout).read()
+            errors = _stream(self.process.stderr).read()
+            code = self.process.wait()
+        finally:
+            watchdog.cancel()
+            watchdog.join()
+        return Ending(code, output, errors, time.monotonic() - started)
+
+
+def _stream(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+@contextmanager
+def script(code: str, api_host: str) -> Iterator[Script]:
+    """Run *code* with warnings as errors. It finds `lms`, `asyncio`, `HOST`, and `say` for lines of output."""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", _PROLOGUE + dedent(code), api_host]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8") as process:
+        try:
+            yield Script(process)
+        finally:
+            process.kill()
+
+
+def run_script(code: str, api_host: str) -> Ending:
+    """Run *code* to its end."""
+    with script(code, api_host) as running:
+        return running.end()

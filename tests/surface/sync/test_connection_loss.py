@@ -1,0 +1,330 @@
+# Generated from ../async/test_connection_loss.py by tools/make_sync.py. Edit that file instead.
+"""A lost connection fails the calls in flight, once each, and nothing after them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+import lmstudio as lms
+from lmstudio import _transfer as transfer_module
+from lmstudio.server import Reply, ScriptedEngine, Server
+from surface.background import Background
+from surface.fault_proxy import PATIENCE_SECONDS, FaultProxy, frame_header, text_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lmstudio.server import Gate
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+FAULTS: dict[str, tuple[Callable[[FaultProxy], None], str]] = {
+    "closed": (FaultProxy.close_connections, "the server closed it"),
+    "reset": (FaultProxy.reset_connections, "reset by peer|forcibly closed"),
+    "goodbye": (lambda proxy: proxy.send(frame_header(0x88, 6) + b"\x03\xe9away"), "code 1001, away"),
+    "goodbye without code": (lambda proxy: proxy.send(frame_header(0x88, 0)), "code 1005"),
+    "half-open": (FaultProxy.go_silent, "no sign of life"),
+    "garbage": (lambda proxy: proxy.send(b"HTTP/1.1 500 Oops\r\n\r\n"), "broke the WebSocket protocol"),
+    "masked frame": (lambda proxy: proxy.send(bytes((0x81, 0x81, 1, 2, 3, 4, 5))), "broke the WebSocket protocol"),
+    "reserved opcode": (lambda proxy: proxy.send(frame_header(0x83, 0)), "broke the WebSocket protocol"),
+    "text that is not UTF-8": (lambda proxy: proxy.send(text_frame(b'"\xff\xff"')), "not UTF-8|utf-8"),
+    "oversized": (lambda proxy: proxy.send(frame_header(0x81, 1 << 40)), "the limit is"),
+    "impossible size": (lambda proxy: proxy.send(frame_header(0x81, 1 << 63)), "broke the WebSocket protocol|limit"),
+}
+
+
+@pytest.fixture(autouse=True, params=["own socket", "stream"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of moving bytes: the second one is that of TLS, and of systems without the first."""
+    if request.param == "stream":
+        monkeypatch.setattr(transfer_module, "_own_socket", lambda _stream: None)
+
+
+@pytest.fixture
+def keepalive(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets how many seconds a server may be silent."""
+    return partial(monkeypatch.setattr, transfer_module, "KEEPALIVE_SECONDS")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way to lose a connection."""
+
+    happen: Callable[[FaultProxy], None]
+    reason: str
+    """What the error says about it; a regular expression."""
+    is_over: Callable[[], None]
+    """To be called before a server is needed that may be slow for a moment."""
+
+
+@pytest.fixture(params=list(FAULTS))
+def fault(request: pytest.FixtureRequest, keepalive: Callable[[float], None]) -> Fault:
+    """One of FAULTS."""
+    if request.param == "half-open":
+        keepalive(0.1)
+    return Fault(*FAULTS[request.param], is_over=lambda: keepalive(PATIENCE_SECONDS))
+
+
+# In flight -----------------------------------------------------------------------------------------------------------
+
+
+def test_prediction_in_flight_fails_and_the_next_call_works(
+    proxy: FaultProxy, engine: ScriptedEngine, gate: Gate, fault: Fault
+) -> None:
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        call = background.start(lambda: model.respond("Hi"))
+        assert background.wait(gate.reached)
+        fault.happen(proxy)
+        with pytest.raises(
+            lms.LMStudioWebsocketError, match=rf"The connection to LM Studio was lost: .*({fault.reason})"
+        ):
+            call.result()
+        fault.is_over()
+        gate.open()
+        result = model.respond("Hi again")
+        assert result.content == "one two three"
+        assert len(engine.requests) == 2  # the one that failed was not repeated
+
+
+def test_call_in_flight_fails_and_the_next_call_works(proxy: FaultProxy, fault: Fault) -> None:
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        proxy.hold()
+        call = background.start(lambda: model.tokenize(["one", "two"]))
+        assert background.wait(lambda: proxy.wait_for_message("rpcCall", 2))
+        fault.happen(proxy)
+        with pytest.raises(lms.LMStudioWebsocketError, match=fault.reason):
+            call.result()
+        fault.is_over()
+        proxy.release()
+        assert model.count_tokens("a b c") == 3
+
+
+def test_half_read_stream_fails_once_and_for_good(proxy: FaultProxy, gate: Gate) -> None:
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        texts = []
+        with model.respond_stream("Hi") as stream:
+            with pytest.raises(lms.LMStudioWebsocketError) as lost:
+                for fragment in stream:
+                    texts.append(fragment.content)
+                    assert background.wait(gate.reached)
+                    if len(texts) == 2:
+                        proxy.reset_connections()
+            assert texts == ["one", " two"]
+            with pytest.raises(lms.LMStudioWebsocketError) as again:
+                stream.result()
+            assert str(again.value) == str(lost.value)
+
+
+def root(error: BaseException) -> BaseException:
+    """What caused *error* in the first place."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def test_each_caller_gets_an_error_of_its_own_with_the_cause(proxy: FaultProxy, gate: Gate) -> None:
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        calls = [background.start(lambda: model.respond("Hi")) for _ in range(2)]
+        assert background.wait(lambda: proxy.wait_for_message("channelCreate", 3))
+        assert background.wait(gate.reached)
+        proxy.reset_connections()
+        errors = []
+        for call in calls:
+            with pytest.raises(lms.LMStudioWebsocketError) as lost:
+                call.result()
+            errors.append(lost.value)
+        assert errors[0] is not errors[1]
+        assert all(isinstance(root(error), ConnectionResetError) for error in errors)
+
+
+def test_load_in_flight_fails_and_the_next_one_works(
+    proxy: FaultProxy, engine: ScriptedEngine, gate: Gate, fault: Fault
+) -> None:
+    engine.load_gate = gate
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        call = background.start(lambda: client.llm.model("scripted-chat"))
+        assert background.wait(gate.reached)
+        fault.happen(proxy)
+        with pytest.raises(lms.LMStudioWebsocketError, match=fault.reason):
+            call.result()
+        fault.is_over()
+        gate.open()
+        assert (client.llm.model("scripted-chat")).identifier == "scripted-chat"
+
+
+def test_other_namespaces_keep_their_connections(proxy: FaultProxy, server: Server) -> None:
+    with lms.Client(proxy.api_host) as client:
+        client.llm.model("scripted-chat")
+        client.embedding.model("scripted-embed")
+        client.llm.disconnect()
+        assert (client.llm.connected, client.embedding.connected) == (False, True)
+        client.list_loaded_models()
+        assert proxy.accepted == ["llm", "embedding", "llm"]
+
+
+# Between calls -------------------------------------------------------------------------------------------------------
+
+
+def test_loss_between_calls_is_not_noticed_by_the_caller(proxy: FaultProxy, fault: Fault) -> None:
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        fault.happen(proxy)
+        background.until(lambda: not client.llm.connected)
+        fault.is_over()
+        assert model.count_tokens("a b") == 2
+        assert client.llm.connected
+
+
+def test_server_that_is_away_is_found_again(proxy: FaultProxy) -> None:
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        proxy.refuse_connections()
+        background.until(lambda: not client.llm.connected)
+        for _ in range(2):
+            with pytest.raises(lms.LMStudioWebsocketError, match=f"Could not connect to ws://{proxy.api_host}/llm"):
+                model.count_tokens("a b")
+        proxy.accept_connections()
+        assert model.count_tokens("a b") == 2
+
+
+def test_server_may_restart_on_its_port(server: Server, engine: ScriptedEngine, gate: Gate) -> None:
+    with lms.Client(server.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        call = background.start(lambda: model.respond("Hi"))
+        assert background.wait(gate.reached)
+        background.wait(server.stop)
+        with pytest.raises(lms.LMStudioWebsocketError, match="was lost"):
+            call.result()
+        with pytest.raises(lms.LMStudioWebsocketError, match="Could not connect"):
+            model.count_tokens("a b")
+        background.wait(server.start)
+        with pytest.raises(lms.LMStudioModelNotFoundError, match="No loaded model matches 'scripted-chat'"):
+            model.count_tokens("a b")
+        assert client.llm.model("scripted-chat") == model
+        assert model.count_tokens("a b") == 2
+
+
+# Slow and silent, but alive ------------------------------------------------------------------------------------------
+
+
+def test_server_that_only_answers_pings_is_alive(
+    proxy: FaultProxy, gate: Gate, keepalive: Callable[[float], None]
+) -> None:
+    keepalive(0.15)
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        call = background.start(lambda: model.respond("Hi"))
+        assert background.wait(gate.reached)
+        assert background.wait(lambda: proxy.wait_for_pings(2))
+        gate.open()
+        assert (call.result()).content == "one two three"
+        assert proxy.accepted == ["llm"]
+
+
+def test_consumer_that_does_not_read_holds_nobody_up(
+    proxy: FaultProxy, engine: ScriptedEngine, keepalive: Callable[[float], None]
+) -> None:
+    keepalive(0.15)
+    chunks = [f"{number:07} " for number in range(20_000)]
+    engine.reply = [Reply(chunks), Reply("Meanwhile")]
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        with model.respond_stream("Hi", config={"contextOverflowPolicy": "stopAtLimit"}) as stream:
+            fragments = iter(stream)
+            texts = [(next(fragments)).content]
+            assert (model.respond("Hi")).content == "Meanwhile"
+            assert background.wait(lambda: proxy.wait_for_pings(2))
+            texts += [fragment.content for fragment in fragments]
+        assert texts == chunks[: len(texts)]
+        assert len(texts) > 4000
+        assert proxy.accepted == ["llm"]
+
+
+def test_bytes_that_come_one_by_one_make_whole_messages(proxy: FaultProxy, engine: ScriptedEngine) -> None:
+    engine.reply = Reply(["Blåbær", " 蓝莓", " 🫐", "x" * 300])
+    proxy.drip = True
+    with lms.Client(proxy.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        fragments = [fragment.content for fragment in model.respond_stream("Hi")]
+        assert fragments == ["Blåbær", " 蓝莓", " 🫐", "x" * 300]
+
+
+def test_frames_that_are_not_messages_are_understood(proxy: FaultProxy) -> None:
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        proxy.send(frame_header(0x89, 2) + b"hi")  # ping
+        proxy.send(frame_header(0x8A, 0))  # pong
+        proxy.send(frame_header(0x82, 3) + b"\x00\xff\x00")  # binary
+        proxy.send(frame_header(0x01, 10) + b'{"type":"k' + frame_header(0x80, 13) + b'eepAliveAck"}')  # two parts
+        assert model.count_tokens("a b") == 2
+        assert background.wait(lambda: proxy.wait_for(lambda seen: any(f.kind == "pong" for f in seen.frames)))
+        assert proxy.accepted == ["llm"]
+
+
+# Large messages, and a server that does not read ---------------------------------------------------------------------
+
+
+def test_large_messages_pass_in_both_directions(proxy: FaultProxy, engine: ScriptedEngine) -> None:
+    text = "ø" * 3_000_000
+    engine.reply = Reply([text])
+    with lms.Client(proxy.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        assert (model.respond(text)).content == text
+        assert text in engine.requests[0].prompt
+
+
+def test_closing_does_not_wait_for_a_server_that_does_not_read(proxy: FaultProxy) -> None:
+    with Background() as background:
+        client = lms.Client(proxy.api_host)
+        model = client.llm.model("scripted-chat")
+        proxy.silent_from = proxy.received_bytes + 100_000
+        call = background.start(lambda: model.count_tokens("x" * 20_000_000))
+        assert background.wait(lambda: proxy.wait_for(lambda seen: seen.received_bytes >= 100_000))
+        client.close()
+        with pytest.raises(lms.LMStudioWebsocketError, match="client was closed"):
+            call.result()
+
+
+def test_silent_server_fails_a_call_that_is_still_being_sent(
+    proxy: FaultProxy, keepalive: Callable[[float], None]
+) -> None:
+    keepalive(0.1)
+    with lms.Client(proxy.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        proxy.go_silent()
+        with pytest.raises(lms.LMStudioWebsocketError, match="no sign of life"):
+            model.count_tokens("x" * 20_000_000)
+        keepalive(PATIENCE_SECONDS)
+        assert model.count_tokens("a b") == 2
+
+
+# Messages that are not of the protocol -------------------------------------------------------------------------------
+
+
+def call_after(proxy: FaultProxy, message: object, model: lms.LLM) -> None:
+    """Let the server say *message*, then call."""
+    proxy.send_message(message)
+    assert model.count_tokens("a b") == 2
+
+
+@pytest.mark.parametrize("message", [{"type": "fromTheFuture"}, {"no": "type"}, [], "text", 5, None])
+def test_unknown_message_is_a_warning_and_harms_nobody(proxy: FaultProxy, message: object) -> None:
+    with lms.Client(proxy.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        with pytest.warns(lms.LMStudioUnknownMessageWarning, match="Ignored a message"):
+            call_after(proxy, message, model)
+
+
+def test_complaint_of_the_server_is_a_warning(proxy: FaultProxy) -> None:
+    with lms.Client(proxy.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        with pytest.warns(lms.LMStudioUnknownMessageWarning, match="could not make sense of a message: What"):
+            call_after(proxy, {"type": "communicationWarning", "warning": "What?"}, model)

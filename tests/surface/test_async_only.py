@@ -1,0 +1,455 @@
+"""What only the asynchronous surface can do or suffer: tasks, loops, their cancellation and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+import lmstudio as lms
+from lmstudio.server import Gate, Reply, ScriptedEngine, Server
+
+from .fault_proxy import PATIENCE_SECONDS, FaultProxy
+from .odd_servers import mute_server
+from .scripts import run_script, script
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+async def reached(gate: Gate) -> None:
+    assert await asyncio.to_thread(gate.reached)
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel *task* and wait for its end."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def stopped(proxy: FaultProxy, engine: ScriptedEngine) -> bool:
+    """Whether one cancel packet has left the client, and the engine has stopped."""
+    return (
+        await asyncio.to_thread(proxy.wait_for_packet, "cancel")
+        and await asyncio.to_thread(engine.wait_for_cancel)
+        and proxy.count_packets("cancel") == 1
+    )
+
+
+# Cancellation --------------------------------------------------------------------------------------------------------
+
+
+async def test_cancelled_respond_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        task = asyncio.create_task(model.respond("Hi"))
+        await reached(gate)
+        await cancelled(task)
+        assert await stopped(proxy, engine)
+        gate.open()
+        assert (await model.respond("Hi")).content == "one two three"
+
+
+async def test_cancelled_iteration_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        stream = await model.respond_stream("Hi")
+
+        async def read() -> None:
+            async for _fragment in stream:
+                pass
+
+        task = asyncio.create_task(read())
+        await reached(gate)
+        await cancelled(task)
+        assert await stopped(proxy, engine)
+
+
+async def test_timeout_around_a_call_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(model.respond("Hi"), 0.2)
+        assert await stopped(proxy, engine)
+
+
+async def test_cancel_scope_around_a_stream_stops_the_server(
+    proxy: FaultProxy, engine: ScriptedEngine, gate: Gate
+) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        with anyio.CancelScope() as scope:
+            async with await model.respond_stream("Hi") as stream:
+                async for fragment in stream:
+                    if fragment.content == " two":
+                        await reached(gate)
+                        scope.cancel()
+        assert scope.cancelled_caught
+        assert await stopped(proxy, engine)
+
+
+async def test_cancelled_load_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
+    engine.load_gate = gate
+    async with lms.AsyncClient(proxy.api_host) as client:
+        task = asyncio.create_task(client.llm.model("scripted-chat"))
+        await reached(gate)
+        await cancelled(task)
+        assert await stopped(proxy, engine)
+        assert await client.llm.list_loaded() == []
+
+
+async def test_reply_of_a_cancelled_call_is_ignored(proxy: FaultProxy) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        proxy.hold()
+        task = asyncio.create_task(model.tokenize(["a", "b"]))
+        assert await asyncio.to_thread(proxy.wait_for_message, "rpcCall", 2)
+        await cancelled(task)
+        proxy.release()
+        assert await model.count_tokens("a b") == 2
+        assert proxy.accepted == ["llm"]
+
+
+async def test_first_caller_may_be_cancelled_while_it_connects(proxy: FaultProxy) -> None:
+    proxy.hold()
+    async with lms.AsyncClient(proxy.api_host) as client:
+        first = asyncio.create_task(client.list_downloaded_models())
+        second = asyncio.create_task(client.list_downloaded_models())
+        assert await asyncio.to_thread(proxy.wait_for, lambda seen: seen.accepted)
+        await cancelled(first)
+        proxy.release()
+        assert len(await second) == 2
+        assert proxy.accepted == ["system"]
+
+
+# Tasks ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_stream_may_be_started_read_and_closed_in_three_tasks(
+    proxy: FaultProxy, engine: ScriptedEngine, gate: Gate
+) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        stream = await model.respond_stream("Hi")
+
+        async def start() -> None:
+            await stream.__aenter__()
+
+        async def read() -> None:
+            fragments = aiter(stream)
+            assert [(await anext(fragments)).content for _ in range(2)] == ["one", " two"]
+            await anext(fragments)
+
+        async def close() -> None:
+            await stream.__aexit__(None, None, None)
+
+        await asyncio.create_task(start())
+        reader = asyncio.create_task(read())
+        await reached(gate)
+        await asyncio.create_task(close())
+        assert await stopped(proxy, engine)
+        with pytest.raises(lms.LMStudioCancelledError):
+            await reader
+
+
+async def test_client_may_be_closed_by_another_task(server: Server) -> None:
+    client = lms.AsyncClient(server.api_host)
+    await asyncio.create_task(client.list_downloaded_models())
+    await asyncio.create_task(client.aclose())
+    with pytest.raises(lms.LMStudioRuntimeError, match="closed"):
+        await client.list_downloaded_models()
+
+
+async def test_callbacks_run_in_the_task_that_waits(server: Server) -> None:
+    tasks = set()
+
+    def note(*_arguments: object) -> None:
+        tasks.add(asyncio.current_task())
+
+    async with lms.AsyncClient(server.api_host) as client:
+        model = await client.llm.model("scripted-chat", on_load_progress=note)
+        await model.respond(
+            "Hi",
+            on_message=note,
+            on_first_token=note,
+            on_prediction_fragment=note,
+            on_prompt_processing_progress=note,
+        )
+    assert tasks == {asyncio.current_task()}
+
+
+async def test_nothing_is_left_after_closing(server: Server) -> None:
+    async with lms.AsyncClient(server.api_host) as client:
+        await client.list_loaded_models()
+        await client.list_downloaded_models()
+        assert len(asyncio.all_tasks()) > 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_forgotten_client_ends_its_connections(proxy: FaultProxy) -> None:
+    client = lms.AsyncClient(proxy.api_host)
+    await client.list_downloaded_models()
+    del client
+    gc.collect()
+    assert await asyncio.to_thread(proxy.wait_until_closed)
+
+
+# Loss ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("happen", [FaultProxy.close_connections, FaultProxy.reset_connections])
+async def test_loss_that_the_loop_has_not_seen_yet_does_not_fail_the_next_call(
+    proxy: FaultProxy, happen: Callable[[FaultProxy], None]
+) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        happen(proxy)  # blocks the loop, like any program that computes between two calls
+        assert await model.count_tokens("a b") == 2
+
+
+# Loops ---------------------------------------------------------------------------------------------------------------
+
+
+def test_client_serves_one_loop_after_another(proxy: FaultProxy) -> None:
+    client = lms.AsyncClient(proxy.api_host)
+
+    async def ask() -> str:
+        model = await client.llm.model("scripted-chat")
+        return (await model.respond("Hi")).content
+
+    assert [asyncio.run(ask(), debug=True) for _ in range(3)] == ["You said: Hi"] * 3
+    asyncio.run(client.aclose(), debug=True)
+    gc.collect()
+    assert proxy.accepted == ["llm"] * 3
+    assert proxy.wait_until_closed()
+
+
+def test_handle_of_one_loop_works_in_the_next(server: Server) -> None:
+    client = lms.AsyncClient(server.api_host)
+    model = asyncio.run(client.llm.model("scripted-chat"))
+    assert asyncio.run(model.count_tokens("a b")) == 2
+    asyncio.run(client.aclose())
+
+
+def test_client_serves_several_loops_at_once(proxy: FaultProxy, engine: ScriptedEngine) -> None:
+    gate = Gate()
+    engine.reply = lambda request: Reply(["got", gate, f" {len(request.prompt)}"])
+    client = lms.AsyncClient(proxy.api_host)
+
+    async def ask(size: int) -> str:
+        model = await client.llm.model("scripted-chat")
+        return (await model.complete("x" * size)).content
+
+    with ThreadPoolExecutor(2) as threads:
+        calls = [threads.submit(asyncio.run, ask(size)) for size in (1, 2)]
+        assert proxy.wait_for_message("channelCreate", 4)
+        gate.open()
+        assert [call.result(PATIENCE_SECONDS) for call in calls] == ["got 1", "got 2"]
+    assert proxy.accepted == ["llm", "llm"]
+    asyncio.run(client.aclose())
+
+
+def test_many_loops_in_many_threads_share_a_client(server: Server) -> None:
+    client = lms.AsyncClient(server.api_host)
+
+    async def ask() -> int:
+        return len(await client.list_downloaded_models())
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: asyncio.run(ask()), range(40)))
+    assert answers == [2] * 40
+    asyncio.run(client.aclose())
+
+
+def test_closing_in_one_loop_closes_the_connections_of_another(proxy: FaultProxy) -> None:
+    client = lms.AsyncClient(proxy.api_host)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(client.list_downloaded_models(), loop).result(PATIENCE_SECONDS)
+    asyncio.run(client.aclose())
+    assert proxy.wait_until_closed()
+    with pytest.raises(lms.LMStudioRuntimeError, match="closed"):
+        asyncio.run_coroutine_threadsafe(client.list_downloaded_models(), loop).result(PATIENCE_SECONDS)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_client_forgotten_by_another_thread_ends_its_connections(proxy: FaultProxy) -> None:
+    clients = [lms.AsyncClient(proxy.api_host)]
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(clients[0].list_downloaded_models(), loop).result(PATIENCE_SECONDS)
+    clients.clear()
+    gc.collect()
+    assert proxy.wait_until_closed()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_use_outside_of_a_loop_says_what_to_use_instead(server: Server) -> None:
+    client = lms.AsyncClient(server.api_host)
+    call = client.list_downloaded_models()
+    with pytest.raises(lms.LMStudioRuntimeError, match=r"Use lmstudio\.Client"):
+        call.send(None)
+
+
+def test_session_outside_of_a_loop_is_not_connected(server: Server) -> None:
+    assert not lms.AsyncClient(server.api_host).llm.connected
+
+
+async def test_address_is_not_known_before_the_server_was_found() -> None:
+    with pytest.raises(lms.LMStudioRuntimeError, match="not known before the first call"):
+        _ = lms.AsyncClient().api_host
+
+
+def test_generator_left_by_the_loop_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
+    client = lms.AsyncClient(proxy.api_host)
+
+    async def texts() -> AsyncIterator[str]:
+        model = await client.llm.model("scripted-chat")
+        async with await model.respond_stream("Hi") as stream:
+            async for fragment in stream:
+                yield fragment.content
+
+    kept = []
+
+    async def main() -> None:
+        generator = texts()
+        kept.append(generator)
+        assert await anext(generator) == "one"
+        await reached(gate)
+
+    asyncio.run(main(), debug=True)
+    assert engine.wait_for_cancel()
+    asyncio.run(client.aclose())
+
+
+class CollectingLoop(asyncio.SelectorEventLoop):
+    """Collects garbage at the worst moments."""
+
+    is_on = False
+
+    def call_soon(self, *arguments: Any, **keywords: Any) -> asyncio.Handle:  # type: ignore[override]  # any will do
+        if self.is_on:
+            gc.collect()
+        return super().call_soon(*arguments, **keywords)
+
+
+def test_stream_may_be_collected_while_another_call_is_sent(
+    proxy: FaultProxy, engine: ScriptedEngine, gate: Gate
+) -> None:
+    loop = CollectingLoop()
+
+    async def main() -> None:
+        async with lms.AsyncClient(proxy.api_host) as client:
+            model = await client.llm.model("scripted-chat")
+            stream = await model.respond_stream("Hi")
+            await stream.start()
+            await reached(gate)
+            cycle: list[object] = [stream]
+            cycle.append(cycle)
+            del stream, cycle
+            loop.is_on = True
+            assert await model.count_tokens("a b") == 2
+            loop.is_on = False
+            assert await stopped(proxy, engine)
+
+    gc.collect()
+    gc.disable()
+    try:
+        loop.run_until_complete(main())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        gc.enable()
+        loop.close()
+
+
+# Programs ------------------------------------------------------------------------------------------------------------
+
+
+def test_client_that_is_never_closed_is_silent(server: Server) -> None:
+    code = """
+        client = lms.AsyncClient(HOST)
+        async def ask():
+            model = await client.llm.model("scripted-chat")
+            async for fragment in await model.respond_stream("Hi there"):
+                return fragment.content
+        say(asyncio.run(ask()))
+        say(asyncio.run(ask()))
+    """
+    ending = run_script(code, server.api_host)
+    assert (ending.code, ending.output, ending.errors) == (0, "You\nYou\n", "")
+
+
+def test_unfinished_calls_at_the_end_of_the_loop_are_silent(server: Server, gate: Gate) -> None:
+    code = """
+        client = lms.AsyncClient(HOST)
+        async def main():
+            model = await client.llm.model("scripted-chat")
+            tasks = [asyncio.ensure_future(model.respond("Hi")) for _ in range(3)]
+            stream = await model.respond_stream("Hi")
+            async for fragment in stream:
+                say(fragment.content)
+                break
+            return tasks, stream
+        kept = asyncio.run(main())
+    """
+    ending = run_script(code, server.api_host)
+    assert (ending.code, ending.output, ending.errors) == (0, "one\n", "")
+
+
+def test_end_of_the_loop_while_connecting_is_silent() -> None:
+    code = """
+        client = lms.AsyncClient(HOST)
+        async def main():
+            try:
+                await asyncio.wait_for(client.list_downloaded_models(), 0.1)
+            except asyncio.TimeoutError:
+                say("timeout")
+        asyncio.run(main())
+        asyncio.run(main())
+    """
+    with mute_server() as mute:
+        ending = run_script(code, mute.api_host)
+    assert (ending.code, ending.output, ending.errors) == (0, "timeout\ntimeout\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are different here")
+def test_ctrl_c_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
+    code = """
+        client = lms.AsyncClient(HOST)
+        async def main():
+            model = await client.llm.model("scripted-chat")
+            return await model.respond("Hi", on_prediction_fragment=lambda fragment: say(fragment.content))
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            say("interrupted")
+        asyncio.run(main())
+    """
+    with script(code, proxy.api_host) as running:
+        assert [running.line(), running.line()] == ["one", " two"]
+        assert gate.reached()
+        running.process.send_signal(signal.SIGINT)
+        assert running.line() == "interrupted"
+        assert engine.wait_for_cancel()
+        gate.open()
+        ending = running.end()
+    assert (ending.code, ending.output) == (0, "one\n two\n three\n")
+    # Before Python 3.11, Ctrl-C interrupts asyncio itself, at any point.
+    assert ending.errors == "" or sys.version_info < (3, 11)
