@@ -7,7 +7,6 @@ forgets to send (XTC sampling, the GPU ratio of embedding models).
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -357,6 +356,8 @@ def _check_keys(cls: type[LMStudioStruct], data: Mapping[str, Any], path: str) -
         if key == tag_key:
             continue  # no field of the struct, and checked when it is read
         if key not in fields:
+            import difflib  # only for the error
+
             nearest = difflib.get_close_matches(str(key), fields, n=1)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
             raise LMStudioValueError(f"{path} has no setting {key!r}.{hint}")
