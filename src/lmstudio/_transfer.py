@@ -121,8 +121,10 @@ class FrameTransfer:
         finally:
             self._multiplexer.on_outgoing = None
             if not down:
-                self._control += encode_close(1000)
+                # Control frames overtake messages, and after a close frame nothing counts: so it is written by itself.
                 await self._write_last(last_frames() + self._multiplexer.take_outgoing())
+                self._control += encode_close(1000)
+                await self._write_last([])
             elif self._control:
                 await self._write_last([])  # completes the closing handshake
             if self._socket is not None:

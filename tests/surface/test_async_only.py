@@ -109,6 +109,26 @@ async def test_cancelled_load_stops_the_server(proxy: FaultProxy, engine: Script
         assert await client.llm.list_loaded() == []
 
 
+async def test_cancel_packets_leave_before_the_goodbye_of_a_client_that_is_closed_at_once(
+    proxy: FaultProxy, engine: ScriptedEngine
+) -> None:
+    engine.reply = Reply(["one", Gate()])
+    client = lms.AsyncClient(proxy.api_host)
+    model = await client.llm.model("scripted-chat")
+    streams = [await model.respond_stream("Hi") for _ in range(3)]
+    iterations = []  # an iteration that is dropped cancels
+    for stream in streams:
+        iterations.append(aiter(stream))
+        await anext(iterations[-1])
+    for stream in streams:
+        await stream.cancel()  # the first one leaves at once, the others with the next turn of the loop
+    await client.aclose()
+
+    assert proxy.wait_for(lambda seen: any(frame.kind == "close" for frame in seen.frames))
+    kinds = [frame.packet_type or frame.kind for frame in proxy.frames if frame.namespace == "llm"]
+    assert kinds[-4:] == ["cancel", "cancel", "cancel", "close"]
+
+
 async def test_reply_of_a_cancelled_call_is_ignored(proxy: FaultProxy) -> None:
     async with lms.AsyncClient(proxy.api_host) as client:
         model = await client.llm.model("scripted-chat")
