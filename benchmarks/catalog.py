@@ -105,6 +105,8 @@ SCENARIOS = (
     Scenario("embeddings_1000x4096_sync", "embeddings 1,000 x 4,096, sync", "ms", milliseconds, 1_000, 1_000, target=3),
     Scenario("respond_2000_messages_async", "respond, 2,000 messages, async", "ms", middle, 30, 30, target=5),
     Scenario("respond_2000_messages_sync", "respond, 2,000 messages, sync", "ms", middle, 30, 30, target=5),
+    Scenario("upload_20mib_async", "upload of 20 MiB, async", "ms", middle, 5, 5, target=3),
+    Scenario("upload_20mib_sync", "upload of 20 MiB, sync", "ms", middle, 5, 5, target=3),
     Scenario(
         "memory_stream_async",
         "memory per fragment, one stream, async",

@@ -163,6 +163,7 @@ def fixed_reply(namespace: str, endpoint: bytes) -> Template:
         "applyPromptTemplate": {"formatted": "user: hello"},
         "listDownloadedModels": [],
         "version": {"version": "1.0.0", "build": 1},
+        "uploadFileBase64": {"identifier": "photo.png", "fileType": "image", "sizeBytes": 20971536},
     }
     name = endpoint.decode()
     if name not in results:

@@ -142,7 +142,7 @@ def official_python(given: Path | None) -> Path:
     """Interpreter with the official package: *given*, or that of an environment made on the first run."""
     if given is not None:
         return given
-    python = OFFICIAL_ENVIRONMENT / "bin" / "python"
+    python = OFFICIAL_ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (OFFICIAL_ENVIRONMENT / "complete").exists():
         print(f"Installing lmstudio {OFFICIAL_VERSION} into {OFFICIAL_ENVIRONMENT} ...", file=sys.stderr)
         venv.create(OFFICIAL_ENVIRONMENT, with_pip=True, clear=True)

@@ -351,6 +351,38 @@ def respond_sync(host: str, count: int) -> Measurement:
     return Measurement(count, values={"p50": median(taken[2:])})
 
 
+# Uploads
+
+
+def image(number: int) -> bytes:
+    """Twenty mebibytes that begin like a PNG. No two are the same, nor of the same size, as photos are."""
+    return b"\x89PNG\r\n\x1a\n" + os.urandom(1 << 16) * 320 + bytes(number)
+
+
+async def upload_async(host: str, count: int) -> Measurement:
+    """Milliseconds of one `prepare_image` with 20 MiB that are in memory."""
+    images = [image(number) for number in range(count + 1)]
+    taken: list[float] = []
+    async with lms.AsyncClient(host) as client:
+        for content in images:
+            start = time.perf_counter()
+            await client.files.prepare_image(content, "photo.png")
+            taken.append((time.perf_counter() - start) * 1000)
+    return Measurement(count, values={"p50": median(taken[1:])})
+
+
+def upload_sync(host: str, count: int) -> Measurement:
+    """As `upload_async`."""
+    images = [image(number) for number in range(count + 1)]
+    taken: list[float] = []
+    with lms.Client(host) as client:
+        for content in images:
+            start = time.perf_counter()
+            client.files.prepare_image(content, "photo.png")
+            taken.append((time.perf_counter() - start) * 1000)
+    return Measurement(count, values={"p50": median(taken[1:])})
+
+
 # Memory
 
 
@@ -429,6 +461,7 @@ ASYNC_SCENARIOS: dict[str, Callable[[str, int], Coroutine[Any, Any, Measurement]
     "embeddings_256x768_async": lambda host, count: embed_async(host, count, 768),
     "embeddings_1000x4096_async": lambda host, count: embed_async(host, count, 4096),
     "respond_2000_messages_async": respond_async,
+    "upload_20mib_async": upload_async,
     "memory_stream_async": memory_stream_async,
     "memory_streams_async": memory_streams_async,
 }
@@ -440,6 +473,7 @@ SYNC_SCENARIOS: dict[str, Callable[[str, int], Measurement]] = {
     "embeddings_256x768_sync": lambda host, count: embed_sync(host, count, 768),
     "embeddings_1000x4096_sync": lambda host, count: embed_sync(host, count, 4096),
     "respond_2000_messages_sync": respond_sync,
+    "upload_20mib_sync": upload_sync,
     "memory_stream_sync": memory_stream_sync,
     "memory_streams_sync": memory_streams_sync,
 }

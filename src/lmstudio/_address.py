@@ -20,7 +20,7 @@ NAMESPACES = ("llm", "embedding", "system", "diagnostics", "files", "repository"
 _SCHEMES = {"": False, "ws": False, "http": False, "wss": True, "https": True}
 _IPV6 = r"[0-9a-f.]*:[0-9a-f:.]*(?:%.+)?"
 # Pasted from other tools: the OpenAI and REST base paths, and the namespaces themselves.
-_KNOWN_SUFFIX = re.compile(r"/(?:v1|api/v[01]|" + "|".join(NAMESPACES) + r")/*$")
+_KNOWN_SUFFIXES = ("/api/v0", "/api/v1", "/v1", *(f"/{name}" for name in NAMESPACES))
 
 
 class ServerAddress(msgspec.Struct, frozen=True):
@@ -85,10 +85,12 @@ def parse_api_host(text: str) -> ServerAddress:
         raise refuse("a query or fragment is not allowed")
     # Python checks what is between the brackets since 3.11.4.
     is_good_ipv6 = "[" not in parts.netloc or re.fullmatch(_IPV6, parts.hostname or "")
-    if not parts.hostname or re.search(r"\s", parts.netloc) or not is_good_ipv6:
+    if not parts.hostname or any(map(str.isspace, parts.netloc)) or not is_good_ipv6:
         raise refuse("it has no valid host name")
     if port == 0:
         raise refuse("port 0 cannot be connected to")
     secure = _SCHEMES[parts.scheme]
-    prefix = _KNOWN_SUFFIX.sub("", parts.path).rstrip("/")
+    path = parts.path.rstrip("/")
+    known = next((suffix for suffix in _KNOWN_SUFFIXES if path.endswith(suffix)), "")
+    prefix = path.removesuffix(known).rstrip("/")
     return ServerAddress(parts.hostname, port or (443 if secure else DEFAULT_HTTP_PORT), secure, prefix)

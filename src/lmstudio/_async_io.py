@@ -9,15 +9,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._auth import resolve_credentials
+from ._runtime import Delivery, Inbox, Runtime
+from ._surface.base import Surface
 from ._transfer import LoopHooks
 from ._ws import ConnectionSettings, LinkManager, new_http_client
-from .errors import LMStudioRuntimeError, LMStudioTimeoutError, LMStudioWebsocketError
-from .json_api import Delivery, Inbox, Multiplexer, Port, Runtime
+from .errors import (
+    LMStudioError,
+    LMStudioRuntimeError,
+    LMStudioTimeoutError,
+    LMStudioWebsocketError,
+    without_own_frames,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     import httpx
+
+    from ._tool_runner import ToolRunner
+    from .json_api import Multiplexer, Port
 
 T = TypeVar("T")
 
@@ -89,6 +99,22 @@ class AsyncRuntime(Runtime):
         elif not self._loop.is_closed():  # a finaliser on another thread, or after the loop has stopped
             self._loop.call_soon_threadsafe(action)
 
+    def new_tool_runner(self, limit: int | None) -> ToolRunner:
+        from ._tool_runner import TaskToolRunner
+
+        return TaskToolRunner(limit)
+
+    async def offload(self, work: Callable[[], T]) -> T:
+        return await asyncio.to_thread(work)
+
+    def begin(self, work: Callable[[], T]) -> Callable[[], Coroutine[Any, Any, T]]:
+        running = self._loop.run_in_executor(None, work)
+
+        async def result() -> T:
+            return await asyncio.shield(running)
+
+        return result
+
     def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
         if self.is_closed:
             multiplexer.fail(LMStudioWebsocketError("The client is closed."))
@@ -156,19 +182,30 @@ def _end_links(links: LinkManager) -> None:
     links.close_soon()
 
 
-class AsyncBase:
+class AsyncBase(Surface):
     """The asynchronous side of the seam between the surfaces: `SyncBase` is the other."""
 
     @staticmethod
-    def _run(operation: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    async def _run(operation: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await operation
+        except LMStudioError as error:
+            raise without_own_frames(error)  # noqa: B904 - it is the same error
+
+    @staticmethod
+    def _step(operation: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        """As `_run`, for what is done once per fragment."""
         return operation  # to be awaited
 
 
 class AsyncClientBase(AsyncBase):
     """Base of `AsyncClient`: everything about connections that differs between the surfaces."""
 
-    def __init__(self, api_host: str | None, api_token: str | None) -> None:
-        settings = ConnectionSettings(api_host, resolve_credentials(api_token))
+    def __init__(
+        self, api_host: str | None, api_token: str | None, client_identifier: str | None, client_passkey: str | None
+    ) -> None:
+        credentials = resolve_credentials(api_token, client_identifier, client_passkey)
+        settings = ConnectionSettings(api_host, credentials)
         settings.address()  # refuses a bad address here, where it was given
         self._state = AsyncClientState(settings)
         weakref.finalize(self, self._state.close_soon).atexit = False

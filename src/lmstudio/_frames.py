@@ -319,7 +319,7 @@ def _plain_header(size: int) -> bytes:
     return struct.pack(">BBQ", _TEXT, 127, size)
 
 
-def encode_text(message: bytes) -> bytes | Iterator[bytes]:
+def encode_text(message: bytes) -> bytes | Iterator[bytes | bytearray]:
     """Encode one text message as a masked client frame.
 
     Up to `BLOCK_SIZE` bytes the frame comes as one ``bytes``. A longer message comes as an iterator of pieces that are
@@ -333,10 +333,11 @@ def encode_text(message: bytes) -> bytes | Iterator[bytes]:
     if size > BLOCK_SIZE:
         return encode_text_parts((message,), size)
     key = _take_key()
-    return _masked_header(_TEXT, size, key) + _mask(message, key)
+    header = _masked_header(_TEXT, size, key)
+    return header + _mask(message, key) if size < _SMALLEST_TRANSLATED else bytes(_LongMask(key).apply(header, message))
 
 
-def encode_text_parts(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
+def encode_text_parts(parts: Iterable[bytes], size: int) -> Iterator[bytes | bytearray]:
     """Encode one text message that is itself produced piece by piece, such as a file in base64.
 
     Args:
@@ -346,23 +347,33 @@ def encode_text_parts(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
         ValueError: The parts do not add up to *size*. The frame is then broken and so is the connection.
     """
     key = _take_key()
+    mask = _LongMask(key)
     prefix = _masked_header(_TEXT, size, key)
     missing = size
-    for part in parts:
-        view = memoryview(part)
-        missing -= len(view)
+    for block in _blocks(parts):
+        missing -= len(block)
         if missing < 0:
             break
-        for start in range(0, len(view), BLOCK_SIZE):
-            block = view[start : start + BLOCK_SIZE]
-            yield prefix + _mask(block, key)
-            prefix = b""
-            turn = len(block) % 4
-            key = key[turn:] + key[:turn]
+        yield mask.apply(prefix, block)
+        prefix = b""
     if missing:
         raise ValueError(f"A message of {size} bytes was announced, its parts have {size - missing} bytes or more.")
     if prefix:
         yield prefix
+
+
+def _blocks(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks of `BLOCK_SIZE`, the last one shorter. A multiple of four keeps the key in step."""
+    block = b""
+    for part in parts:
+        start = BLOCK_SIZE - len(block)
+        block += part[:start]
+        while len(block) == BLOCK_SIZE:
+            yield block
+            block = part[start : start + BLOCK_SIZE]
+            start += BLOCK_SIZE
+    if block:
+        yield block
 
 
 def encode_ping(payload: bytes) -> bytes:
@@ -407,18 +418,38 @@ def _masked_header(first_byte: int, size: int, key: bytes) -> bytes:
     return _pack_large_header(first_byte, 0x80 | 127, size, key)
 
 
-def _mask(data: bytes | memoryview, key: bytes) -> bytes:
-    """XOR *data* with *key*, repeated. As whole integers: the interpreter has no faster way without a dependency."""
+def _mask(data: bytes, key: bytes) -> bytes:
+    """XOR *data* with *key*, repeated."""
     size = len(data)
-    if size > BLOCK_SIZE // 2:
-        # The blocks of long messages: multiplying repeats the key, for a whole block, in a third of the time.
-        mask = _ONES * int.from_bytes(key, "little")
-        return (int.from_bytes(data, "little") ^ mask).to_bytes(BLOCK_SIZE, "little")[:size]
     mask = int.from_bytes((key * (size // 4 + 1))[:size], "little")
     return (int.from_bytes(data, "little") ^ mask).to_bytes(size, "little")
 
 
-_ONES = int.from_bytes(b"\1\0\0\0" * (BLOCK_SIZE // 4), "little")
+class _LongMask:
+    """As `_mask`, for blocks of the same message: the interpreter has no operation for it, and this is a third faster.
+
+    Every fourth byte meets the same byte of the key, and what that does to any byte is a table.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._tables = [(_ALL_BYTES ^ _ONES * byte).to_bytes(256, "big") for byte in key]
+
+    def apply(self, prefix: bytes, block: bytes) -> bytes | bytearray:
+        """*prefix* as it is, then *block* masked."""
+        if len(block) < _SMALLEST_TRANSLATED:
+            return prefix + _mask(block, self._key)
+        start = len(prefix)
+        masked = bytearray(start + len(block))
+        masked[:start] = prefix
+        for offset, table in enumerate(self._tables):
+            masked[start + offset :: 4] = block[offset::4].translate(table)
+        return masked
+
+
+_SMALLEST_TRANSLATED = 4096
+_ALL_BYTES = int.from_bytes(range(256), "big")
+_ONES = int.from_bytes(b"\1" * 256, "big")
 
 
 _unused_keys: list[bytes] = []

@@ -19,15 +19,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._async_io import asyncio_hooks
 from ._auth import resolve_credentials
+from ._runtime import Delivery, Inbox, Runtime
+from ._surface.base import Surface
 from ._transfer import CLOSE_SECONDS
 from ._ws import ConnectionSettings, LinkManager, new_http_client
-from .errors import LMStudioRuntimeError, LMStudioTimeoutError, LMStudioWebsocketError
-from .json_api import Delivery, Inbox, Multiplexer, Port, Runtime, run_blocking
+from .errors import (
+    LMStudioError,
+    LMStudioRuntimeError,
+    LMStudioTimeoutError,
+    LMStudioValueError,
+    LMStudioWebsocketError,
+    without_own_frames,
+)
+from .json_api import Multiplexer, Port, run_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     import httpx
+
+    from ._tool_runner import ToolRunner
 
 T = TypeVar("T")
 
@@ -51,8 +62,9 @@ def set_sync_api_timeout(timeout: float | None) -> None:
     for ever. When it expires, LMStudioTimeoutError is raised and the server is told to stop. Default: 60.
     """
     global _message_timeout
-    if timeout is not None and timeout < 0:
-        raise ValueError(f"The timeout must not be negative, got {timeout!r}.")
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0
+    if timeout is not None and not is_number:
+        raise LMStudioValueError(f"The timeout must be a number of seconds from 0 on, or None; got {timeout!r}.")
     _message_timeout = timeout
 
 
@@ -165,7 +177,10 @@ _background = BackgroundLoop()
 def _run_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
     """Run *work* on the background thread's *loop* and wait for its result."""
     _background.refuse_own_thread()
-    running = asyncio.run_coroutine_threadsafe(work, loop)
+    return _wait_for(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+def _wait_for(running: futures.Future[T]) -> T:
     while not running.done():
         futures.wait([running], _SLICE_SECONDS)
     return running.result()
@@ -173,6 +188,8 @@ def _run_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
 
 class BlockingRuntime(Runtime):
     """The runtime of one synchronous client while it is open."""
+
+    suspends = False
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__()
@@ -210,6 +227,27 @@ class BlockingRuntime(Runtime):
             if not self._loop.is_closed():
                 raise
         action()  # nothing runs on the loop any more for this client; the action finds out that it is closed
+
+    def new_tool_runner(self, limit: int | None) -> ToolRunner:
+        from ._tool_runner import ThreadToolRunner
+
+        return ThreadToolRunner(limit)
+
+    def begin(self, work: Callable[[], T]) -> Callable[[], Coroutine[Any, Any, T]]:
+        running: futures.Future[T] = futures.Future()
+
+        def run() -> None:
+            try:
+                running.set_result(work())
+            except BaseException as error:
+                running.set_exception(error)
+
+        threading.Thread(target=run, name="lmstudio-work", daemon=True).start()
+
+        async def result() -> T:  # blocks, never suspends
+            return _wait_for(running)
+
+        return result
 
     def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
         if self._closed:
@@ -319,22 +357,42 @@ def _close_all() -> None:
         thread.join(3 * CLOSE_SECONDS)
 
 
-class SyncBase:
+class SyncBase(Surface):
     """The synchronous side of the seam between the surfaces: `AsyncBase` is the other."""
 
     @staticmethod
     def _run(operation: Coroutine[Any, Any, T]) -> T:
+        try:
+            return run_blocking(operation)
+        except LMStudioError as error:
+            raise without_own_frames(error)  # noqa: B904 - it is the same error
+
+    @staticmethod
+    def _step(operation: Coroutine[Any, Any, T]) -> T:
+        """As `_run`, for what is done once per fragment."""
         return run_blocking(operation)
 
 
 class ClientBase(SyncBase):
     """Base of `Client`: everything about connections that differs between the surfaces."""
 
-    def __init__(self, api_host: str | None, api_token: str | None) -> None:
-        settings = ConnectionSettings(api_host, resolve_credentials(api_token))
+    def __init__(
+        self, api_host: str | None, api_token: str | None, client_identifier: str | None, client_passkey: str | None
+    ) -> None:
+        credentials = resolve_credentials(api_token, client_identifier, client_passkey)
+        settings = ConnectionSettings(api_host, credentials)
         settings.address()  # refuses a bad address here, where it was given
         self._state = ClientState(settings)
         weakref.finalize(self, self._state.close, wait=False).atexit = False
+
+    if not TYPE_CHECKING:
+
+        def __aenter__(self):
+            # Only for its message: without it, Python does not say what to use instead.
+            raise TypeError("Client is synchronous: write `with Client()`, or `async with AsyncClient()`.")
+
+        def __aexit__(self, *_exception):
+            raise AssertionError("`__aenter__` never succeeds")
 
     def _port(self, namespace: str) -> Port:
         return self._state.runtime().port(namespace)

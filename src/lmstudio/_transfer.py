@@ -15,16 +15,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import msgspec
 
-from ._frames import FrameError, FrameReader, encode_close, encode_ping, encode_text
+from ._frames import FrameError, FrameReader, encode_close, encode_ping, encode_text, encode_text_parts
 from .errors import LMStudioError, LMStudioWebsocketError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from httpcore import AsyncNetworkStream
 
+    from ._wire import Outgoing
     from .json_api import Multiplexer
 
 KEEPALIVE_SECONDS = 10.0
@@ -39,6 +41,9 @@ _READ_BYTES = 64 * 1024
 _MAX_READ_BYTES = 1024 * 1024
 _WRITE_BYTES = 64 * 1024
 _LARGE_BYTES = 16 * 1024
+# A fast server takes a long message as fast as it is masked. After so much (about a millisecond) others get their turn.
+_SEND_BUFFER_BYTES = 1 << 19
+_TURN_BYTES = 512 * 1024
 
 
 class LoopHooks(msgspec.Struct, frozen=True):
@@ -87,17 +92,18 @@ class FrameTransfer:
         self._socket: socket.socket | None = None
         self._wakeup = anyio.Event()
         # Written before the messages of the multiplexer: the rest of a frame, then pings, pongs and close frames.
-        self._unsent: Iterable[bytes] = ()
+        self._unsent: Iterable[bytes | bytearray] = ()
         self._control = bytearray()
         self._is_writing = False
         self._wrote_this_turn = False
+        self._put_this_turn = 0
 
     # Both directions -------------------------------------------------------------------------------------------------
 
-    async def run(self, last_frames: Callable[[], list[bytes]]) -> None:
+    async def run(self, last_messages: Callable[[], list[Outgoing]]) -> None:
         """Move frames until the connection is lost (LinkDownError) or this is cancelled.
 
-        When cancelled, *last_frames* and what is queued are still sent, then the connection is closed in order.
+        When cancelled, *last_messages* and what is queued are still sent, then the connection is closed in order.
         """
         down: list[LMStudioError] = []
 
@@ -122,7 +128,7 @@ class FrameTransfer:
             self._multiplexer.on_outgoing = None
             if not down:
                 # Control frames overtake messages, and after a close frame nothing counts: so it is written by itself.
-                await self._write_last(last_frames() + self._multiplexer.take_outgoing())
+                await self._write_last(last_messages() + self._multiplexer.take_outgoing())
                 self._control += encode_close(1000)
                 await self._write_last([])
             elif self._control:
@@ -234,15 +240,15 @@ class FrameTransfer:
         self._hooks.defer(self._end_turn)
         # Usually one. A stream that is garbage, and is collected in here, adds its cancel packet.
         message, *others = self._multiplexer.take_outgoing()
-        blocks = iter(_blocks(encode_text(message)))
+        blocks = iter(_blocks(message))
         frame = next(blocks)
         try:
             sent = self._socket.send(frame)
         except OSError:
             sent = 0  # full, or broken: the writer waits, or finds out
-        if sent < len(frame) or len(frame) < len(message) or others:
-            more = (_blocks(encode_text(other)) for other in others)
-            self._unsent = itertools.chain((frame[sent:],), blocks, *more)
+        is_whole = sent == len(frame) and isinstance(message, bytes) and sent > len(message)
+        if not is_whole or others:
+            self._unsent = itertools.chain((frame[sent:],), blocks, *map(_blocks, others))
             self._wakeup.set()
 
     def _end_turn(self) -> None:
@@ -254,14 +260,15 @@ class FrameTransfer:
             self._wakeup = anyio.Event()
             await self._write(self._multiplexer.take_outgoing())
 
-    async def _write(self, messages: list[bytes]) -> None:
+    async def _write(self, messages: list[Outgoing]) -> None:
         """Write what is unsent, control frames and *messages*: small ones together, a large one block by block."""
+        self._put_this_turn = 0
         self._is_writing = True  # and stays so when this is cancelled: then the last frame may be cut
         unsent, self._unsent = self._unsent, ()
         control, self._control = bytes(self._control), bytearray()
         buffer = bytearray()
         try:
-            for block in itertools.chain(unsent, (control,), *(_blocks(encode_text(item)) for item in messages)):
+            for block in itertools.chain(unsent, (control,), *map(_blocks, messages)):
                 if not buffer and len(block) >= _LARGE_BYTES:
                     await self._put(block)  # not worth a copy
                     continue
@@ -284,10 +291,14 @@ class FrameTransfer:
             with contextlib.suppress(BlockingIOError):
                 rest = rest[self._socket.send(rest) :]
             if not rest:
-                return
+                break
             await anyio.wait_writable(self._socket)
+        self._put_this_turn += len(data)
+        if self._put_this_turn >= _TURN_BYTES:
+            self._put_this_turn = 0
+            await anyio.lowlevel.checkpoint()
 
-    async def _write_last(self, messages: list[bytes]) -> None:
+    async def _write_last(self, messages: list[Outgoing]) -> None:
         """Write to a peer that may be gone, within a deadline. Not in the middle of a frame: it would be part of it."""
         if not self._is_writing:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True), contextlib.suppress(LinkDownError):
@@ -304,10 +315,15 @@ def _own_socket(stream: AsyncNetworkStream) -> socket.socket | None:
         return None
     own = socket.socket(fileno=os.dup(stream.get_extra_info("socket").fileno()))
     own.setblocking(False)
+    # Left alone, the kernel lets it grow to megabytes, which costs a long message a sixth of its time.
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     return own
 
 
-def _blocks(encoded: bytes | Iterator[bytes]) -> Iterable[bytes]:
+def _blocks(message: Outgoing) -> Iterable[bytes | bytearray]:
+    if not isinstance(message, bytes):
+        return encode_text_parts(message.parts, message.size_bytes)
+    encoded = encode_text(message)
     return (encoded,) if isinstance(encoded, bytes) else encoded
 
 

@@ -6,15 +6,41 @@ its payload with the type of its endpoint.
 
 from __future__ import annotations
 
+import base64
 import json
-from typing import TypeAlias
+from itertools import chain
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from .errors import LMStudioValueError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 ABSENT = msgspec.Raw()
 """The payload of a message whose parameter or result is void: the member is left out, never null."""
+
+LONG_BYTES = 64 * 1024
+"""A payload above this is not copied into its message."""
+_BASE64_INPUT_BYTES = 48 * 1024  # becomes 64 KiB; divisible by three, so that padding comes at the end only
+
+
+class LongText(msgspec.Struct, frozen=True):
+    """Encoded JSON in parts that are not joined before they leave: a payload, or the message around it."""
+
+    parts: Iterable[bytes]
+    """Taken once, one at a time while they are sent; taking one must not fail."""
+    size_bytes: int
+    """Of all parts together."""
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
+
+
+Payload: TypeAlias = msgspec.Raw | LongText
+Outgoing: TypeAlias = bytes | LongText
+"""A message as it waits for the writer."""
 
 
 class _Message(msgspec.Struct, tag_field="type", rename="camel", omit_defaults=True, gc=False):
@@ -158,19 +184,75 @@ ServerMessage: TypeAlias = (
 
 decode_client_message = msgspec.json.Decoder(ClientMessage).decode
 decode_server_message = msgspec.json.Decoder(ServerMessage).decode
-encode = msgspec.json.Encoder().encode
 
 
-def encode_payload(value: object | None) -> msgspec.Raw:
-    """Encode a parameter, result or packet; None is void.
+def plain_scalar(value: object) -> str | int | float:
+    """A text or number of a subclass, such as those of numpy, as the plain one; TypeError for anything else."""
+    if isinstance(value, str):
+        return str.__str__(value)  # `str(value)` could be anything
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+encode = msgspec.json.Encoder(enc_hook=plain_scalar).encode
+
+
+def encode_payload(value: object | None) -> Payload:
+    """Encode a parameter or packet; None is void, and a `LongText` is encoded already.
 
     Raises:
         LMStudioValueError: something in it has no form in JSON.
     """
+    if value is None:
+        return ABSENT
+    if type(value) is LongText:  # isinstance() takes several times longer for a struct class
+        return value
     try:
-        return ABSENT if value is None else msgspec.Raw(encode(value))
-    except (TypeError, ValueError) as error:
+        encoded = encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
         raise LMStudioValueError(f"Cannot send {type(value).__name__}, because it cannot be JSON: {error}") from error
+    return msgspec.Raw(encoded) if len(encoded) <= LONG_BYTES else LongText((encoded,), len(encoded))
+
+
+def encode_with_base64(parameter: msgspec.Struct, member: str, content: bytes | memoryview) -> LongText:
+    """Encode *parameter* with *content* in the place of its empty text *member*, in base64.
+
+    The base64 is made piece by piece while it is sent: of 20 MiB it would take 27 MB, and as much again as JSON.
+
+    Args:
+        parameter: Has *member* as an empty text.
+        member: Its name on the wire.
+        content: Must not change before it is sent.
+    """
+    # Cannot be part of a text: the quotes in it would have a backslash.
+    before, found, after = encode(parameter).partition(f'"{member}":""'.encode())
+    assert found
+    view = memoryview(content)
+    pieces = (
+        base64.b64encode(view[start : start + _BASE64_INPUT_BYTES])
+        for start in range(0, len(view), _BASE64_INPUT_BYTES)
+    )
+    before, after = before + found[:-1], b'"' + after
+    size = len(before) + (len(view) + 2) // 3 * 4 + len(after)
+    return LongText(chain((before,), pieces, (after,)), size)
+
+
+_Carrier: TypeAlias = "Callable[..., RpcCall | ChannelCreate | ChannelSend]"
+_PAYLOAD_MEMBERS: dict[_Carrier, bytes] = {
+    RpcCall: b',"parameter":',
+    ChannelCreate: b',"creationParameter":',
+    ChannelSend: b',"message":',
+}
+
+
+def encode_with(payload: Payload, kind: _Carrier, *members: str | int) -> Outgoing:
+    """Encode a message of *kind*, whose *members* end with *payload*."""
+    if isinstance(payload, msgspec.Raw):
+        return encode(kind(*members, payload))
+    head = encode(kind(*members))[:-1] + _PAYLOAD_MEMBERS[kind]
+    return LongText(chain((head,), payload.parts, (b"}",)), len(head) + payload.size_bytes + 1)
 
 
 def without_half_characters(message: bytes) -> bytes:

@@ -1,9 +1,9 @@
 """Connections: open the WebSocket of a namespace, authenticate, and keep it until it ends.
 
 The one module that knows httpx and httpx-ws. They open the connection; from then on `_transfer` reads and writes its
-frames. The stock session of httpx-ws is not used: it stops reading
-while one consumer is slow, which makes its keep-alive close healthy connections, it can hang on a peer that went
-away, and it turns every error into an exception group.
+frames. The stock session of httpx-ws is not used: it stops reading while one consumer is slow, which makes its
+keep-alive close healthy connections, it can hang on a peer that went away, and it turns every error into an exception
+group.
 
 Each connection is owned by one task, which opens, reads and closes it. No cancel scope is open while user code runs.
 """
@@ -171,7 +171,8 @@ def new_http_client(*, secure: bool) -> httpx.AsyncClient:
         verify=secure,
         trust_env=False,
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        limits=httpx.Limits(max_connections=None),
+        # Upgraded connections are their owners' to close; one that a greeting left behind would be nobody's.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
     )
 
 
@@ -199,7 +200,7 @@ class _Link:
         """Authenticated, or failed to get there."""
         self.ended = anyio.Event()
         self._scope: anyio.CancelScope | None = None
-        self._last_frames: list[bytes] = []
+        self._last_messages: list[_wire.Outgoing] = []
         self._closing = False
         self._transfer: FrameTransfer | None = None
 
@@ -216,7 +217,7 @@ class _Link:
         """Let the owner task flush what is queued, say goodbye and end. Calls in flight fail."""
         self._closing = True
         # Taken first: failing clears the queue, and the cancel packets in it must still reach the server.
-        self._last_frames = self.multiplexer.take_outgoing() if self.is_open else []
+        self._last_messages = self.multiplexer.take_outgoing() if self.is_open else []
         self.multiplexer.fail(closed_error())
         if self._scope is not None:
             self._scope.cancel()
@@ -266,7 +267,7 @@ class _Link:
             self._transfer = transfer
             self.opened.set()
             _logger.debug("Connected to %s", url)
-            await transfer.run(lambda: self._last_frames)
+            await transfer.run(lambda: self._last_messages)
         finally:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await resources.aclose()

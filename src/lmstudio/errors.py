@@ -8,7 +8,11 @@
     │   ├── LMStudioModelNotFoundError         no such model, or none that matches
     │   ├── LMStudioPresetNotFoundError        no such preset
     │   ├── LMStudioChannelClosedError         the server ended a stream without its final packet
-    │   └── LMStudioPredictionError            a prediction failed
+    │   └── LMStudioPredictionError            a prediction failed, or a tool in it
+    │       └── ToolCallRequestError           a tool call of the model that cannot be run
+    │           ├── ToolCallRequestInvalidFormatError     it cannot be read at all
+    │           ├── ToolCallRequestInvalidNameError       there is no such tool
+    │           └── ToolCallRequestInvalidArgumentsError  its arguments do not fit the tool
     ├── LMStudioClientError                    something on this side
     │   ├── LMStudioCancelledError             the operation was cancelled through this package
     │   ├── LMStudioWebsocketError             the connection cannot be made, or was lost
@@ -26,6 +30,7 @@ Exceptions of the libraries underneath never leave the package bare: they are ch
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,6 +56,10 @@ __all__ = [
     "LMStudioUnknownMessageWarning",
     "LMStudioValueError",
     "LMStudioWebsocketError",
+    "ToolCallRequestError",
+    "ToolCallRequestInvalidArgumentsError",
+    "ToolCallRequestInvalidFormatError",
+    "ToolCallRequestInvalidNameError",
 ]
 
 
@@ -80,6 +89,14 @@ class LMStudioServerError(LMStudioError):
 
         return convert(SerializedLMSExtendedError, self._raw_error)
 
+    @staticmethod
+    def from_details(message: str, details: Mapping[str, Any]) -> LMStudioServerError:
+        """The exception for *details*, a serialized error of the server; *message* says what failed.
+
+        Its class follows the error's code: a missing model, for example, is an LMStudioModelNotFoundError.
+        """
+        return _from_details(message, dict(details), LMStudioServerError)
+
     @property
     def code(self) -> str | None:
         """The machine-readable code, e.g. "generic.noModelMatchingQuery", if the server gave one."""
@@ -105,7 +122,38 @@ class LMStudioChannelClosedError(LMStudioServerError):
 
 
 class LMStudioPredictionError(LMStudioServerError):
-    """A prediction failed."""
+    """A prediction failed, or a tool that it called."""
+
+
+class ToolCallRequestError(LMStudioPredictionError):
+    """The model asked for a tool call that cannot be run. `handle_invalid_tool_request` decides what happens."""
+
+    def __init__(
+        self, message: str, details: Mapping[str, Any] | None = None, *, raw_content: str | None = None
+    ) -> None:
+        super().__init__(message, details)
+        self.raw_content = raw_content
+        """What the model wrote; None where the server does not say."""
+
+
+class ToolCallRequestInvalidFormatError(ToolCallRequestError):
+    """What the model wrote looks like a tool call and cannot be read as one."""
+
+
+class ToolCallRequestInvalidNameError(ToolCallRequestError):
+    """The model asked for a tool that was not offered."""
+
+    tool_name: str = ""
+    """The name the model used."""
+
+
+class ToolCallRequestInvalidArgumentsError(ToolCallRequestError):
+    """The arguments do not fit the tool."""
+
+    tool_name: str = ""
+    """The tool."""
+    tool_arguments: Mapping[str, Any] | None = None
+    """The arguments the model gave."""
 
 
 class LMStudioClientError(LMStudioError):
@@ -183,13 +231,17 @@ def from_wire(
         details = {key: value for key, value in error.items() if key != "stack"}
     else:
         details = {} if error is None else {"title": str(error)}
+    return _from_details(f"Could not {attempted}", details, default)
+
+
+def _from_details(failure: str, details: dict[str, Any], default: type[LMStudioServerError]) -> LMStudioServerError:
     display_data = details.get("displayData")
     code = display_data.get("code") if isinstance(display_data, dict) else None
     cls = _CLASS_OF_CODE.get(code, default) if isinstance(code, str) else default
-    return cls(_describe(details, attempted), details)
+    return cls(_describe(details, failure), details)
 
 
-def _describe(details: Mapping[str, Any], attempted: str) -> str:
+def _describe(details: Mapping[str, Any], failure: str) -> str:
     def text(key: str) -> str | None:
         value = details.get(key)
         return value.strip() if isinstance(value, str) and value.strip() else None
@@ -198,7 +250,7 @@ def _describe(details: Mapping[str, Any], attempted: str) -> str:
     header = title or root_title or "Unknown server error"
     if title and root_title and title != root_title:
         header = f"{root_title}: {title}"
-    lines = [f"Could not {attempted}: {header}"]
+    lines = [f"{failure}: {header}"]
     display_data = details.get("displayData")
     if isinstance(display_data, dict):
         lines += _describe_display_data(display_data)
@@ -241,3 +293,16 @@ def _describe_display_data(data: Mapping[str, Any]) -> list[str]:
     if not names:
         return [] if more > 0 else [f"{label}: none."]
     return [f"{label}: {', '.join(names)}" + (f" and {more} more." if more > 0 else ".")]
+
+
+def without_own_frames(error: LMStudioError) -> LMStudioError:
+    """*error* without the frames of this package, if there are no others, for a traceback that one can take in.
+
+    The environment variable LMS_KEEP_INTERNAL_STACK, when it is set, keeps them.
+    """
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_globals.get("__name__", "").partition(".")[0] != __package__:
+            return error  # it comes from a callback or a tool of the user, whose frames matter
+        frame = frame.tb_next
+    return error if os.environ.get("LMS_KEEP_INTERNAL_STACK") else error.with_traceback(None)

@@ -1,8 +1,8 @@
 """The protocol without any I/O: ids, routing, channels and calls.
 
 Nothing here waits, opens sockets or knows about threads. Operations wait through an `Inbox`; a `Runtime` supplies
-inboxes and the place where the protocol state lives. There are two runtimes: in the asynchronous one a wait suspends
-the task, in the blocking one it blocks the thread, so that one operation serves both surfaces (see `run_blocking`).
+inboxes and the place where the protocol state lives (see `_runtime`). One operation serves both surfaces: in the
+synchronous one its waits block, so that it never suspends (see `run_blocking`).
 
 Ownership: a `Multiplexer` belongs to the thread of one event loop. Everybody else reaches it through `Runtime.post`,
 whose actions run there in order and never wait. That is why sending, cancelling and cleaning up need no `await`.
@@ -13,13 +13,12 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
-from . import _lenient, _wire
+from . import _lenient, _traffic, _wire
 from .errors import (
     LMStudioCancelledError,
     LMStudioChannelClosedError,
@@ -37,6 +36,102 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._endpoints import ChannelSpec, Rpc
+    from ._runtime import Delivery, Outlet, Runtime
+    from ._shared_channel import SharedRequest
+
+    # isort: split
+    from . import (
+        ActResult,
+        AnyLoadConfig,
+        AnyModelSpecifier,
+        DownloadFinalizedCallback,
+        DownloadProgressCallback,
+        DownloadProgressUpdate,
+        EmbeddingLoadModelConfig,
+        EmbeddingLoadModelConfigDict,
+        EmbeddingModelInfo,
+        EmbeddingModelInstanceInfo,
+        LlmInfo,
+        LlmInstanceInfo,
+        LlmLoadModelConfig,
+        LlmLoadModelConfigDict,
+        LlmPredictionConfig,
+        LlmPredictionConfigDict,
+        LlmPredictionFragment,
+        LlmPredictionStats,
+        LMStudioClientError,
+        LMStudioModelNotFoundError,
+        LMStudioPredictionError,
+        LMStudioPresetNotFoundError,
+        ModelInfo,
+        ModelInstanceInfo,
+        ModelLoadResult,
+        ModelQuery,
+        ModelQueryDict,
+        ModelSpecifier,
+        ModelSpecifierDict,
+        PredictionFirstTokenCallback,
+        PredictionFragmentCallback,
+        PredictionMessageCallback,
+        PredictionResult,
+        PredictionRoundResult,
+        PromptProcessingCallback,
+        ResponseSchema,
+        SerializedLMSExtendedError,
+        ToolDefinition,
+        ToolFunctionDef,
+        ToolFunctionDefDict,
+    )
+
+# What users of the official package find here. Its own names are for the modules of this package.
+__all__ = [
+    "ActResult",
+    "AnyLoadConfig",
+    "AnyModelSpecifier",
+    "DownloadFinalizedCallback",
+    "DownloadProgressCallback",
+    "DownloadProgressUpdate",
+    "EmbeddingLoadModelConfig",
+    "EmbeddingLoadModelConfigDict",
+    "EmbeddingModelInfo",
+    "EmbeddingModelInstanceInfo",
+    "LMStudioCancelledError",
+    "LMStudioChannelClosedError",
+    "LMStudioClientError",
+    "LMStudioModelNotFoundError",
+    "LMStudioPredictionError",
+    "LMStudioPresetNotFoundError",
+    "LMStudioServerError",
+    "LMStudioTimeoutError",
+    "LMStudioUnknownMessageWarning",
+    "LMStudioWebsocketError",
+    "LlmInfo",
+    "LlmInstanceInfo",
+    "LlmLoadModelConfig",
+    "LlmLoadModelConfigDict",
+    "LlmPredictionConfig",
+    "LlmPredictionConfigDict",
+    "LlmPredictionFragment",
+    "LlmPredictionStats",
+    "ModelInfo",
+    "ModelInstanceInfo",
+    "ModelLoadResult",
+    "ModelQuery",
+    "ModelQueryDict",
+    "ModelSpecifier",
+    "ModelSpecifierDict",
+    "PredictionFirstTokenCallback",
+    "PredictionFragmentCallback",
+    "PredictionMessageCallback",
+    "PredictionResult",
+    "PredictionRoundResult",
+    "PromptProcessingCallback",
+    "ResponseSchema",
+    "SerializedLMSExtendedError",
+    "ToolDefinition",
+    "ToolFunctionDef",
+    "ToolFunctionDefDict",
+]
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -46,86 +141,40 @@ OutT = TypeVar("OutT")
 
 _logger = logging.getLogger("lmstudio.protocol")
 
-Delivery: TypeAlias = (
-    "_wire.ChannelSend | _wire.ChannelClose | _wire.ChannelError | _wire.RpcResult | _wire.RpcError | LMStudioError"
-)
-
-
-class Inbox(ABC):
-    """Where deliveries for one call or channel wait for whoever consumes them."""
-
-    put: Callable[[Delivery], None]
-    """Reader's side: append. Never blocks and wakes nobody."""
-
-    @abstractmethod
-    def wake(self) -> None:
-        """Reader's side: tell waiting consumers that something was put. Once per batch is enough."""
-
-    @abstractmethod
-    async def get(self, timeout: float | None) -> Delivery:
-        """Consumer's side: the next delivery. *timeout* in seconds; raises LMStudioTimeoutError."""
-
-
-class Runtime(ABC):
-    """Everything an operation may ask of the world."""
-
-    def __init__(self) -> None:
-        self._ports: dict[str, Port] = {}
-
-    def port(self, namespace: str) -> Port:
-        """The port of *namespace*; it connects on first use."""
-        port = self._ports.get(namespace)
-        if port is None:
-            port = self._ports.setdefault(namespace, Port(namespace, self))
-        return port
-
-    @property
-    def message_timeout(self) -> float | None:
-        """Seconds to wait for one message before giving up; None waits for ever."""
-        return None
-
-    @abstractmethod
-    def new_inbox(self) -> Inbox:
-        """An empty inbox whose `get` suspends or blocks, as this runtime does."""
-
-    @abstractmethod
-    def post(self, action: Callable[[], None]) -> None:
-        """Run *action* where the multiplexers live, in order. From any thread, never waits."""
-
-    @abstractmethod
-    def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
-        """Start connecting *multiplexer* to the server. Runs there; failure arrives through `Multiplexer.fail`."""
-
 
 class Multiplexer:
     """One connection: assigns ids, routes messages. Owned by one event loop's thread."""
 
     def __init__(self) -> None:
-        self.next_id = 1
+        self.next_id: int = 1
         """The id of the next call or channel."""
-        self._channels: dict[int, Inbox] = {}
-        self._calls: dict[int, Inbox] = {}
-        self._outgoing: list[bytes] = []
+        self._channels: dict[int, Outlet] = {}
+        self._calls: dict[int, Outlet] = {}
+        self._outgoing: list[_wire.Outgoing] = []
         self.on_outgoing: Callable[[], None] | None = None
-        """Called after a frame was queued. The writer sets it once it may send (after authentication)."""
+        """Called after a message was queued. The writer sets it once it may send (after authentication)."""
         self.failure: LMStudioError | None = None
         """Why this connection is over; None while it is usable, which includes the time before it is connected."""
+        self.shared: dict[tuple[str, bytes], SharedRequest] = {}
+        """The requests in flight that others may join, by endpoint and parameter."""
 
     @property
     def is_idle(self) -> bool:
         """No call or channel is open."""
         return not self._channels and not self._calls
 
-    def take_outgoing(self) -> list[bytes]:
-        """The queued frames, in order; the queue is empty afterwards."""
-        frames, self._outgoing = self._outgoing, []
-        return frames
+    def take_outgoing(self) -> list[_wire.Outgoing]:
+        """The queued messages, in order; the queue is empty afterwards."""
+        messages, self._outgoing = self._outgoing, []
+        return messages
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Route what one socket read brought."""
+        if _traffic.logger.isEnabledFor(_traffic.RECV):
+            messages = _traffic.log_received(messages)
         decode = _wire.decode_server_message
         channels = self._channels
-        touched: Inbox | None = None
+        touched: Outlet | None = None
         for message in messages:
             try:
                 delivery = decode(message)
@@ -135,8 +184,7 @@ class Multiplexer:
                     continue
                 delivery = odd
             # Nearly all messages of a stream are of this type, so it is not left to the match in _route.
-            is_packet = type(delivery) is _wire.ChannelSend
-            inbox = channels.get(delivery.channel_id) if is_packet else self._route(delivery)
+            inbox = channels.get(delivery.channel_id) if type(delivery) is _wire.ChannelSend else self._route(delivery)
             if inbox is None:
                 continue
             inbox.put(cast("Delivery", delivery))
@@ -147,7 +195,7 @@ class Multiplexer:
         if touched is not None:
             touched.wake()
 
-    def _route(self, delivery: _wire.ServerMessage) -> Inbox | None:
+    def _route(self, delivery: _wire.ServerMessage) -> Outlet | None:
         # An id that is not (or no longer) ours is not an error: the server may answer what was abandoned meanwhile.
         match delivery:
             case _wire.ChannelClose(channel_id=id) | _wire.ChannelError(channel_id=id):
@@ -170,17 +218,19 @@ class Multiplexer:
         for inbox in inboxes:
             self._refuse(inbox, error)
 
-    def _send(self, frame: bytes) -> None:
-        self._outgoing.append(frame)
+    def _send(self, message: _wire.Outgoing) -> None:
+        if _traffic.logger.isEnabledFor(_traffic.SEND):
+            _traffic.log_sent(message)
+        self._outgoing.append(message)
         if self.on_outgoing is not None:
             self.on_outgoing()
 
     @staticmethod
-    def _refuse(inbox: Inbox, error: LMStudioError) -> None:
+    def _refuse(inbox: Outlet, error: LMStudioError) -> None:
         inbox.put(error)
         inbox.wake()
 
-    def call(self, endpoint: str, parameter: msgspec.Raw, inbox: Inbox) -> int:
+    def call(self, endpoint: str, parameter: _wire.Payload, inbox: Outlet) -> int:
         """Send an rpc; its reply goes to *inbox*. Returns the call's id."""
         call_id = self.next_id
         self.next_id += 1
@@ -188,10 +238,10 @@ class Multiplexer:
             self._refuse(inbox, self.failure)
             return call_id
         self._calls[call_id] = inbox
-        self._send(_wire.encode(_wire.RpcCall(endpoint, call_id, parameter)))
+        self._send(_wire.encode_with(parameter, _wire.RpcCall, endpoint, call_id))
         return call_id
 
-    def open(self, endpoint: str, parameter: msgspec.Raw, inbox: Inbox) -> int:
+    def open(self, endpoint: str, parameter: _wire.Payload, inbox: Outlet) -> int:
         """Open a channel; its packets go to *inbox*. Returns the channel's id."""
         channel_id = self.next_id
         self.next_id += 1
@@ -199,13 +249,13 @@ class Multiplexer:
             self._refuse(inbox, self.failure)
             return channel_id
         self._channels[channel_id] = inbox
-        self._send(_wire.encode(_wire.ChannelCreate(endpoint, channel_id, parameter)))
+        self._send(_wire.encode_with(parameter, _wire.ChannelCreate, endpoint, channel_id))
         return channel_id
 
-    def send(self, channel_id: int, packet: msgspec.Raw) -> None:
+    def send(self, channel_id: int, packet: _wire.Payload) -> None:
         """Send a packet on an open channel; on one that has ended, do nothing."""
         if channel_id in self._channels:
-            self._send(_wire.encode(_wire.ChannelSend(channel_id, packet)))
+            self._send(_wire.encode_with(packet, _wire.ChannelSend, channel_id))
 
     def forget_channel(self, channel_id: int) -> None:
         """Drop what still arrives for this channel."""
@@ -252,7 +302,7 @@ class Port:
             self.runtime.connect(self.namespace, multiplexer)
         return multiplexer
 
-    async def call(self, rpc: Rpc[P, R], parameter: P, attempted: str) -> R:
+    async def call(self, rpc: Rpc[P, R], parameter: P | _wire.LongText, attempted: str) -> R:
         """Call *rpc* and return its result. *attempted* completes "Could not ..." if it fails.
 
         Raises:
@@ -301,8 +351,9 @@ _Reply: TypeAlias = "_wire.RpcResult | _wire.RpcError"
 class _PendingCalls:
     """Rpcs of one endpoint in flight, with one inbox: their ids are consecutive."""
 
-    def __init__(self, port: Port, endpoint: str, parameters: Sequence[msgspec.Raw]) -> None:
+    def __init__(self, port: Port, endpoint: str, parameters: Sequence[_wire.Payload]) -> None:
         self._port, self._endpoint, self._parameters = port, endpoint, parameters
+        self._count = len(parameters)
         self.inbox = port.runtime.new_inbox()
         self._multiplexer: Multiplexer | None = None
         self._first_id = 0
@@ -313,6 +364,7 @@ class _PendingCalls:
         self._first_id = multiplexer.next_id
         for parameter in self._parameters:
             multiplexer.call(self._endpoint, parameter, self.inbox)
+        self._parameters = ()  # large ones need not stay in memory until the reply
 
     def index(self, reply: Delivery) -> int:
         return cast("_Reply", reply).call_id - self._first_id
@@ -322,7 +374,7 @@ class _PendingCalls:
 
     def _forget(self) -> None:
         if self._multiplexer is not None:
-            for offset in range(len(self._parameters)):
+            for offset in range(self._count):
                 self._multiplexer.forget_call(self._first_id + offset)
 
 
@@ -366,15 +418,15 @@ class Channel(Generic[InT, OutT]):
     request is on its way and `open` has not returned yet.
     """
 
-    def __init__(self, port: Port, spec: ChannelSpec[Any, InT, OutT], parameter: msgspec.Raw, attempted: str) -> None:
+    def __init__(self, port: Port, spec: ChannelSpec[Any, InT, OutT], parameter: _wire.Payload, attempted: str) -> None:
         self._port, self._spec, self._attempted = port, spec, attempted
         self._decode = spec.decode_to_client
-        self._parameter = parameter
+        self._parameter: _wire.Payload = parameter
         self._inbox = port.runtime.new_inbox()
         self._multiplexer: Multiplexer | None = None
         self._id = 0
         self._is_closed = False
-        self.finished = False
+        self.finished: bool = False
         """No packet will come any more: the channel ended, the connection was lost, or `close` was called."""
 
     def open(self) -> Self:
@@ -438,7 +490,7 @@ class Channel(Generic[InT, OutT]):
         if not self.finished:
             self._port.runtime.post(partial(self._send, _wire.encode_payload(packet)))
 
-    def _send(self, packet: msgspec.Raw) -> None:
+    def _send(self, packet: _wire.Payload) -> None:
         if self._multiplexer is not None:
             self._multiplexer.send(self._id, packet)
 
@@ -471,3 +523,12 @@ def run_blocking(operation: Coroutine[Any, Any, T]) -> T:
 def closed_error() -> LMStudioWebsocketError:
     """What a call gets that was in flight when its client was closed."""
     return LMStudioWebsocketError("The client was closed while this call was in progress.")
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when they are asked for: they live in modules that import this one.
+    if name in __all__:
+        import lmstudio
+
+        return getattr(lmstudio, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

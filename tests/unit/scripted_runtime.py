@@ -11,7 +11,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lmstudio import _wire
-from lmstudio.json_api import Delivery, Inbox, Multiplexer, Port, Runtime, run_blocking
+from lmstudio._runtime import Delivery, Inbox, Runtime
+from lmstudio._tool_runner import ThreadToolRunner, ToolRunner
+from lmstudio.json_api import Multiplexer, Port, run_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -48,6 +50,8 @@ class ScriptedInbox(Inbox):
 class ScriptedRuntime(Runtime):
     """Runs posted actions at once, unless `hold_posts` is set; then `run_posts` does."""
 
+    suspends = False
+
     def __init__(self, *steps: Step) -> None:
         super().__init__()
         self.steps = deque(steps)
@@ -67,6 +71,9 @@ class ScriptedRuntime(Runtime):
     @property
     def message_timeout(self) -> float | None:
         return 7.5
+
+    def new_tool_runner(self, limit: int | None) -> ToolRunner:
+        return ThreadToolRunner(limit)
 
     def new_inbox(self) -> Inbox:
         inbox = ScriptedInbox(self)
@@ -92,7 +99,7 @@ class ScriptedRuntime(Runtime):
         multiplexer.on_outgoing = lambda: self._collect(multiplexer)
 
     def _collect(self, multiplexer: Multiplexer) -> None:
-        self.sent += [json.loads(frame) for frame in multiplexer.take_outgoing()]
+        self.sent += [json.loads(bytes(message)) for message in multiplexer.take_outgoing()]
 
     def take_step(self) -> None:
         if not self.steps:

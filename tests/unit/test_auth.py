@@ -100,3 +100,31 @@ def test_the_passkey_is_in_no_repr() -> None:
         for text in (repr(value), str(value), f"{[value]}", str([*value.__rich_repr__()])):
             assert credentials.passkey not in text
             assert "AbCd1234" in text
+
+
+def test_a_client_may_choose_its_own_name() -> None:
+    assert resolve_credentials(None, "tester", "secret") == Credentials("tester", "secret")
+    named = resolve_credentials(None, "tester")
+    assert (named.identifier, bool(named.passkey)) == ("tester", True)
+    assert resolve_credentials(None, None, "secret").identifier.startswith("guest:")
+
+
+def test_a_chosen_name_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLES[0], TOKEN)
+    assert resolve_credentials(None, "tester", "secret") == Credentials("tester", "secret")
+
+
+@pytest.mark.parametrize(
+    ("identifier", "passkey"),
+    [("", None), ("x" * 257, None), (None, ""), (7, None)],
+    ids=["empty", "long", "key", "int"],
+)
+def test_a_name_that_the_protocol_does_not_allow_is_refused(identifier: object, passkey: object) -> None:
+    with pytest.raises(LMStudioValueError, match="1 to 256"):
+        resolve_credentials(None, identifier, passkey)  # type: ignore[arg-type]
+
+
+def test_a_token_and_a_name_exclude_each_other() -> None:
+    with pytest.raises(LMStudioValueError, match="not both") as caught:
+        resolve_credentials(TOKEN, "tester")
+    assert TOKEN not in str(caught.value)

@@ -25,8 +25,10 @@ from scripted_runtime import ScriptedRuntime, close, packet, result, run
 from lmstudio._endpoints.embedding import MODELS as EMBEDDING_MODELS
 from lmstudio._endpoints.llm import MODELS
 from lmstudio._kv_config import override_stack
-from lmstudio._ops.models import LoadRequest, get_info, get_or_load, identifier_target, list_loaded, load_model
-from lmstudio._ops.prediction import PredictionOptions, respond
+from lmstudio._ops.loading import LoadRequest, LoadWatch, get_or_load, load_model
+from lmstudio._ops.models import get_info, identifier_target, list_loaded
+from lmstudio._ops.prediction import respond
+from lmstudio._ops.prediction_options import PredictionOptions
 from lmstudio._ops.system import list_downloaded_models
 from lmstudio._sdk_models import KvConfig
 from lmstudio.errors import LMStudioServerError
@@ -166,7 +168,7 @@ def check_load(operation: Any, packets: Any, intact: bool) -> None:
     progress: list[float] = []
     runtime = ScriptedRuntime(*channel_steps(packets))
     try:
-        info = run(operation(runtime.llm(), MODELS, REQUEST, progress.append))
+        info = run(operation(runtime.llm(), MODELS, REQUEST, LoadWatch(progress.append)))
     except LMStudioServerError:
         assert not intact, packets
         return
@@ -204,7 +206,7 @@ def test_already_loaded_survives_any_single_change() -> None:
     for path, packets in single_changes(recorded):
         runtime = ScriptedRuntime(*channel_steps(packets))
         try:
-            info = run(get_or_load(runtime.llm(), MODELS, REQUEST, None))
+            info = run(get_or_load(runtime.llm(), MODELS, REQUEST, LoadWatch()))
         except LMStudioServerError:
             assert not spares_the_instance(path, recorded)
         else:

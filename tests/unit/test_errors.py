@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
+import types
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from lmstudio.errors import (
     LMStudioServerError,
     LMStudioStructuredOutputError,
     from_wire,
+    without_own_frames,
 )
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
@@ -301,3 +304,53 @@ def test_odd_parts_count_as_absent() -> None:
     assert error.server_error is not None
     assert (error.server_error.title, error.server_error.cause) == (None, "c")
     assert error.server_error.display_data is None
+
+
+# Tracebacks ----------------------------------------------------------------------------------------------------------
+
+
+def frames_of(error: BaseException) -> list[str]:
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+# As if it stood in a module of the package.
+own_fail = types.FunctionType(fail.__code__, {"__name__": "lmstudio._ops.fake"})
+
+
+def test_the_frames_of_the_package_are_left_out() -> None:
+    with pytest.raises(LMStudioError) as caught:
+        own_fail(LMStudioServerError("no"))
+    error = caught.value.with_traceback(caught.value.__traceback__.tb_next if caught.value.__traceback__ else None)
+    assert frames_of(without_own_frames(error)) == []
+
+
+def test_the_frames_of_the_user_are_kept() -> None:
+    with pytest.raises(LMStudioError) as caught:
+        own_fail(LMStudioServerError("no"))
+    assert frames_of(without_own_frames(caught.value))[-1] == "fail"
+
+
+def test_all_frames_are_kept_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LMS_KEEP_INTERNAL_STACK", "1")
+    with pytest.raises(LMStudioError) as caught:
+        own_fail(LMStudioServerError("no"))
+    error = caught.value.with_traceback(caught.value.__traceback__.tb_next if caught.value.__traceback__ else None)
+    assert frames_of(without_own_frames(error)) == ["fail"]
+
+
+@pytest.mark.parametrize(
+    ("details", "cls"),
+    [
+        ({"title": "Gone", "displayData": {"code": "generic.noModelMatchingQuery"}}, LMStudioModelNotFoundError),
+        ({"title": "Gone"}, LMStudioServerError),
+    ],
+)
+def test_an_error_can_be_made_of_details(details: dict[str, Any], cls: type[LMStudioServerError]) -> None:
+    error = LMStudioServerError.from_details("Loading failed", details)
+    assert type(error) is cls
+    assert str(error).startswith("Loading failed: Gone")
+    assert error.server_error is not None

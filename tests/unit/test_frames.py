@@ -89,7 +89,7 @@ def sent(data: bytes) -> list[tuple[int, bytes]]:
     return frames
 
 
-def joined(encoded: bytes | Iterable[bytes]) -> bytes:
+def joined(encoded: bytes | Iterable[bytes | bytearray]) -> bytes:
     return encoded if isinstance(encoded, bytes) else b"".join(encoded)
 
 
@@ -301,7 +301,7 @@ def test_large_message_is_encoded_in_blocks_without_a_copy() -> None:
     message = b"0123456789" * 1_000_000
     tracemalloc.start()
     try:
-        sizes = [len(block) for block in encode_text(message) if isinstance(block, bytes)]
+        sizes = [len(block) for block in encode_text(message) if isinstance(block, (bytes, bytearray))]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -316,10 +316,19 @@ def test_parts_become_one_message(parts: list[bytes]) -> None:
     assert sent(joined(encode_text_parts(parts, sum(map(len, parts))))) == [(TEXT, b"".join(parts))]
 
 
+def test_parts_of_any_size_are_encoded_in_full_blocks() -> None:
+    parts = [b"head", b"x" * (2 * BLOCK_SIZE), b"", b"tail" * BLOCK_SIZE, b"."]
+    size = sum(map(len, parts))
+    blocks = list(encode_text_parts(parts, size))
+    assert sent(b"".join(blocks)) == [(TEXT, b"".join(parts))]
+    assert [len(block) for block in blocks] == [BLOCK_SIZE + 14, *[BLOCK_SIZE] * 5, 5]
+
+
 def test_parts_that_do_not_add_up_are_refused() -> None:
-    for size, pieces in ((5, 1), (7, 2)):
-        encoded = encode_text_parts([b"abc", b"def", b""], size)
-        assert sum(len(next(encoded)) for _ in range(pieces)) == 6 + 3 * pieces
+    for size, blocks in ((BLOCK_SIZE + 5, 1), (BLOCK_SIZE + 7, 2)):
+        encoded = encode_text_parts([b"." * BLOCK_SIZE, b"abc", b"def", b""], size)
+        for _ in range(blocks):
+            next(encoded)
         with pytest.raises(ValueError, match=f"{size} bytes was announced"):
             next(encoded)
 

@@ -559,8 +559,35 @@ def test_frames_queue_until_the_writer_takes_them() -> None:
     multiplexer.call("a", _wire.ABSENT, inbox)
     multiplexer.open("b", _wire.ABSENT, inbox)
     assert not multiplexer.is_idle
-    assert [b'"a"' in frame for frame in multiplexer.take_outgoing()] == [True, False]
+    assert [b'"a"' in bytes(message) for message in multiplexer.take_outgoing()] == [True, False]
     assert multiplexer.take_outgoing() == []
+
+
+def test_a_large_parameter_waits_for_the_writer_without_a_copy() -> None:
+    runtime = ScriptedRuntime()
+    multiplexer = Multiplexer()
+    payload = _wire.encode_payload("x" * 100_000)
+    assert isinstance(payload, _wire.LongText)
+    (whole,) = payload.parts
+    multiplexer.call("a", payload, runtime.new_inbox())
+    multiplexer.open("b", payload, runtime.new_inbox())
+    for message in multiplexer.take_outgoing():
+        assert isinstance(message, _wire.LongText)
+        assert any(part is whole for part in message.parts)
+
+
+def test_a_large_parameter_arrives_whole() -> None:
+    text = "é" * 100_000
+    runtime = ScriptedRuntime(result({"text": text}))
+    assert run(runtime.llm().call(ASK, {"question": text}, "ask")) == Answer(text)
+    assert runtime.sent == [{"type": "rpcCall", "endpoint": "ask", "callId": 1, "parameter": {"question": text}}]
+
+
+def test_a_call_may_be_given_its_parameter_in_parts() -> None:
+    runtime = ScriptedRuntime(result({"text": "yes"}))
+    parts = _wire.LongText(iter((b'{"question":', b'"?"}')), 16)
+    assert run(runtime.llm().call(ASK, parts, "ask")) == Answer("yes")
+    assert runtime.sent[0]["parameter"] == {"question": "?"}
 
 
 def test_the_error_of_a_closed_client_says_so() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import msgspec
 import pytest
 
 from lmstudio import _wire
+from lmstudio._sdk_models import FilesRpcUploadFileBase64Parameter
 
 CLIENT_MESSAGES: list[tuple[_wire.ClientMessage, str]] = [
     (_wire.KeepAlive(), '{"type":"keepAlive"}'),
@@ -58,9 +60,37 @@ def test_server_messages_have_their_form_on_the_wire(message: _wire.ServerMessag
 
 
 def test_a_void_payload_is_absent_and_never_null() -> None:
-    assert _wire.encode(_wire.RpcCall("version", 1, _wire.encode_payload(None))) == (
-        b'{"type":"rpcCall","endpoint":"version","callId":1}'
-    )
+    message = _wire.encode_with(_wire.encode_payload(None), _wire.RpcCall, "version", 1)
+    assert message == b'{"type":"rpcCall","endpoint":"version","callId":1}'
+
+
+@pytest.mark.parametrize("payload", [[1, 2], "x" * (_wire.LONG_BYTES - 2), "é" * _wire.LONG_BYTES])
+@pytest.mark.parametrize("cls", [_wire.RpcCall, _wire.ChannelCreate])
+def test_a_message_around_its_payload_is_the_same_whatever_the_size(
+    cls: type[_wire.RpcCall | _wire.ChannelCreate], payload: object
+) -> None:
+    message = _wire.encode_with(_wire.encode_payload(payload), cls, "e", 5)
+    expected = _wire.encode(cls("e", 5, msgspec.Raw(_wire.encode(payload))))
+    assert len(expected) == (len(message) if isinstance(message, bytes) else message.size_bytes)
+    assert bytes(message) == expected
+
+
+def test_a_packet_around_its_payload_has_its_form_on_the_wire() -> None:
+    message = _wire.encode_with(_wire.encode_payload({"type": "cancel"}), _wire.ChannelSend, 1)
+    assert message == b'{"type":"channelSend","channelId":1,"message":{"type":"cancel"}}'
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 48 * 1024, 100_000])
+def test_base64_is_put_into_its_member_in_parts(size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + b"\xff" * (size % 256)
+    name = 'a "contentBase64":"" b'  # looks like the member, and is not
+    parameter = FilesRpcUploadFileBase64Parameter(name=name, content_base64="")
+    payload = _wire.encode_with_base64(parameter, "contentBase64", content)
+    parts = list(payload.parts)
+    assert max(map(len, parts)) <= 64 * 1024
+    assert sum(map(len, parts)) == payload.size_bytes
+    read = json.loads(b"".join(parts))
+    assert read == {"name": name, "contentBase64": base64.b64encode(content).decode()}
 
 
 def test_the_order_of_members_in_free_form_data_is_kept() -> None:

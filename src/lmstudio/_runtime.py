@@ -1,0 +1,99 @@
+"""What operations may ask of the world: places to wait in, and where the protocol state lives.
+
+There are two runtimes: in the asynchronous one a wait suspends the task, in the blocking one it blocks the thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from . import _wire
+    from ._tool_runner import ToolRunner
+    from .errors import LMStudioError
+    from .json_api import Multiplexer, Port
+
+T = TypeVar("T")
+
+Delivery: TypeAlias = (
+    "_wire.ChannelSend | _wire.ChannelClose | _wire.ChannelError | _wire.RpcResult | _wire.RpcError | LMStudioError"
+)
+
+
+class Outlet(ABC):
+    """Where the deliveries for one call or channel go."""
+
+    put: Callable[[Delivery], None]
+    """Append. Never blocks and wakes nobody."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Tell waiting consumers that something was put. Once per batch is enough."""
+
+
+class Inbox(Outlet):
+    """Where deliveries wait for whoever consumes them. The reader puts, the consumer gets."""
+
+    @abstractmethod
+    async def get(self, timeout: float | None) -> Delivery:
+        """Consumer's side: the next delivery. *timeout* in seconds; raises LMStudioTimeoutError."""
+
+
+class Runtime(ABC):
+    """Everything an operation may ask of the world."""
+
+    suspends: ClassVar[bool] = True
+    """Whether waits suspend a task, so that an operation may await anything; otherwise they block the thread."""
+
+    def __init__(self) -> None:
+        self._ports: dict[str, Port] = {}
+
+    def port(self, namespace: str) -> Port:
+        """The port of *namespace*; it connects on first use."""
+        port = self._ports.get(namespace)
+        if port is None:
+            from .json_api import Port
+
+            port = self._ports.setdefault(namespace, Port(namespace, self))
+        return port
+
+    @property
+    def message_timeout(self) -> float | None:
+        """Seconds to wait for one message before giving up; None waits for ever."""
+        return None
+
+    @abstractmethod
+    def new_inbox(self) -> Inbox:
+        """An empty inbox whose `get` suspends or blocks, as this runtime does."""
+
+    @abstractmethod
+    def post(self, action: Callable[[], None]) -> None:
+        """Run *action* where the multiplexers live, in order. From any thread, never waits."""
+
+    @abstractmethod
+    def new_tool_runner(self, limit: int | None) -> ToolRunner:
+        """Runs tools beside the operation, at most *limit* at a time."""
+
+    async def offload(self, work: Callable[[], T]) -> T:
+        """The result of *work*, which takes long and needs no protocol: files, hashing. Blocks no event loop."""
+        return work()
+
+    def begin(self, work: Callable[[], T]) -> Callable[[], Coroutine[Any, Any, T]]:
+        """Do *work* in a thread meanwhile. What is returned waits for its result, any number of times.
+
+        *work* is not cancelled.
+        """
+        value = work()
+
+        async def result() -> T:
+            return value
+
+        return result
+
+    @abstractmethod
+    def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
+        """Start connecting *multiplexer* to the server. Runs there; failure arrives through `Multiplexer.fail`."""
