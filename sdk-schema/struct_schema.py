@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
+import config_docs
+from official_constructors import TAG_IS_MEMBER, sent_with_default
 from typing_extensions import override
 from wire_schema import (
     CONSTRAINTS,
@@ -16,6 +18,11 @@ from wire_schema import (
     references,
     resolve,
     tag_of,
+)
+
+# Structs with methods. Their base class is written by hand.
+_BASES = dict.fromkeys(
+    ("AssistantResponse", "SystemPrompt", "ToolResultMessage", "UserMessage"), "lmstudio._chat_message.ChatMessage"
 )
 
 
@@ -78,8 +85,12 @@ class _StructTranslator(Translator):
 
     @override
     def struct(self, schema: JsonObject, name: str) -> JsonObject:
-        tag = tag_of(schema)
-        data: JsonObject = {"summary": self.summaries[name]}
+        tag = None if name in TAG_IS_MEMBER else tag_of(schema)
+        data: JsonObject = {
+            "summary": config_docs.SUMMARIES.get(name, self.summaries[name]),
+            "factories": sent_with_default(name, schema),
+            "texts": config_docs.MEMBERS.get(name, {}),
+        }
         if tag is not None:
             data["wire_tag"] = {"field": tag[0], "value": tag[1]}
             if name not in self.in_union:
@@ -89,7 +100,8 @@ class _StructTranslator(Translator):
                 schema = {**schema, "properties": members}
                 schema["required"] = [key for key in schema.get("required", []) if key != tag[0]]
         self.template_data[self.qualified(name)] = data
-        return super().struct(schema, name)
+        result = super().struct(schema, name)
+        return {**result, "customBasePath": _BASES[name]} if name in _BASES else result
 
     @override
     def member(self, schema: JsonObject, path: str, owner: str, *, required: bool) -> JsonObject:

@@ -20,6 +20,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import config_docs
+import config_keys
+import official_constructors
 import package_init
 import struct_schema
 import summaries
@@ -117,11 +120,16 @@ def generate(cache: Path, package: Path) -> None:
         f"# Generated from sdk-schema/{CACHE.name} (@lmstudio/sdk {version}) by `tox -e sync-sdk-schema`. Never edit."
     )
 
+    config_docs.check_texts(document["definitions"])
+    official_constructors.check_names(document["definitions"])
+    official_constructors.add_official_members(document["definitions"])
     struct_schema.merge_boolean_unions(document["definitions"])
     structs = struct_schema.struct_schema(document, summaries.summaries(document), settings["nullIsAbsent"])
     run_generator(structs, package, _STRUCT_OPTIONS, header)
     dicts = typed_dict_schema.typed_dict_schema(document, settings["typedDicts"])
     run_generator(dicts, package / "dicts.py", _TYPED_DICT_OPTIONS, header)
+    keys = config_keys.render(document["kvConfig"]["fields"], header)
+    (package / "config_keys.py").write_text(keys, encoding="utf-8")
     (package / "__init__.py").write_text(package_init.render(structs.modules | dicts.modules, header), encoding="utf-8")
 
 

@@ -38,7 +38,29 @@ class LMStudioStruct(msgspec.Struct, kw_only=True, omit_defaults=True, rename="c
         Raises:
             msgspec.ValidationError: a member is missing or has the wrong type; the message ends in its path.
         """
-        return msgspec.convert(_struct_reader(cls)(data), cls)
+        return msgspec.convert(wire_names(cls, data), cls)
+
+    def __str__(self) -> str:
+        import json  # not msgspec.json, which cannot both sort and indent
+
+        members = json.dumps(self.to_dict(), ensure_ascii=False, indent=2, sort_keys=True)
+        return f"{type(self).__name__}.from_dict({members})"
+
+
+def wire_names(cls: type[LMStudioStruct], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a struct with the names that its members have on the wire, inside it too."""
+    if isinstance(data, Mapping) and not any(isinstance(value, (Mapping, list, tuple)) for value in data.values()):
+        # Making a reader takes a millisecond, and most configurations are flat.
+        return _rename(dict(zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True)), data)
+    renamed: dict[str, Any] = _struct_reader(cls)(data)
+    return renamed
+
+
+def _rename(names: Mapping[str, str], data: Mapping[str, Any]) -> dict[str, Any]:
+    renamed = {names.get(key, key): value for key, value in data.items()}
+    # The wire name wins over the other spelling, whichever comes last.
+    renamed.update((name, data[name]) for name in names.values() if name in data)
+    return renamed
 
 
 @cache
@@ -46,15 +68,13 @@ def _struct_reader(struct: type[msgspec.Struct]) -> _Reader:
     """Make the function that turns the snake_case keys of one struct, and of structs in it, into wire names."""
     info = inspect.type_info(struct)
     assert isinstance(info, inspect.StructType)
-    wire_names = {field.name: field.encode_name for field in info.fields if field.name != field.encode_name}
+    names = {field.name: field.encode_name for field in info.fields if field.name != field.encode_name}
     readers = {field.encode_name: reader for field in info.fields if (reader := _reader(field.type)) is not None}
 
     def read(data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        renamed = {wire_names.get(key, key): value for key, value in data.items()}
-        # The wire name wins over the other spelling, whichever comes last.
-        renamed.update((name, data[name]) for name in wire_names.values() if name in data)
+        renamed = _rename(names, data)
         for name in readers.keys() & renamed.keys():
             renamed[name] = readers[name](renamed[name])
         return renamed

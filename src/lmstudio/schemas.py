@@ -10,6 +10,7 @@ from typing import (
     Generic,
     Protocol,
     TypeAlias,
+    TypeVar,
     cast,
     get_args,
     get_origin,
@@ -36,6 +37,9 @@ DictSchema: TypeAlias = Mapping[str, Any]
 """A JSON schema."""
 
 
+AdaptedT_co = TypeVar("AdaptedT_co", covariant=True)
+
+
 @runtime_checkable
 class ModelSchema(Protocol):
     """A class that can describe itself as a JSON schema, as pydantic models and `BaseModel` do."""
@@ -43,6 +47,18 @@ class ModelSchema(Protocol):
     @classmethod
     def model_json_schema(cls) -> DictSchema:
         """The JSON schema of the class."""
+        raise NotImplementedError
+
+
+class SchemaAdapter(Protocol[AdaptedT_co]):
+    """An object that describes a type and reads it, as pydantic's `TypeAdapter` does."""
+
+    def json_schema(self) -> DictSchema:
+        """The JSON schema of the type."""
+        raise NotImplementedError
+
+    def validate_json(self, data: str, /) -> AdaptedT_co:
+        """The value that the JSON text *data* stands for; raises ValueError."""
         raise NotImplementedError
 
 
@@ -59,7 +75,13 @@ class BaseModel(msgspec.Struct, kw_only=True):
     @classmethod
     def model_json_schema(cls) -> DictSchema:
         """The JSON schema of the class, properties in the order of the fields."""
-        return _msgspec_schema(cls)
+        return msgspec_schema(cls)
+
+    def __getitem__(self, name: str) -> Any:
+        """The field *name*: with the official package, replies are dicts."""
+        if name not in self.__struct_fields__:
+            raise KeyError(name)
+        return getattr(self, name)
 
 
 ResponseSchema: TypeAlias = "type[ModelSchema | msgspec.Struct | Any] | DictSchema"
@@ -111,12 +133,13 @@ def resolve_response_format(response_format: Any) -> ResponseFormat[Any]:
 
     - None: free text.
     - A class with `model_json_schema()` (pydantic model, `BaseModel`): parsed into an instance of it.
-    - A msgspec struct, a dataclass or a TypedDict: parsed into that.
+    - A msgspec struct, a dataclass (pydantic's, too) or a TypedDict: parsed into that.
     - A pydantic `TypeAdapter`, or any object with `json_schema()` and `validate_json()`: parsed by it.
     - A JSON schema as a dict: parsed into plain data. It goes to the server as it is, in its order.
     - `{"type": "json"}` or `{"type": "json", "jsonSchema": ...}`, LM Studio's own form.
     - `{"type": "gbnf", "gbnfGrammar": ...}`: a llama.cpp grammar; the text is not parsed.
-    - `{"type": "json_schema", "json_schema": {"schema": ...}}`, the form of the OpenAI API.
+    - `{"type": "json_schema", "json_schema": {"schema": ...}}` or `{"type": "json_schema", "schema": ...}`, the forms
+      of the OpenAI API.
 
     Raises:
         LMStudioValueError: none of these.
@@ -133,7 +156,7 @@ def resolve_response_format(response_format: Any) -> ResponseFormat[Any]:
     if isinstance(response_format, type) and get_origin(response_format) is None:
         return _from_class(response_format)
     if hasattr(response_format, "json_schema") and hasattr(response_format, "validate_json"):
-        return _json_format(response_format.json_schema(), response_format.validate_json)
+        return _json_format(_with_inlined_root(response_format.json_schema()), response_format.validate_json)
     raise _unusable(response_format)
 
 
@@ -147,7 +170,7 @@ def _unusable(response_format: object) -> LMStudioValueError:
 
 def _from_class(cls: type[Any]) -> ResponseFormat[Any]:
     if isinstance(getattr(cls, "model_json_schema", None), Callable):  # type: ignore[arg-type]  # abstract Callable
-        schema = cls.model_json_schema()
+        schema = _with_inlined_root(cls.model_json_schema())
         if issubclass(cls, msgspec.Struct):
             return _json_format(schema, lambda text: msgspec.json.decode(text, type=cls))
         if isinstance(getattr(cls, "model_validate_json", None), Callable):  # type: ignore[arg-type]  # as above
@@ -155,7 +178,11 @@ def _from_class(cls: type[Any]) -> ResponseFormat[Any]:
         return _json_format(schema, json.loads)
     if not _has_fields(cls):
         raise _unusable(cls)
-    return _json_format(_msgspec_schema(cls), lambda text: msgspec.json.decode(text, type=cls))
+    if hasattr(cls, "__pydantic_validator__"):  # a dataclass of pydantic, whose checks msgspec does not know
+        from pydantic import TypeAdapter
+
+        return resolve_response_format(TypeAdapter(cls))
+    return _json_format(msgspec_schema(cls), lambda text: msgspec.json.decode(text, type=cls))
 
 
 def _has_fields(cls: type[Any]) -> bool:
@@ -166,20 +193,28 @@ def _is_typed_dict(cls: type[Any]) -> bool:
     return issubclass(cls, dict) and hasattr(cls, "__total__") and hasattr(cls, "__required_keys__")
 
 
-# Keywords that a JSON schema of an object or value may consist of; a dict with none of them is something else.
-_SCHEMA_KEYWORDS = frozenset(
-    ("properties", "$ref", "$defs", "anyOf", "oneOf", "allOf", "enum", "const", "items", "prefixItems", "not")
-)
+# Keywords that a JSON schema of an object or value may consist of, with the form of what they hold; a dict with none of
+# them is something else.
+_SCHEMA_KEYWORDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("properties", "$defs"), (Mapping,)),
+    **dict.fromkeys(("anyOf", "oneOf", "allOf", "enum", "prefixItems"), (list, tuple)),
+    **dict.fromkeys(("items", "not"), (Mapping, bool, list)),
+    "$ref": (str,),
+    "const": (object,),
+}
 _SCHEMA_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 
 
 def _is_schema(value: object) -> bool:
     if not isinstance(value, Mapping):
         return False
+    present = [name for name in _SCHEMA_KEYWORDS if name in value]
+    if not all(isinstance(value[name], _SCHEMA_KEYWORDS[name]) for name in present):
+        return False
     if "type" in value:
         types = value["type"] if isinstance(value["type"], list) else [value["type"]]
         return all(name in _SCHEMA_TYPES for name in types)
-    return not value or not _SCHEMA_KEYWORDS.isdisjoint(value)
+    return not value or bool(present)
 
 
 def _from_mapping(value: Mapping[str, Any]) -> ResponseFormat[Any]:
@@ -199,9 +234,9 @@ def _from_mapping(value: Mapping[str, Any]) -> ResponseFormat[Any]:
     if kind == "json_object":
         return _json_format(None, json.loads)
     if kind == "json_schema":
-        inner = value.get("json_schema")
+        inner = value.get("json_schema", value)
         schema = inner.get("schema") if isinstance(inner, Mapping) else None
-        if not isinstance(schema, Mapping):
+        if not _is_schema(schema):
             raise LMStudioValueError("response_format of type 'json_schema' needs {'json_schema': {'schema': {...}}}.")
         return _json_format(schema, json.loads)
     if not _is_schema(value):
@@ -221,17 +256,26 @@ def _setting(**members: Any) -> LlmStructuredPredictionSetting:
     return LlmStructuredPredictionSetting(**members)
 
 
-def _msgspec_schema(cls: type[Any]) -> dict[str, Any]:
+def msgspec_schema(cls: type[Any], schema_hook: Callable[[type[Any]], dict[str, Any]] | None = None) -> dict[str, Any]:
     """The JSON schema of a type that msgspec understands, with an object at its root.
+
+    *schema_hook* describes the types within it that msgspec does not know, and raises NotImplementedError for others.
+    """
+    try:
+        schema = msgspec.json.schema(cls, schema_hook=schema_hook)
+        _keep_order(schema, _typed_dicts_in(cls, {}))
+    except (TypeError, NameError) as error:
+        raise LMStudioValueError(f"Cannot make a JSON schema of {cls!r}: {error}") from error
+    return _with_inlined_root(schema)
+
+
+def _with_inlined_root(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema made from a class, without a reference at its root.
 
     Engines turn the root into a grammar and do not all resolve a `$ref` there, so the referenced definition is inlined;
     the definitions stay, for inner and recursive references.
     """
-    try:
-        schema = msgspec.json.schema(cls)
-        _keep_order(schema, _typed_dicts_in(cls, {}))
-    except (TypeError, NameError) as error:
-        raise LMStudioValueError(f"Cannot make a JSON schema of {cls!r}: {error}") from error
+    schema = dict(schema)
     prefix = "#/$defs/"
     reference = schema.get("$ref", "")
     definitions = schema.get("$defs", {})
@@ -241,6 +285,7 @@ def _msgspec_schema(cls: type[Any]) -> dict[str, Any]:
     root = dict(definitions[root_name])
     is_recursive = json.dumps(f"{prefix}{root_name}") in json.dumps(definitions)
     remaining = {name: item for name, item in definitions.items() if name != root_name or is_recursive}
+    root |= {name: value for name, value in schema.items() if name not in ("$ref", "$defs")}
     return {**root, "$defs": remaining} if remaining else root
 
 
@@ -267,3 +312,4 @@ def _keep_order(schema: Any, typed_dicts: Mapping[Any, list[str]]) -> None:
     for cls, names in typed_dicts.items():
         if cls.__name__ == schema.get("title") and set(names) == schema["properties"].keys():
             schema["properties"] = {name: schema["properties"][name] for name in names}
+            schema["required"] = [name for name in names if name in schema.get("required", ())]

@@ -215,3 +215,64 @@ def test_another_version_of_the_generator_is_refused(sync: Any, monkeypatch: pyt
 
     with pytest.raises(SystemExit, match=r"datamodel-code-generator 0\.89\.0 is needed, found: 0\.1\.0"):
         sync.require_generator()
+
+
+# Lists beside the generator -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def definitions() -> Any:
+    return json.loads((SDK_SCHEMA / "lmstudio-sdk.schema.json").read_text(encoding="utf-8"))["definitions"]
+
+
+def _module(monkeypatch: pytest.MonkeyPatch, name: str) -> Any:
+    monkeypatch.syspath_prepend(str(SDK_SCHEMA))
+    return importlib.import_module(name)
+
+
+def test_official_constructor_entry_that_became_needless_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, definitions: Any
+) -> None:
+    official = _module(monkeypatch, "official_constructors")
+    definitions["LlmInfo"]["required"].remove("publisher")
+    with pytest.raises(SystemExit, match=r"LlmInfo does not require {'publisher'}"):
+        official.sent_with_default("LlmInfo", definitions["LlmInfo"])
+
+    official.add_official_members(definitions)
+    with pytest.raises(SystemExit, match=r"has LlmToolUseSettingToolArray.*force.* too"):
+        official.add_official_members(definitions)
+
+    del definitions["ToolCallRequest"]["properties"]["type"]
+    with pytest.raises(SystemExit, match=r"without a tag: {'ToolCallRequest'}"):
+        official.check_names(definitions)
+
+
+def test_member_of_a_configuration_without_a_text_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, definitions: Any
+) -> None:
+    docs = _module(monkeypatch, "config_docs")
+    docs.check_texts(definitions)
+    definitions["GpuSetting"]["properties"]["brandNew"] = {"type": "boolean"}
+
+    with pytest.raises(SystemExit, match=r"GpuSetting has a member or a text without the other: \['brandNew'\]"):
+        docs.check_texts(definitions)
+
+
+def test_bounds_are_those_of_the_keys() -> None:
+    from lmstudio._sdk_models.config_keys import BOUNDS, DEFAULTS
+
+    cached = json.loads((SDK_SCHEMA / "lmstudio-sdk.schema.json").read_text(encoding="utf-8"))
+    fields = {field["key"]: field for field in cached["kvConfig"]["fields"]}
+
+    assert {key: field["default"] for key, field in fields.items()} == DEFAULTS
+    for key, (lowest, highest, is_whole) in BOUNDS.items():
+        schema = fields[key]["schema"]
+        schema = schema["properties"]["value"] if schema["type"] == "object" else schema
+        exclusive = schema.get("exclusiveMinimum")
+        assert lowest == (schema.get("minimum") if exclusive is None else exclusive + 1)
+        assert highest == schema.get("maximum")
+        assert is_whole == (schema["type"] == "integer")
+    numeric = {
+        key for key, field in fields.items() if "umeric" in field["valueType"] and "Array" not in field["valueType"]
+    }
+    assert BOUNDS.keys() == numeric | {key for key in fields if key.endswith("load.contextLength")}

@@ -227,7 +227,8 @@ def test_struct_and_dict_and_both_spellings_mean_the_same(
 ) -> None:
     struct = cls.from_dict({member: value})
     snake = next(item.name for item in msgspec.structs.fields(cls) if item.encode_name == member)
-    assert to_kv(struct) == to_kv({member: value}) == to_kv({snake: value}) == to_kv({snake: getattr(struct, snake)})
+    others = [{member: value}, {snake: value}, {snake: getattr(struct, snake)}]
+    assert {_wire.encode(to_kv(config)) for config in others} == {_wire.encode(to_kv(struct))}
 
 
 @pytest.mark.parametrize(("cls", "to_kv", "from_kv", "table"), KINDS)

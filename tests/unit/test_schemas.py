@@ -201,6 +201,7 @@ def test_a_schema_is_copied() -> None:
         {"type": "json", "jsonSchema": SCHEMA},
         {"type": "json", "json_schema": SCHEMA},
         {"type": "json_schema", "json_schema": {"name": "fruit", "strict": True, "schema": SCHEMA}},
+        {"type": "json_schema", "name": "fruit", "strict": True, "schema": SCHEMA},
         LlmStructuredPredictionSetting(type="json", json_schema=SCHEMA),
     ],
 )
@@ -267,6 +268,10 @@ def test_a_format_that_has_been_understood_stays_as_it_is() -> None:
         PydanticFruit(zebra=1),
         {"type": "json", "jsonSchema": "object"},
         {"type": "json", "jsonSchema": {"name": "fruit", "schema": SCHEMA}},
+        {"items": 5},
+        {"type": "object", "properties": ["zebra", "apple"]},
+        {"enum": "red or blue"},
+        {"zebra": "integer", "apple": "string"},
     ],
 )
 def test_what_is_no_format_is_refused_with_what_is(useless: Any) -> None:
@@ -389,6 +394,142 @@ def test_the_schema_of_the_base_model_is_public() -> None:
     assert wire_form(OwnPlant)["jsonSchema"]["properties"]["height"]["description"] == "In metres."
 
 
+# The order on the wire -----------------------------------------------------------------------------------------------
+
+ORDERED = b'"zebra":{%s"type":"integer"},"apple":{%s"type":"string"}'
+PLAIN, TITLED = ORDERED % (b"", b""), ORDERED % (b'"title":"Zebra",', b'"title":"Apple",')
+
+
+class PydanticPair(pydantic.BaseModel):
+    zebra: int
+    apple: str
+
+
+class StructPair(msgspec.Struct):
+    zebra: int
+    apple: str
+
+
+@dataclasses.dataclass
+class DataPair:
+    zebra: int
+    apple: str
+
+
+@pydantic.dataclasses.dataclass
+class PydanticDataPair:
+    zebra: int
+    apple: Annotated[str, pydantic.Field(min_length=2)]
+
+
+class DictPair(TypedDict):
+    zebra: int
+    apple: str
+
+
+@pytest.mark.parametrize(
+    ("response_format", "schema"),
+    [
+        (PydanticPair, b'{"properties":{%s},"required":["zebra","apple"],"title":"PydanticPair","type":"object"}'),
+        (
+            TypeAdapter(PydanticPair),
+            b'{"properties":{%s},"required":["zebra","apple"],"title":"PydanticPair","type":"object"}',
+        ),
+        (StructPair, b'{"title":"StructPair","type":"object","properties":{%s},"required":["zebra","apple"]}'),
+        (DataPair, b'{"title":"DataPair","type":"object","properties":{%s},"required":["zebra","apple"]}'),
+        (DictPair, b'{"title":"DictPair","type":"object","properties":{%s},"required":["zebra","apple"]}'),
+        ({"type": "object", "properties": {"zebra": {"type": "integer"}, "apple": {"type": "string"}}}, None),
+    ],
+)
+def test_every_kind_of_format_keeps_the_order_of_its_members_byte_for_byte(
+    response_format: Any, schema: bytes | None
+) -> None:
+    is_pydantic = schema is not None and schema.startswith(b'{"properties"')
+    expected = _wire.encode(response_format) if schema is None else schema % (TITLED if is_pydantic else PLAIN)
+
+    assert _wire.encode(format_of(response_format).setting) == b'{"type":"json","jsonSchema":' + expected + b"}"
+
+
+def test_a_pydantic_dataclass_is_checked_by_pydantic() -> None:
+    assert parsed(PydanticDataPair, TEXT) == PydanticDataPair(1, "red")
+    with pytest.raises(LMStudioStructuredOutputError, match="apple"):
+        parsed(PydanticDataPair, '{"zebra": 1, "apple": "r"}')
+
+
+# The same type in pydantic and in others ------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class DataLeaf:
+    colour: Colour
+    kind: Literal["a", "b"]
+    size: int | None = None
+
+
+class DictLeaf(TypedDict):
+    colour: Colour
+    kind: Literal["a", "b"]
+    size: typing_extensions.NotRequired[int | None]
+
+
+class SizedPydanticLeaf(PydanticLeaf):
+    size: int | None = None
+
+
+class SizedStructLeaf(StructLeaf):
+    size: int | None = None
+
+
+@pytest.mark.parametrize("cls", [SizedStructLeaf, DataLeaf, DictLeaf])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"colour": "red", "kind": "a"}',
+        '{"colour": "blue", "kind": "b", "size": null}',
+        '{"colour": "blue", "kind": "b", "size": 5}',
+        '{"colour": "green", "kind": "a"}',
+        '{"colour": "red", "kind": "c"}',
+        '{"colour": "red", "kind": "a", "size": "big"}',
+        '{"kind": "a"}',
+        "[]",
+    ],
+)
+def test_other_types_accept_and_refuse_what_pydantic_does(cls: Any, text: str) -> None:
+    def outcome(response_format: Any) -> Any:
+        try:
+            value = parsed(response_format, text)
+        except LMStudioStructuredOutputError:
+            return None
+        members = value if isinstance(value, dict) else {name: getattr(value, name) for name in ("colour", "kind")}
+        return members["colour"], members["kind"]
+
+    assert outcome(cls) == outcome(SizedPydanticLeaf)
+
+
+@pytest.mark.parametrize("cls", [PydanticTree, TypeAdapter(PydanticTree), StructTree, DataTree])
+def test_a_recursive_type_has_an_object_at_its_root(cls: Any) -> None:
+    schema = wire_form(cls)["jsonSchema"]
+
+    assert schema["type"] == "object"
+    assert next(iter(schema["properties"])) in ("name", "theName")
+    assert set(schema["$defs"]) == definitions_used_in(schema)
+
+
+def test_a_tagged_union_is_parsed_by_its_adapter() -> None:
+    class Cat(pydantic.BaseModel):
+        kind: Literal["cat"]
+        lives: int
+
+    class Dog(pydantic.BaseModel):
+        kind: Literal["dog"]
+        name: str
+
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[Cat | Dog, pydantic.Field(discriminator="kind")])
+
+    assert parsed(adapter, '{"kind": "dog", "name": "Rex"}') == Dog(kind="dog", name="Rex")
+    assert set(wire_form(adapter)["jsonSchema"]) >= {"oneOf", "$defs"}
+
+
 # Parsing -------------------------------------------------------------------------------------------------------------
 
 
@@ -413,3 +554,12 @@ def test_the_reasoning_is_not_parsed_but_kept_in_the_error() -> None:
     with pytest.raises(LMStudioStructuredOutputError) as caught:
         format_of(SCHEMA).parse("<think>hm</think>{", "{", "contextLengthReached")
     assert caught.value.content == "<think>hm</think>{"
+
+
+def test_fields_of_the_base_model_can_be_read_like_those_of_a_dict() -> None:
+    class Answer(lms.BaseModel):
+        zebra: int
+
+    assert Answer(zebra=1)["zebra"] == 1
+    with pytest.raises(KeyError, match="__class__"):
+        _ = Answer(zebra=1)["__class__"]

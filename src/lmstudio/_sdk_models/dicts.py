@@ -321,6 +321,7 @@ class LlmToolUseSettingToolArrayDict(TypedDict):
 
     type: Literal["toolArray"]
     tools: NotRequired[list[LlmToolDict]]
+    force: NotRequired[bool]
 
 
 class LlmApplyPromptTemplateOptsDict(TypedDict):

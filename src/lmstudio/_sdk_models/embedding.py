@@ -105,14 +105,20 @@ EmbeddingChannelGetOrLoadToServerPacketCancel: TypeAlias = ChannelPacketCancel
 
 
 class EmbeddingLoadModelConfig(LMStudioStruct, kw_only=True):
-    """Not sent as such: its content travels in the fields of a KvConfig."""
+    """How to load an embedding model. What is left out is for the server to decide."""
 
     gpu: GpuSetting | None = None
+    """How much of the model to put on GPUs, and on which."""
     context_length: Annotated[int, Meta(ge=1)] | None = None
+    """The most tokens that a text may have."""
     rope_frequency_base: float | bool | None = None
+    """Base frequency of rotary position embeddings; False for the model's own."""
     rope_frequency_scale: float | bool | None = None
+    """Scale of the frequencies of rotary position embeddings; False for the model's own."""
     keep_model_in_memory: bool | None = None
+    """Keep the model from being swapped out of memory."""
     try_mmap: bool | None = None
+    """Map the file of the model into memory instead of reading it."""
 
 
 EmbeddingRpcGetLoadConfigReturns: TypeAlias = KvConfig

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
+from lmstudio._chat_message import ChatMessage
 from lmstudio._struct import LMStudioStruct
 from msgspec import UNSET, Meta, UnsetType, field
 
@@ -56,10 +57,10 @@ class TextData(LMStudioStruct, kw_only=True, tag_field="type", tag="text"):
 FileType: TypeAlias = Literal["image", "text/plain", "application/pdf", "application/word", "text/other", "unknown"]
 
 
-class ToolCallRequest(LMStudioStruct, tag_field="type", tag="function", kw_only=True):
+class ToolCallRequest(LMStudioStruct, kw_only=True):
     """Part of LlmChannelPredictToClientPacketToolCallGenerationEnd and 3 more."""
 
-    type: ClassVar[Literal["function"]] = "function"
+    type: Literal["function"] = field(default_factory=lambda: "function")
     name: str
     id: str | None = None
     arguments: dict[str, Any] | None = None
@@ -91,11 +92,11 @@ class LlmInfo(LMStudioStruct, kw_only=True, tag_field="type", tag="llm"):
     model_key: str
     format: ModelCompatibilityType
     display_name: str
-    publisher: str
+    publisher: str = field(default_factory=str)
     path: str
     size_bytes: int
-    indexed_model_identifier: str
-    device_identifier: str | None
+    indexed_model_identifier: str = field(default_factory=str)
+    device_identifier: str | None = field(default_factory=lambda: None)
     vision: bool
     trained_for_tool_use: bool
     max_context_length: int
@@ -113,15 +114,15 @@ class EmbeddingModelInstanceInfo(LMStudioStruct, kw_only=True, tag_field="type",
     model_key: str
     format: ModelCompatibilityType
     display_name: str
-    publisher: str
+    publisher: str = field(default_factory=str)
     path: str
     size_bytes: int
-    indexed_model_identifier: str
-    device_identifier: str | None
+    indexed_model_identifier: str = field(default_factory=str)
+    device_identifier: str | None = field(default_factory=lambda: None)
     identifier: str
     instance_reference: str
-    ttl_ms: float | None
-    last_used_time: float | None
+    ttl_ms: float | None = field(default_factory=lambda: None)
+    last_used_time: float | None = field(default_factory=lambda: None)
     max_context_length: int
     context_length: int
     params_string: str | None = None
@@ -186,11 +187,11 @@ class EmbeddingModelInfo(LMStudioStruct, kw_only=True, tag_field="type", tag="em
     model_key: str
     format: ModelCompatibilityType
     display_name: str
-    publisher: str
+    publisher: str = field(default_factory=str)
     path: str
     size_bytes: int
-    indexed_model_identifier: str
-    device_identifier: str | None
+    indexed_model_identifier: str = field(default_factory=str)
+    device_identifier: str | None = field(default_factory=lambda: None)
     max_context_length: int
     params_string: str | None = None
     architecture: str | None = None
@@ -375,15 +376,15 @@ class LlmInstanceInfo(LMStudioStruct, kw_only=True, tag_field="type", tag="llm")
     model_key: str
     format: ModelCompatibilityType
     display_name: str
-    publisher: str
+    publisher: str = field(default_factory=str)
     path: str
     size_bytes: int
-    indexed_model_identifier: str
-    device_identifier: str | None
+    indexed_model_identifier: str = field(default_factory=str)
+    device_identifier: str | None = field(default_factory=lambda: None)
     identifier: str
     instance_reference: str
-    ttl_ms: float | None
-    last_used_time: float | None
+    ttl_ms: float | None = field(default_factory=lambda: None)
+    last_used_time: float | None = field(default_factory=lambda: None)
     vision: bool
     trained_for_tool_use: bool
     max_context_length: int
@@ -460,7 +461,7 @@ UserMessageContent: TypeAlias = TextData | FileHandle
 SystemPromptContent: TypeAlias = TextData | FileHandle
 
 
-class ToolResultMessage(LMStudioStruct, kw_only=True, tag_field="role", tag="tool"):
+class ToolResultMessage(ChatMessage, kw_only=True, tag_field="role", tag="tool"):
     """Part of ChatHistoryData, PluginsChannelSetPromptPreprocessorToClientPacketPreprocess and 1 more."""
 
     role: ClassVar[Literal["tool"]] = "tool"
@@ -530,13 +531,18 @@ class ErrorDisplayDataGenericPresetNotFound(LMStudioStruct, kw_only=True, tag_fi
 
 
 class GpuSetting(LMStudioStruct, kw_only=True):
-    """Part of EmbeddingLoadModelConfig, LlmLoadModelConfig."""
+    """How much of a model to put on GPUs, and on which. They count from 0."""
 
     ratio: LlmLlamaAccelerationOffloadRatio | None = None
+    """The part of the model to put on GPUs, 0 to 1; 'max' for all of it, 'off' for none."""
     num_cpu_expert_layers_ratio: LlmLlamaAccelerationOffloadRatio | None = None
+    """The part of a mixture-of-experts model's expert layers to keep on the CPU."""
     main_gpu: int | None = None
+    """The GPU to use first, with `split_strategy` 'favorMainGpu'."""
     split_strategy: LlmSplitStrategy | None = None
+    """How to divide the model among several GPUs."""
     disabled_gpus: list[int] | None = None
+    """GPUs not to use."""
 
 
 class GpuSplitConfig(LMStudioStruct, kw_only=True):
@@ -593,14 +599,14 @@ class EstimatedResourcesUsage(LMStudioStruct, kw_only=True):
 AssistantResponseContent: TypeAlias = TextData | FileHandle | ToolCallRequestData
 
 
-class UserMessage(LMStudioStruct, kw_only=True, tag_field="role", tag="user"):
+class UserMessage(ChatMessage, kw_only=True, tag_field="role", tag="user"):
     """Part of ChatHistoryData, PluginsChannelSetPromptPreprocessorToClientPacketPreprocess and 1 more."""
 
     role: ClassVar[Literal["user"]] = "user"
     content: list[UserMessageContent]
 
 
-class SystemPrompt(LMStudioStruct, kw_only=True, tag_field="role", tag="system"):
+class SystemPrompt(ChatMessage, kw_only=True, tag_field="role", tag="system"):
     """Part of ChatHistoryData, PluginsChannelSetPromptPreprocessorToClientPacketPreprocess and 1 more."""
 
     role: ClassVar[Literal["system"]] = "system"
@@ -622,7 +628,7 @@ class LlmPredictionFragment(LMStudioStruct, kw_only=True):
     tokens_count: int
     contains_drafted: bool
     reasoning_type: LlmPredictionFragmentReasoningType
-    is_structural: bool
+    is_structural: bool = field(default_factory=bool)
     tokens: list[LlmToken] | None = None
 
 
@@ -662,7 +668,7 @@ class ModelChannelGetOrLoadCreationParameter(LMStudioStruct, kw_only=True):
 ModelSpecifier: TypeAlias = ModelSpecifierQuery | ModelSpecifierInstanceReference
 
 
-class AssistantResponse(LMStudioStruct, kw_only=True, tag_field="role", tag="assistant"):
+class AssistantResponse(ChatMessage, kw_only=True, tag_field="role", tag="assistant"):
     """Part of ChatHistoryData, PluginsChannelSetPromptPreprocessorToClientPacketPreprocess and 1 more."""
 
     role: ClassVar[Literal["assistant"]] = "assistant"
