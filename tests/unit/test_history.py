@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_prediction import result
+from sample_chats import (
+    COMPLETE,
+    PHOTO,
+    PHOTO_DICT,
+    REQUEST,
+    REQUEST_DICT,
+    RESULT,
+    complete_chat,
+    result,
+    text,
+    text_dict,
+)
 
 from lmstudio._sdk_models import (
     AssistantResponse,
@@ -29,44 +40,6 @@ from lmstudio.history import Chat, read_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PHOTO = FileHandle(name="photo.png", identifier="local:1", size_bytes=10, file_type="image")
-PHOTO_DICT = {"type": "file", "name": "photo.png", "identifier": "local:1", "sizeBytes": 10, "fileType": "image"}
-REQUEST = ToolCallRequest(name="add", id="t1", arguments={"a": 1, "b": [2]})
-REQUEST_DICT = {"type": "function", "id": "t1", "name": "add", "arguments": {"a": 1, "b": [2]}}
-RESULT = ToolCallResultData(content="3", tool_call_id="t1")
-
-
-def text(content: str) -> TextData:
-    return TextData(text=content)
-
-
-def text_dict(content: str) -> dict[str, Any]:
-    return {"type": "text", "text": content}
-
-
-def complete_chat() -> Chat:
-    """One of everything."""
-    chat = Chat("Be brief.")
-    chat.add_user_message("Look:", images=[PHOTO])
-    chat.add_assistant_response("Adding.", [REQUEST])
-    chat.add_tool_result(RESULT)
-    chat.add_assistant_response("It is 3.")
-    return chat
-
-
-COMPLETE = {
-    "messages": [
-        {"role": "system", "content": [text_dict("Be brief.")]},
-        {"role": "user", "content": [text_dict("Look:"), PHOTO_DICT]},
-        {
-            "role": "assistant",
-            "content": [text_dict("Adding."), {"type": "toolCallRequest", "toolCallRequest": REQUEST_DICT}],
-        },
-        {"role": "tool", "content": [{"type": "toolCallResult", "content": "3", "toolCallId": "t1"}]},
-        {"role": "assistant", "content": [text_dict("It is 3.")]},
-    ]
-}
 
 # Adding messages -----------------------------------------------------------------------------------------------------
 
@@ -252,7 +225,26 @@ def test_append_adds_a_copy() -> None:
         lambda chat: chat.append("Hi"),
         lambda chat: chat.append({"role": "user"}),
         lambda chat: chat.append({"role": "narrator", "content": "Once"}),
-        lambda chat: chat.append({"role": "assistant", "content": "Hi", "images": [PHOTO]}),
+        lambda chat: chat.append({"role": "tool", "content": [RESULT], "images": [PHOTO]}),
+        lambda chat: chat.append({"role": [], "content": "Hi"}),
+        lambda chat: chat.add_user_message(b"Hi"),
+        lambda chat: chat.add_user_message("Look", images="photo.png"),
+        lambda chat: chat.add_tool_result({"sum": 3}, "t1"),
+        lambda chat: chat.add_tool_result("3", name="add"),
+        lambda chat: chat.add_tool_result("3", 1),
+        lambda chat: chat.add_tool_results("3"),
+        lambda chat: chat.add_tool_results(3),
+        lambda chat: chat.add_assistant_response("Hi", 3),
+        lambda chat: chat.extend([{"role": "user", "content": "Hi"}, "Hi"]),
+        lambda chat: chat.extend(5),
+        lambda chat: chat.insert(0, "Hi"),
+        lambda chat: chat.with_appended(UserMessage(content=[text("Hi")]), "Hi"),
+        lambda chat: chat.__setitem__(0, "Hi"),
+        lambda chat: chat.__setitem__(slice(0, 2), ["Hi"]),
+        lambda chat: chat.set_role(2, "user"),
+        lambda chat: chat.set_role(0, "tool"),
+        lambda chat: chat.set_role(0, "narrator"),
+        lambda chat: chat.replace_system_prompt(5),
     ],
 )
 def test_what_cannot_be_added_is_refused_and_changes_nothing(attempt: Callable[[Chat], object]) -> None:
@@ -327,8 +319,16 @@ def test_one_user_message_can_be_written_in_many_ways(history: Any) -> None:
 
 def test_images_of_a_message_given_as_data_stand_before_its_text() -> None:
     for photo in (PHOTO, PHOTO_DICT):
-        chat = Chat.from_history([{"role": "user", "content": "Look", "images": [photo]}])
-        assert list(chat) == [UserMessage(content=[PHOTO, text("Look")])]
+        for message in ({"role": "user", "content": "Look", "images": [photo]}, {"content": "Look", "images": [photo]}):
+            assert list(Chat.from_history([message])) == [UserMessage(content=[PHOTO, text("Look")])]
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+def test_messages_of_all_who_speak_may_have_images(role: str) -> None:
+    message = {"role": role, "content": "Look", "images": [PHOTO]}
+    assert Chat.from_history([message])[0].content == [PHOTO, text("Look")]
+    assert Chat().with_appended(role, "Look", [PHOTO])[0].content == [text("Look"), PHOTO]
+    assert Chat().add_entry(role, "Look", images=[PHOTO]).content == [text("Look"), PHOTO]
 
 
 def test_a_message_may_have_images_only() -> None:

@@ -9,8 +9,10 @@ from scripted_runtime import ScriptedRuntime, result, rpc_error, run
 
 from lmstudio._ops.models import identifier_target
 from lmstudio._ops.text import (
+    MAX_IN_FLIGHT,
     apply_prompt_template,
     as_texts,
+    count_chat_tokens,
     count_tokens,
     embed,
     read_template_opts,
@@ -31,6 +33,36 @@ def test_tokens_belong_to_their_texts_whatever_the_order_of_the_replies() -> Non
         {"specifier": SPECIFIER, "inputString": "one"},
         {"specifier": SPECIFIER, "inputString": "two"},
     ]
+
+
+def replies(runtime: ScriptedRuntime, **values: Any) -> Any:
+    """A step of the server: the answers to all calls that have no answer yet."""
+    answered = 0
+
+    def step() -> None:
+        nonlocal answered
+        calls = runtime.sent[answered:]
+        answered += len(calls)
+        runtime.arrive(*(result(values, message["callId"]) for message in reversed(calls)))
+
+    return step
+
+
+@pytest.mark.parametrize("count", [MAX_IN_FLIGHT, MAX_IN_FLIGHT + 1, 3 * MAX_IN_FLIGHT])
+def test_many_texts_are_not_all_on_their_way_at_once(count: int) -> None:
+    runtime = ScriptedRuntime()
+    step = replies(runtime, tokens=[1])
+    waiting: list[int] = []
+
+    def answer() -> None:
+        waiting.append(len(runtime.sent) - sum(waiting))
+        step()
+
+    runtime.script(*[answer] * -(-count // MAX_IN_FLIGHT))
+    assert run(tokenize(runtime.llm(), TARGET, [str(number) for number in range(count)])) == [[1]] * count
+    assert sum(waiting) == count
+    assert max(waiting) == MAX_IN_FLIGHT
+    assert [message["parameter"]["inputString"] for message in runtime.sent] == [str(n) for n in range(count)]
 
 
 def test_no_texts_have_no_tokens() -> None:
@@ -68,6 +100,15 @@ def test_a_template_is_applied_to_a_chat() -> None:
         "predictionConfigStack": {"layers": []},
         "opts": {"omitBosToken": True},
     }
+
+
+def test_the_tokens_of_a_chat_are_those_of_its_template_with_the_tools() -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+    runtime = ScriptedRuntime(result({"formatted": "<|user|>Hi"}), result({"tokenCount": 4}, 2))
+    assert run(count_chat_tokens(runtime.llm(), TARGET, read_history("Hi"), [tool])) == 4
+    assert [message["endpoint"] for message in runtime.sent] == ["applyPromptTemplate", "countTokens"]
+    assert runtime.sent[0]["parameter"]["opts"] == {"toolDefinitions": [tool]}
+    assert runtime.sent[1]["parameter"]["inputString"] == "<|user|>Hi"
 
 
 @pytest.mark.parametrize(

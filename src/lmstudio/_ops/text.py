@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from lmstudio._endpoints.models import COUNT_TOKENS, TOKENIZE
 from lmstudio._kv_config import read_config
@@ -18,14 +18,23 @@ from lmstudio._sdk_models import (
 from lmstudio.errors import LMStudioValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from lmstudio._endpoints import Rpc
+    from lmstudio._sdk_models import LlmTool
     from lmstudio.json_api import Port
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+MAX_IN_FLIGHT = 256
+"""How many texts of one call are on their way at a time: more would only fill queues, here and in the server."""
 
 
 def as_texts(texts: str | Iterable[str]) -> list[str]:
     """One text or several, as a list; anything else is refused."""
-    if not isinstance(texts, Iterable):
+    # Mappings and bytes can be iterated, but nobody means their keys or numbers.
+    if not isinstance(texts, Iterable) or isinstance(texts, (Mapping, bytes, bytearray)):
         raise LMStudioValueError(f"Expected text or several texts, got {type(texts).__name__}.")
     result = [texts] if isinstance(texts, str) else list(texts)
     for index, text in enumerate(result):
@@ -34,18 +43,25 @@ def as_texts(texts: str | Iterable[str]) -> list[str]:
     return result
 
 
+async def _call_each(port: Port, rpc: Rpc[P, R], parameters: Sequence[P], attempted: str) -> list[R]:
+    """One call per parameter, together as far as they are few; result[i] belongs to parameters[i]."""
+    if len(parameters) == 1:
+        return [await port.call(rpc, parameters[0], attempted)]
+    results: list[R] = []
+    for start in range(0, len(parameters), MAX_IN_FLIGHT):
+        results += await port.call_many(rpc, parameters[start : start + MAX_IN_FLIGHT], attempted)
+    return results
+
+
 async def tokenize(port: Port, target: ModelTarget, texts: Sequence[str]) -> list[list[int]]:
     """The token ids of each text, without a chat template; result[i] belongs to texts[i].
 
-    All texts go out before the first reply is awaited: one round trip, whatever their number.
+    Up to MAX_IN_FLIGHT texts take one round trip together.
 
     Protocol: rpc tokenize.
     """
     parameters = [ModelRpcTokenizeParameter(specifier=target, input_string=text) for text in texts]
-    attempted = f"tokenize with {describe(target)}"
-    if len(parameters) == 1:
-        return [(await port.call(TOKENIZE, parameters[0], attempted)).tokens]
-    replies = await port.call_many(TOKENIZE, parameters, attempted)
+    replies = await _call_each(port, TOKENIZE, parameters, f"tokenize with {describe(target)}")
     return [reply.tokens for reply in replies]
 
 
@@ -78,10 +94,29 @@ async def apply_prompt_template(
     return (await port.call(APPLY_PROMPT_TEMPLATE, parameter, attempted)).formatted
 
 
+async def count_chat_tokens(
+    port: Port,
+    target: ModelTarget,
+    history: ChatHistoryData,
+    tool_definitions: Sequence[LlmTool | Mapping[str, Any]] | None = None,
+) -> int:
+    """How much of the context *history* takes: the number of tokens of what the model would see.
+
+    Args:
+        tool_definitions: The tools that the model would be offered; their descriptions take tokens, too.
+            Dicts are sent as they are.
+
+    Protocol: rpc llm/applyPromptTemplate, then countTokens.
+    """
+    tools = cast("list[LlmTool] | None", None if tool_definitions is None else list(tool_definitions))
+    opts = LlmApplyPromptTemplateOpts(tool_definitions=tools)
+    return await count_tokens(port, target, await apply_prompt_template(port, target, history, opts))
+
+
 async def embed(port: Port, target: ModelTarget, texts: Sequence[str]) -> list[list[float]]:
     """Embed each text; result[i] belongs to texts[i].
 
-    All texts go out before the first reply is awaited: one round trip, whatever their number.
+    Up to MAX_IN_FLIGHT texts take one round trip together.
 
     Returns:
         len(texts) vectors of the model's embedding length, as the server sent them.
@@ -92,5 +127,5 @@ async def embed(port: Port, target: ModelTarget, texts: Sequence[str]) -> list[l
     from lmstudio._sdk_models import EmbeddingRpcEmbedStringParameter
 
     parameters = [EmbeddingRpcEmbedStringParameter(model_specifier=target, input_string=text) for text in texts]
-    replies = await port.call_many(EMBED_STRING, parameters, f"embed with {describe(target)}")
+    replies = await _call_each(port, EMBED_STRING, parameters, f"embed with {describe(target)}")
     return [reply.embedding for reply in replies]
