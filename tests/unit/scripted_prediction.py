@@ -8,7 +8,8 @@ from recorded_packets import LLM_INSTANCE, LOAD_FIELDS, PREDICTION_FIELDS
 from scripted_runtime import ScriptedRuntime, packet, run
 
 from lmstudio._ops.models import identifier_target
-from lmstudio._ops.prediction import Prediction, prediction_options, respond
+from lmstudio._ops.prediction import Prediction, respond
+from lmstudio._ops.prediction_options import prediction_options
 from lmstudio._sdk_models import KvConfig, KvConfigField, LlmInstanceInfo, LlmPredictionStats
 from lmstudio.history import read_history
 from lmstudio.results import PredictionResult
@@ -17,20 +18,9 @@ TARGET = identifier_target("qwen")
 ANSWER_SCHEMA = {"type": "object", "properties": {"zebra": {"type": "integer"}, "apple": {"type": "string"}}}
 
 
-NO_OPTIONS: dict[str, Any] = {
-    "response_format": None,
-    "config": None,
-    "preset": None,
-    "on_message": None,
-    "on_first_token": None,
-    "on_prediction_fragment": None,
-    "on_prompt_processing_progress": None,
-}
-
-
 def predict(runtime: ScriptedRuntime, **options: Any) -> Prediction[Any]:
     """A prediction that has not been started."""
-    return respond(runtime.llm(), TARGET, read_history("Hi"), prediction_options(**{**NO_OPTIONS, **options}))
+    return respond(runtime.llm(), TARGET, read_history("Hi"), prediction_options(runtime, **options))
 
 
 def reply(*packets: dict[str, Any], **options: Any) -> PredictionResult[Any]:
@@ -46,12 +36,11 @@ def result(content: str = "Hello", **members: Any) -> PredictionResult[Any]:
     return PredictionResult(
         **{
             "content": content,
-            "non_reasoning_content": content,
             "stats": STATS,
             "model_info": LlmInstanceInfo.from_dict(LLM_INSTANCE),
-            "load_config_kv": KvConfig(fields=[KvConfigField(**item) for item in LOAD_FIELDS]),
-            "prediction_config_kv": KvConfig(fields=[KvConfigField(**item) for item in PREDICTION_FIELDS]),
-            "_parsed": content,
+            "load_config": KvConfig(fields=[KvConfigField(**item) for item in LOAD_FIELDS]),
+            "prediction_config": KvConfig(fields=[KvConfigField(**item) for item in PREDICTION_FIELDS]),
+            "parsed": content,
             **members,
         }
     )

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from recorded_packets import LOAD_FIELDS, PREDICTION, fragment, progress, success
-from scripted_prediction import ANSWER_SCHEMA, NO_OPTIONS, TARGET, predict, reply
+from scripted_prediction import ANSWER_SCHEMA, TARGET, predict, reply
 from scripted_runtime import ScriptedRuntime, WaitsForeverError, channel_error, close, packet, run
 
-from lmstudio._ops.prediction import PredictionOptions, complete, prediction_options
+from lmstudio._ops.prediction import complete
+from lmstudio._ops.prediction_options import PredictionOptions, prediction_options
 from lmstudio._sdk_models import (
     AssistantResponse,
     LlmPredictionConfig,
@@ -114,7 +115,7 @@ def test_complete_sends_the_prompt_past_the_chat_template() -> None:
 
 def test_complete_keeps_the_stop_strings_it_is_given() -> None:
     runtime = ScriptedRuntime(*map(packet, PREDICTION))
-    options = prediction_options(**{**NO_OPTIONS, "config": {"stopStrings": ["END"]}})
+    options = prediction_options(runtime, config={"stopStrings": ["END"]})
     run(complete(runtime.llm(), TARGET, "Once", options).run())
     assert fields_of(runtime) == {"llm.prediction.stopStrings": ["END"]}
 
@@ -292,7 +293,7 @@ def test_an_error_of_a_callback_is_logged_with_its_traceback(name: str, caplog: 
         raise ZeroDivisionError("in the callback")
 
     assert reply(*PREDICTION, **{name: fails}).content == "Hello world"
-    assert "the prediction goes on" in caplog.text
+    assert "the operation goes on" in caplog.text
     assert "ZeroDivisionError: in the callback" in caplog.text
 
 

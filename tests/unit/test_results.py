@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def structured(data: object, content: str | None = None) -> PredictionResult[Any]:
-    return result(json.dumps(data) if content is None else content, structured=True, _parsed=data)
+    return result(json.dumps(data) if content is None else content, structured=True, parsed=data)
 
 
 def test_the_text_of_a_result_is_its_content() -> None:
@@ -29,7 +29,7 @@ def test_the_text_of_a_structured_result_is_indented_json() -> None:
 
 
 def test_the_text_of_a_structured_result_leaves_out_the_reasoning() -> None:
-    text = str(result('<think>hm</think>{"a": 1}', non_reasoning_content='{"a": 1}', structured=True, _parsed={"a": 1}))
+    text = str(result('<think>hm</think>{"a": 1}', non_reasoning_content='{"a": 1}', structured=True, parsed={"a": 1}))
     assert json.loads(text) == {"a": 1}
 
 
@@ -70,7 +70,7 @@ def test_results_are_compared_by_value() -> None:
 
 def test_results_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        result().content = "x"  # type: ignore[misc]  # the point of the test
+        result().content = "x"  # type: ignore[misc]  # as type checkers say
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
@@ -85,7 +85,7 @@ def test_results_can_be_pickled(protocol: int) -> None:
 
 def test_a_result_that_did_not_parse_can_be_pickled_and_copied() -> None:
     error = LMStudioStructuredOutputError("no match", "text", "eosFound")
-    original = result("text", structured=True, _parsed=None, _parse_error=error)
+    original = result("text", structured=True, parsed=error)
     for copied in (pickle.loads(pickle.dumps(original)), copy.copy(original), copy.deepcopy(original)):
         with pytest.raises(LMStudioStructuredOutputError, match="no match") as caught:
             _ = copied.parsed

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias
+from itertools import chain, count
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Generic
 
-import msgspec
-
+from lmstudio._callbacks import notify, tell
 from lmstudio._endpoints.llm import PREDICT
-from lmstudio._kv_config import prediction_config_to_kv, read_config
+from lmstudio._ops.fragment_log import FragmentLog
 from lmstudio._ops.models import ModelTarget, describe
 from lmstudio._sdk_models import (
     AssistantResponse,
     ChatHistoryData,
+    FileHandle,
     KvConfig,
     KvConfigField,
     KvConfigStack,
@@ -25,80 +27,34 @@ from lmstudio._sdk_models import (
     LlmChannelPredictToClientPacketPromptProcessingProgress,
     LlmChannelPredictToClientPacketSuccess,
     LlmChannelPredictToServerPacketCancel,
-    LlmPredictionConfig,
     LlmPredictionFragment,
     TextData,
+    ToolCallRequestData,
     UserMessage,
 )
 from lmstudio.errors import (
     LMStudioCancelledError,
+    LMStudioChannelClosedError,
     LMStudioError,
+    LMStudioPredictionError,
     LMStudioRuntimeError,
     LMStudioStructuredOutputError,
     LMStudioValueError,
 )
 from lmstudio.json_api import fresh_copy
-from lmstudio.results import ParsedT, PredictionResult
-from lmstudio.schemas import ResponseFormat, resolve_response_format
+from lmstudio.results import ParsedT, PredictionResult, PromptProcessingProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
+    from lmstudio._ops.prediction_options import PredictionOptions
+    from lmstudio._ops.tool_requests import ToolCallTracker
+    from lmstudio._sdk_models import PromptProcessingDetails, ToolCallRequest
+    from lmstudio.events import PredictionEvent, ToolCallEvents
     from lmstudio.json_api import Channel, Port
-
-PredictionMessageCallback: TypeAlias = Callable[[AssistantResponse], object]
-PredictionFirstTokenCallback: TypeAlias = Callable[[], object]
-PredictionFragmentCallback: TypeAlias = Callable[[LlmPredictionFragment], object]
-PromptProcessingCallback: TypeAlias = Callable[[float], object]
-
-_logger = logging.getLogger("lmstudio.predictions")
 
 # What LM Studio may put between reasoning and JSON, with a number and some decoration around it.
 _REASONING_END_MARKER = "LSEP_SYNTHETIC_REASONING_END_"
-
-
-class PredictionOptions(msgspec.Struct, Generic[ParsedT], frozen=True):
-    """How to predict and whom to tell: the keywords of `respond` and `complete`."""
-
-    response_format: ResponseFormat[ParsedT] = msgspec.field(default_factory=ResponseFormat.unstructured)
-    config: LlmPredictionConfig | None = None
-    preset: str | None = None
-    on_message: PredictionMessageCallback | None = None
-    on_first_token: PredictionFirstTokenCallback | None = None
-    on_prediction_fragment: PredictionFragmentCallback | None = None
-    on_prompt_processing_progress: PromptProcessingCallback | None = None
-
-
-def prediction_options(
-    response_format: Any,
-    config: LlmPredictionConfig | Mapping[str, Any] | None,
-    preset: str | None,
-    on_message: PredictionMessageCallback | None,
-    on_first_token: PredictionFirstTokenCallback | None,
-    on_prediction_fragment: PredictionFragmentCallback | None,
-    on_prompt_processing_progress: PromptProcessingCallback | None,
-) -> PredictionOptions[Any]:
-    """The keywords of the public methods, checked. A format inside *config* counts like *response_format*.
-
-    Raises:
-        LMStudioValueError: a response format or configuration that cannot be used.
-    """
-    typed = None if config is None else read_config(LlmPredictionConfig, config)
-    if typed is not None and typed.structured is not None:
-        if response_format is not None:
-            raise LMStudioValueError("The response format is given twice: as response_format and as config.structured.")
-        response_format = typed.structured
-        typed = msgspec.structs.replace(typed, structured=None)
-    return PredictionOptions(
-        resolve_response_format(response_format),
-        typed,
-        preset,
-        on_message,
-        on_first_token,
-        on_prediction_fragment,
-        on_prompt_processing_progress,
-    )
-
 
 # Marks a prediction without a chat template. All versions of LM Studio understand it, unlike the
 # channel completeRawText, which is new in lmstudio.js 2.0 and which older servers ignore without an answer.
@@ -134,24 +90,48 @@ def respond(
 
     Protocol: channel llm/predict.
     """
-    layers = [_override_layer(options)]
-    return _prediction(port, target, history, layers, options)
+    return _prediction(port, target, history, [options.layer()], options)
 
 
 def complete(port: Port, target: ModelTarget, prompt: str, options: PredictionOptions[ParsedT]) -> Prediction[ParsedT]:
     """The continuation of a text, without a chat template. Nothing is sent before `Prediction.start`."""
     if not isinstance(prompt, str):
         raise LMStudioValueError(f"complete() continues a text, got {type(prompt).__name__}. For a chat use respond().")
+    _refuse_chat_only(options)
     history = ChatHistoryData(messages=[UserMessage(content=[TextData(text=prompt)])])
-    layers = [_override_layer(options, {"llm.prediction.stopStrings": []}), _RAW_COMPLETION]
+    layers = [options.layer({"llm.prediction.stopStrings": []}), _RAW_COMPLETION]
     return _prediction(port, target, history, layers, options)
 
 
-def _override_layer(options: PredictionOptions[Any], defaults: Mapping[str, Any] | None = None) -> KvConfigStackLayer:
-    config = prediction_config_to_kv(options.config, structured=options.response_format.setting)
-    present = {item.key for item in config.fields}
-    missing = [KvConfigField(key=key, value=value) for key, value in (defaults or {}).items() if key not in present]
-    return KvConfigStackLayer(layer_name="apiOverride", config=KvConfig(fields=[*config.fields, *missing]))
+_CONTENT = attrgetter("content")
+
+
+def refuse_images(history: ChatHistoryData, model: object) -> None:
+    """Refuse a chat with images for a *model* that does not understand any.
+
+    Raises:
+        LMStudioValueError: names the first one.
+    """
+    # Nearly all chats have none, and long ones have thousands of parts: the first look at them is a matter of C.
+    parts = chain.from_iterable(map(_CONTENT, history.messages))
+    if FileHandle not in set(map(type, parts)):
+        return
+    for message in history.messages:
+        for part in message.content:
+            if isinstance(part, FileHandle) and part.file_type == "image":
+                raise LMStudioValueError(
+                    f"The chat has the image {part.name!r}, but {model!r} does not understand images. Use a vision "
+                    "model."
+                )
+
+
+def _refuse_chat_only(options: PredictionOptions[Any]) -> None:
+    """As lmstudio.js: what needs a chat template has no meaning in the continuation of a text."""
+    config = options.config
+    for name in ("raw_tools", "tool_choice", "reasoning_budget"):
+        value = getattr(config, name, None)
+        if value is not None and value is not False:
+            raise LMStudioValueError(f"complete() continues a text and cannot use {name}. For a chat use respond().")
 
 
 def _prediction(
@@ -170,6 +150,10 @@ def _prediction(
     return Prediction(port, parameter, options, f"predict with {describe(target)}")
 
 
+# What `receive` raises when the channel has ended.
+_OVER = (LMStudioCancelledError, LMStudioChannelClosedError)
+
+
 class Prediction(Generic[ParsedT]):
     """One prediction, from its request to its result.
 
@@ -185,14 +169,20 @@ class Prediction(Generic[ParsedT]):
         attempted: str,
     ) -> None:
         self._port, self._parameter, self._options, self._attempted = port, parameter, options, attempted
+        self._runtime = port.runtime
         self._channel: Channel[Any, LlmChannelPredictToServerPacketCancel] | None = None
         self._content = StringIO()
+        self.log: FragmentLog = FragmentLog()
+        """The fragments so far."""
         # Split off only once the model reasons; until then the answer is the content.
         self._reasoning: StringIO | None = None
         self._answer: StringIO | None = None
-        self._has_fragments = False
         self._progress = -1.0
+        self._tool_calls: ToolCallTracker | None = None
+        self._events: deque[PredictionEvent] | None = None
+        """What `next_event` has to report; None while nobody asks for events."""
         self._cancelled = False
+        self._ignore_signal: Callable[[], None] | None = None
         self._result: PredictionResult[ParsedT] | None = None
         self._error: LMStudioError | None = None
 
@@ -209,9 +199,24 @@ class Prediction(Generic[ParsedT]):
         return self._result is not None or self._error is not None
 
     @property
+    def state(self) -> str:
+        """How far it has come, for people."""
+        if self._error is not None:
+            return "failed"
+        if self._result is not None:
+            return "complete"
+        if self._channel is None:
+            return "not started"
+        return f"running, {len(self.log.lengths)} fragments"
+
+    @property
     def result_or_none(self) -> PredictionResult[ParsedT] | None:
         """The result, None until there is one."""
         return self._result
+
+    def text(self) -> str:
+        """All text so far."""
+        return self._content.getvalue()
 
     def result(self) -> PredictionResult[ParsedT]:
         """The result; raises what the prediction failed with, or that it is not complete."""
@@ -229,42 +234,89 @@ class Prediction(Generic[ParsedT]):
         if self._channel is not None or self._error is not None:
             state = "closed" if self._channel is None else "started"
             raise LMStudioRuntimeError(f"The prediction has already been {state}. Make a new one.")
+        signal = self._options.signal
+        if signal is not None:
+            signal.throw_if_aborted()
         self._channel = self._port.channel(PREDICT, self._parameter, self._attempted)
         try:
             self._channel.open()
+            if signal is not None:
+                self._ignore_signal = signal.add_listener(self.cancel)
         except BaseException as error:
             self.abandon(error)
             raise
 
-    async def next_fragment(self) -> LlmPredictionFragment | None:
-        """The next piece of text, None when the prediction is complete. Starts the prediction if necessary."""
+    async def next_fragment(self, *, until_event: bool = False) -> LlmPredictionFragment | None:
+        """The next piece of text, None when the prediction is complete. Starts the prediction if necessary.
+
+        *until_event*: also None when there is an event.
+        """
         if self._result is not None:
             return None
-        if self._error is not None:
-            raise fresh_copy(self._error)
-        if self._channel is None:
-            self.start()
-        channel = self._channel
-        assert channel is not None
+        # One coroutine for each fragment: each level more would cost as much as all that is done here.
         try:
+            channel = self._channel if self._error is None and self._channel is not None else self._ready_channel()
             while True:
-                packet = await channel.receive()
+                try:
+                    packet = await channel.receive()
+                except _OVER:
+                    if self.result_or_none is None:
+                        raise
+                    return None  # another task has read the last packet
                 if type(packet) is LlmChannelPredictToClientPacketFragment:
                     if self._cancelled:
                         continue
                     fragment = packet.fragment
+                    if not self.log.lengths:
+                        await self._begin_text()
                     self._take_fragment(fragment)
+                    callback = self._options.on_prediction_fragment
+                    if callback is not None and (pending := notify(self._runtime, callback, fragment)) is not None:
+                        await pending
                     return fragment
-                if self._take_other(packet):
+                if await self._take_other(packet) or (until_event and self._events):
                     return None
-        except LMStudioError as error:
-            if not self.is_finished:
-                self._fail(error)
-            raise
         except BaseException as error:
+            await self._take_error(error)
+            raise
+
+    def _ready_channel(self) -> Channel[Any, LlmChannelPredictToServerPacketCancel]:
+        if self._error is not None:
+            raise fresh_copy(self._error)
+        if self._channel is None:
+            self.start()
+        assert self._channel is not None
+        return self._channel
+
+    async def _take_error(self, error: BaseException) -> None:
+        if self.is_finished:
+            return
+        if not isinstance(error, LMStudioError):
             # Raised here, and not again by whoever asks for the result later.
             self.abandon(error)
-            raise
+            return
+        self._fail(error)
+        if self._tool_calls is not None:
+            await self._report_tool_calls(self._tool_calls.interrupt(error))
+
+    async def next_event(self) -> PredictionEvent | None:
+        """The next event, None after the last. Events from before the first call are not repeated."""
+        from lmstudio.events import fragment_events
+
+        if self._events is None:
+            self._events = deque()
+        while not self._events:
+            if self._result is not None:
+                return None
+            fragment = await self.next_fragment(until_event=True)
+            if fragment is not None:
+                self._events.extend(fragment_events(fragment))
+        return self._events.popleft()
+
+    def take_events(self) -> list[PredictionEvent]:
+        """What `next_event` has not reported yet, because of an error."""
+        events, self._events = list(self._events or ()), None
+        return events
 
     async def run(self) -> PredictionResult[ParsedT]:
         """Predict to the end."""
@@ -275,6 +327,12 @@ class Prediction(Generic[ParsedT]):
             self.abandon(error)  # Ctrl-C may strike between two fragments, too
             raise
         return self.result()
+
+    async def result_or_run(self) -> PredictionResult[ParsedT]:
+        """As `result`, but predicts if that has not begun."""
+        if self.is_started or self.is_finished:
+            return self.result()
+        return await self.run()
 
     def cancel(self) -> None:
         """Ask the server to stop. The prediction then ends normally, with the text so far and `userStopped`."""
@@ -293,25 +351,24 @@ class Prediction(Generic[ParsedT]):
             self.cancel()
             self._channel.close()
         self._error = fresh_copy(error)  # without the traceback, whose frames hold this prediction
+        self._end()
+
+    def _end(self) -> None:
+        if self._ignore_signal is not None:
+            self._ignore_signal()
+            self._ignore_signal = None
 
     # Packets ---------------------------------------------------------------------------------------------------------
 
+    async def _begin_text(self) -> None:
+        await self._report_progress(1.0)
+        await tell(self._runtime, self._options.on_first_token)
+
     def _take_fragment(self, fragment: LlmPredictionFragment) -> None:
-        options = self._options
-        content = fragment.content
-        if not self._has_fragments:
-            self._has_fragments = True
-            self._report_progress(1.0)
-            if options.on_first_token is not None:
-                _call(options.on_first_token)
         if fragment.reasoning_type != "none" or self._reasoning is not None or fragment.is_structural:
             self._split(fragment)
-        self._content.write(content)
-        if options.on_prediction_fragment is not None:
-            try:
-                options.on_prediction_fragment(fragment)
-            except Exception as error:
-                _log_callback_error(options.on_prediction_fragment, error)
+        self._content.write(fragment.content)
+        self.log.append(fragment)
 
     def _split(self, fragment: LlmPredictionFragment) -> None:
         if self._reasoning is None or self._answer is None:
@@ -324,31 +381,64 @@ class Prediction(Generic[ParsedT]):
         elif fragment.reasoning_type == "none":
             self._answer.write(fragment.content)
 
-    def _take_other(self, packet: object) -> bool:
+    async def _take_other(self, packet: object) -> bool:
         """Handle anything but a fragment; True when it was the last packet."""
         if isinstance(packet, LlmChannelPredictToClientPacketPromptProcessingProgress):
             if not self._cancelled:
-                self._report_progress(packet.progress)
+                await self._report_progress(packet.progress, packet.details)
             return False
-        if not isinstance(packet, LlmChannelPredictToClientPacketSuccess):
-            return False  # tool call packets: there is nobody to run tools in this operation
+        if isinstance(packet, LlmChannelPredictToClientPacketSuccess):
+            await self._take_success(packet)
+            return True
+        await self._report_tool_calls(self._tracker().take(packet))
+        return False
+
+    async def _take_success(self, packet: LlmChannelPredictToClientPacketSuccess) -> None:
         if self._channel is not None:
             self._channel.close()
+        if packet.stats.stop_reason == "failed":
+            raise LMStudioPredictionError(
+                f"Could not {self._attempted}: the model stopped because of an error, after "
+                f"{len(self.text())} characters. The log of the server may say more."
+            )
+        cut_off = [] if self._tool_calls is None else self._tool_calls.interrupt(packet.stats.stop_reason)
         self._result = self._make_result(packet)
-        self._report_message()
-        return True
+        self._end()
+        await self._report_tool_calls(cut_off)
+        if self._events is not None:
+            from lmstudio.events import ResultEvent
 
-    def _report_progress(self, value: float) -> None:
+            self._events.append(ResultEvent(self._result))
+        await self._report_message(self._result)
+
+    def _tracker(self) -> ToolCallTracker:
+        if self._tool_calls is None:
+            from lmstudio._ops.tool_requests import ToolCallTracker
+
+            self._tool_calls = ToolCallTracker(self._options.call_ids or count())
+        return self._tool_calls
+
+    async def _report_tool_calls(self, events: Sequence[ToolCallEvents]) -> None:
+        if events and self._events is not None:
+            self._events.extend(events)
+        for event in events:
+            await self._options.report(self._runtime, event)
+
+    async def _report_progress(self, value: float, details: PromptProcessingDetails | None = None) -> None:
         """Pass on a progress that starts at 0, never falls, and ends at 1 before the first fragment."""
         callback = self._options.on_prompt_processing_progress
-        if callback is None:
+        if callback is None and self._events is None:
             return
-        if self._progress < 0.0:
-            self._progress = 0.0
-            _call(callback, 0.0)
-        if value > self._progress:
-            self._progress = value
-            _call(callback, value)
+        for step in (0.0, value) if self._progress < 0.0 else (value,):
+            if step > self._progress:
+                self._progress = step
+                if self._events is not None:
+                    from lmstudio.events import PromptProgressEvent
+
+                    self._events.append(PromptProgressEvent(step, details))
+                await tell(self._runtime, callback, PromptProcessingProgress(step, details))
+
+    # The end ---------------------------------------------------------------------------------------------------------
 
     def _make_result(self, packet: LlmChannelPredictToClientPacketSuccess) -> PredictionResult[ParsedT]:
         content = self._content.getvalue()
@@ -356,36 +446,46 @@ class Prediction(Generic[ParsedT]):
         reasoning = "" if self._reasoning is None else self._reasoning.getvalue()
         response_format = self._options.response_format
 
-        def parse(text: str) -> tuple[object, LMStudioStructuredOutputError | None]:
+        def parse(text: str) -> Any:
             try:
-                return response_format.parse(content, text, packet.stats.stop_reason), None
+                return response_format.parse(content, text, packet.stats.stop_reason)
             except LMStudioStructuredOutputError as error:
-                return None, error.with_traceback(None)
+                return error.with_traceback(None)
 
-        parsed, parse_error = parse(answer)
-        unmarked, text = ("", "") if parse_error is None else _split_unmarked_reasoning(answer)
-        if text:
-            parsed, parse_error = parse(text)
-            if parse_error is None:
-                answer, reasoning = text, reasoning + unmarked
+        parsed = parse(answer)
+        if isinstance(parsed, LMStudioStructuredOutputError):
+            unmarked, text = _split_unmarked_reasoning(answer)
+            if text and not isinstance(again := parse(text), LMStudioStructuredOutputError):
+                parsed, answer, reasoning = again, text, reasoning + unmarked
+        tools = self._tool_calls
         return PredictionResult(
             content=content,
-            reasoning_content=reasoning,
-            non_reasoning_content=answer,
+            parsed=parsed,
             stats=packet.stats,
             model_info=packet.model_info,
-            structured=response_format.is_structured,
-            load_config_kv=packet.load_model_config,
-            prediction_config_kv=packet.prediction_config,
-            _parsed=parsed,
-            _parse_error=parse_error,
+            load_config=packet.load_model_config,
+            prediction_config=packet.prediction_config,
+            structured=response_format.parse_json is not None,
+            reasoning_content=reasoning,
+            non_reasoning_content=answer,
+            tool_calls=() if tools is None else tools.calls,
+            tool_call_errors=() if tools is None else tools.errors,
         )
 
-    def _report_message(self) -> None:
+    async def _report_message(self, result: PredictionResult[ParsedT]) -> None:
         callback = self._options.on_message
-        if callback is not None and self._result is not None:
-            # Not protected, unlike the other callbacks: it carries the result, so its failure is the caller's business.
-            callback(AssistantResponse(content=[TextData(text=self._result.content)]))
+        if callback is None:
+            return
+        # Not protected, unlike the other callbacks: it carries the result, so its failure is the caller's business.
+        outcome = callback(assistant_message(result, result.tool_call_requests))
+        if isinstance(outcome, Awaitable):
+            await outcome
+
+
+def assistant_message(result: PredictionResult[Any], requests: Iterable[ToolCallRequest]) -> AssistantResponse:
+    """The message of a chat that *result* stands for: its text, then the tool calls."""
+    parts = [ToolCallRequestData(tool_call_request=request) for request in requests]
+    return AssistantResponse(content=[TextData(text=result.content), *parts])
 
 
 def _split_unmarked_reasoning(answer: str) -> tuple[str, str]:
@@ -397,14 +497,3 @@ def _split_unmarked_reasoning(answer: str) -> tuple[str, str]:
     else:
         before, _, after = answer.partition("</think>")
     return before.strip().removeprefix("<think>").strip(), after.strip()
-
-
-def _call(callback: Callable[..., object], *arguments: object) -> None:
-    try:
-        callback(*arguments)
-    except Exception as error:
-        _log_callback_error(callback, error)
-
-
-def _log_callback_error(callback: Callable[..., object], error: Exception) -> None:
-    _logger.error("The callback %r failed; the prediction goes on.", callback, exc_info=error)
