@@ -1,0 +1,148 @@
+"""Models that the server can download: find them, choose a file, fetch it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias, get_args
+
+from lmstudio._abort import check_signal, on_abort
+from lmstudio._callbacks import check_callbacks, notify
+from lmstudio._endpoints.repository import DOWNLOAD_MODEL, GET_MODEL_DOWNLOAD_OPTIONS, SEARCH_MODELS
+from lmstudio._sdk_models import (
+    DownloadProgressUpdate,
+    ModelCompatibilityType,
+    ModelSearchOpts,
+    RepositoryChannelDownloadModelCreationParameter,
+    RepositoryChannelDownloadModelToServerPacketCancel,
+    RepositoryRpcGetModelDownloadOptionsParameter,
+    RepositoryRpcSearchModelsParameter,
+)
+from lmstudio.errors import LMStudioServerError, LMStudioValueError
+
+if TYPE_CHECKING:
+    from lmstudio._abort import AbortSignal
+    from lmstudio._runtime import Runtime
+    from lmstudio._sdk_models import (
+        ModelSearchResultDownloadOptionData,
+        ModelSearchResultEntryData,
+        RepositoryChannelDownloadModelToClientPacket,
+    )
+    from lmstudio.json_api import Channel, Port
+
+DownloadProgressCallback: TypeAlias = Callable[[DownloadProgressUpdate], object]
+DownloadFinalizedCallback: TypeAlias = Callable[[], object]
+
+MAX_SEARCH_RESULTS: Final = 25
+"""The most that the protocol allows to ask for."""
+
+
+def search_options(
+    search_term: str | None, limit: int | None, compatibility_types: Sequence[ModelCompatibilityType] | None
+) -> ModelSearchOpts:
+    """What to search for, as the wire has it.
+
+    Raises:
+        LMStudioValueError: the server could not accept it.
+    """
+    if search_term is not None and not isinstance(search_term, str):
+        raise LMStudioValueError(f"search_term must be a string, got {type(search_term).__name__}.")
+    is_whole_number = isinstance(limit, int) and not isinstance(limit, bool)
+    if limit is not None and not (is_whole_number and 1 <= limit <= MAX_SEARCH_RESULTS):
+        raise LMStudioValueError(f"limit must be a whole number from 1 to {MAX_SEARCH_RESULTS}, got {limit!r}.")
+    return ModelSearchOpts(
+        search_term=search_term,
+        limit=limit,
+        compatibility_types=None if compatibility_types is None else _read_compatibility_types(compatibility_types),
+    )
+
+
+def _read_compatibility_types(given: Sequence[ModelCompatibilityType]) -> list[ModelCompatibilityType]:
+    known: tuple[str, ...] = get_args(ModelCompatibilityType)
+    if isinstance(given, str):
+        raise LMStudioValueError(f"compatibility_types must be a list, got a string: pass [{given!r}].")
+    try:
+        names = list(given)
+    except TypeError:
+        raise LMStudioValueError(f"compatibility_types must be a list, got {type(given).__name__}.") from None
+    for name in names:
+        if name not in known:
+            raise LMStudioValueError(f"{name!r} is not a compatibility type; there are {', '.join(known)}.")
+    return names
+
+
+async def search_models(port: Port, opts: ModelSearchOpts) -> list[ModelSearchResultEntryData]:
+    """The models that match, the best first. Protocol: rpc repository/searchModels."""
+    parameter = RepositoryRpcSearchModelsParameter(opts=opts)
+    return (await port.call(SEARCH_MODELS, parameter, "search for models")).results
+
+
+async def get_download_options(
+    port: Port, entry: ModelSearchResultEntryData
+) -> list[ModelSearchResultDownloadOptionData]:
+    """What there is to download of a model that was found. Protocol: rpc repository/getModelDownloadOptions."""
+    parameter = RepositoryRpcGetModelDownloadOptionsParameter(model_search_result_identifier=entry.identifier)
+    attempted = f"get the download options of {entry.name!r}"
+    return (await port.call(GET_MODEL_DOWNLOAD_OPTIONS, parameter, attempted)).results
+
+
+async def download(
+    port: Port,
+    option: ModelSearchResultDownloadOptionData,
+    on_progress: DownloadProgressCallback | None = None,
+    on_finalize: DownloadFinalizedCallback | None = None,
+    signal: AbortSignal | None = None,
+) -> str:
+    """Download to the server's disk and return the key under which the model can be loaded.
+
+    Leaving early in any way (signal, timeout, task cancellation, Ctrl-C) cancels the download. A failing callback does
+    not: it is logged.
+
+    Protocol: channel repository/downloadModel.
+    """
+    check_callbacks(port.runtime, on_progress=on_progress, on_finalize=on_finalize)
+    check_signal(signal)
+    if signal is not None:
+        signal.throw_if_aborted()
+    parameter = RepositoryChannelDownloadModelCreationParameter(download_identifier=option.download_identifier)
+    channel = port.channel(DOWNLOAD_MODEL, parameter, f"download {option.name!r}")
+
+    def cancel() -> None:
+        if not channel.finished:
+            channel.send(RepositoryChannelDownloadModelToServerPacketCancel())
+            channel.close()
+
+    try:
+        channel.open()
+        with on_abort(signal, cancel):
+            model_key = await _follow_download(port.runtime, channel, on_progress, on_finalize)
+    except BaseException as error:
+        cancel()
+        # Whatever the abort has made of the wait, the caller gets the reason that was given for it.
+        if signal is not None and signal.aborted and isinstance(error, Exception):
+            raise signal.error() from None
+        raise
+    if not model_key:
+        raise LMStudioServerError(f"Downloaded {option.name!r}, but the server did not say under which key.")
+    return model_key
+
+
+async def _follow_download(
+    runtime: Runtime,
+    channel: Channel[RepositoryChannelDownloadModelToClientPacket, RepositoryChannelDownloadModelToServerPacketCancel],
+    on_progress: DownloadProgressCallback | None,
+    on_finalize: DownloadFinalizedCallback | None,
+) -> str:
+    """Consume the packets until the download is done; the model's key."""
+    while True:
+        packet = await channel.receive()
+        match packet.type:
+            case "downloadProgress":
+                if (pending := notify(runtime, on_progress, packet.update)) is not None:
+                    await pending
+            case "startFinalizing":
+                finalize, on_finalize = on_finalize, None
+                if (pending := notify(runtime, finalize)) is not None:
+                    await pending
+            case "success":
+                channel.close()
+                return packet.default_identifier
