@@ -31,8 +31,8 @@ Substitutions = tuple[tuple[str, str], ...]
 COMMON: Substitutions = (
     (r"\bawait ", ""),
     (r"\basync (def|with|for)\b", r"\1"),
-    (r"\bAsyncBase\b", "SyncBase"),
-    (r"\b(_?)async_(io|api|http)\b", r"\1sync_\2"),
+    (r"\bAsync(Base|ModelHandle)\b", r"Sync\1"),  # the handle as the official package calls it
+    (r"\b(_?)async_(io|api|http|streams|handles|llm|sessions|files|repository)\b", r"\1sync_\2"),
     (r"Async(?=[A-Z])", ""),  # also inside StopAsyncIteration and AbstractAsyncContextManager
     (r"\b__a(enter|exit|iter|next)__", r"__\1__"),
     (r"\baclose\b", "close"),
@@ -61,11 +61,20 @@ FILE_SETS = (
 # Applied last, to single files: sentences that are true of one surface only.
 SENTENCES: Mapping[str, Substitutions] = {
     "src/lmstudio/async_api.py": (
-        (r"`sync_api` is generated from this file\.", "Generated from `async_api`."),
+        (
+            r"`sync_api` is generated from this file, as are the other modules with twins\.",
+            "Generated from `async_api`.",
+        ),
         (r"One client may be used from many tasks\.", "One client may be used from many threads."),
-        (r"Cancelling the task, a timeout around the call, or an exception", "Ctrl-C, or any other exception,"),
-        (r"by cancellation or any exception", "by Ctrl-C or any exception"),
     ),
+    "src/lmstudio/_surface/async_llm.py": (
+        (r"Cancelling the task, a timeout around the call, or an exception", "Ctrl-C, or any other exception,"),
+    ),
+    "src/lmstudio/_surface/async_repository.py": ((r"by cancellation or any exception", "by Ctrl-C or any exception"),),
+    "src/lmstudio/_surface/async_streams.py": (
+        (r"Several tasks may do so at the same time\.", "Only one thread at a time may do so."),
+    ),
+    "src/lmstudio/_surface/async_sessions.py": ((r"by cancellation or any exception", "by Ctrl-C or any exception"),),
 }
 
 HEADER = "# Generated from {source} by tools/make_sync.py. Edit that file instead.\n"

@@ -13,26 +13,53 @@ use, so `import lmstudio` costs next to nothing and touches neither the network 
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from ._ops.models import LoadProgressCallback
-    from ._ops.prediction import (
+    # Modules that are attributes without an import of their own.
+    from . import (  # noqa: F401
+        async_api,
+        convenience,
+        errors,
+        events,
+        history,
+        json_api,
+        results,
+        schemas,
+        sdk_api,
+        sync_api,
+        tools,
+    )
+    from ._abort import AbortSignal
+    from ._local_files import LocalFileInput
+    from ._ops.act_options import ActCallbacks
+    from ._ops.files import ParseDocumentResult, RetrievalResult, RetrievalResultEntry
+    from ._ops.guard import GuardToolCallController
+    from ._ops.loading import AnyLoadConfig, LoadProgressCallback
+    from ._ops.prediction_options import (
         PredictionFirstTokenCallback,
         PredictionFragmentCallback,
         PredictionMessageCallback,
         PromptProcessingCallback,
+        ToolRequestCallbacks,
     )
+    from ._ops.repository import DownloadFinalizedCallback, DownloadProgressCallback
     from ._sdk_models import (
         AnyChatMessage,
         AssistantResponse,
         AssistantResponseContent,
         ChatHistoryData,
+        DocumentParsingLibraryIdentifier,
+        DownloadProgressUpdate,
         EmbeddingLoadModelConfig,
         EmbeddingModelInfo,
         EmbeddingModelInstanceInfo,
+        EstimatedResourcesUsage,
         FileHandle,
         FileType,
         GpuSetting,
@@ -47,10 +74,12 @@ if TYPE_CHECKING:
         LlmPredictionStats,
         ModelInfo,
         ModelInstanceInfo,
+        ModelProcessingState,
         ModelQuery,
         ModelSpecifier,
         ModelSpecifierInstanceReference,
         ModelSpecifierQuery,
+        Quantization,
         SerializedLMSExtendedError,
         SystemPrompt,
         SystemPromptContent,
@@ -73,6 +102,10 @@ if TYPE_CHECKING:
         TextDataDict,
         UserMessageDict,
     )
+    from ._specifiers import AnyModelSpecifier
+    from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
+    from ._surface.sync_repository import AvailableModel, ModelDownloadOption
+    from ._text import text
     from .async_api import (
         AnyAsyncDownloadedModel,
         AsyncClient,
@@ -80,6 +113,7 @@ if TYPE_CHECKING:
         AsyncDownloadedLlm,
         AsyncEmbeddingModel,
         AsyncLLM,
+        AsyncModelHandle,
         AsyncPredictionStream,
     )
     from .convenience import (
@@ -91,6 +125,8 @@ if TYPE_CHECKING:
         list_downloaded_models,
         list_loaded_models,
         llm,
+        prepare_file,
+        prepare_image,
         set_sync_api_timeout,
     )
     from .errors import (
@@ -111,9 +147,22 @@ if TYPE_CHECKING:
         LMStudioUnknownMessageWarning,
         LMStudioValueError,
         LMStudioWebsocketError,
+        ToolCallRequestError,
+        ToolCallRequestInvalidArgumentsError,
+        ToolCallRequestInvalidFormatError,
+        ToolCallRequestInvalidNameError,
     )
-    from .history import AnyChatMessageDict, Chat, ChatInput, FileHandleInput
-    from .results import PredictionResult
+    from .events import PredictionEvent
+    from .history import AnyChatMessageDict, Chat, ChatInput, FileHandleInput, make_message
+    from .results import (
+        ActResult,
+        ModelLoadResult,
+        PredictionResult,
+        PredictionRoundResult,
+        PromptProcessingProgress,
+        TokenUsage,
+        ToolCallRequestInfo,
+    )
     from .schemas import (
         AnyLMStudioStruct,
         BaseModel,
@@ -131,20 +180,46 @@ if TYPE_CHECKING:
         DownloadedLlm,
         EmbeddingModel,
         PredictionStream,
+        SyncModelHandle,
+    )
+    from .tools import (
+        FunctionTool,
+        RawFunctionTool,
+        ToolCallContext,
+        ToolDefinition,
+        ToolFunctionDef,
+        ToolFunctionDefDict,
+        UnimplementedRawFunctionTool,
+        get_tool_call_context,
+        raw_function_tool,
+        tool,
+        unimplemented_raw_function_tool,
     )
 
 # Module -> the public names that it defines; `__getattr__` below loads a name when it is first used.
 _EXPORTS = {
-    "_ops.models": "LoadProgressCallback",
-    "_ops.prediction": (
-        "PredictionFirstTokenCallback PredictionFragmentCallback PredictionMessageCallback PromptProcessingCallback"
+    "_local_files": "LocalFileInput",
+    "_ops.files": "ParseDocumentResult RetrievalResult RetrievalResultEntry",
+    "_ops.loading": "AnyLoadConfig LoadProgressCallback",
+    "_specifiers": "AnyModelSpecifier",
+    "_abort": "AbortSignal",
+    "_ops.act_options": "ActCallbacks",
+    "_ops.guard": "GuardToolCallController",
+    "_ops.prediction_options": (
+        "PredictionFirstTokenCallback PredictionFragmentCallback PredictionMessageCallback PromptProcessingCallback "
+        "ToolRequestCallbacks"
     ),
+    "_ops.repository": "DownloadFinalizedCallback DownloadProgressCallback",
     "_sdk_models": (
-        "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData EmbeddingLoadModelConfig "
-        "EmbeddingModelInfo EmbeddingModelInstanceInfo FileHandle FileType GpuSetting KvConfig KvConfigField "
+        "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DocumentParsingLibraryIdentifier "
+        "DownloadProgressUpdate "
+        "EmbeddingLoadModelConfig "
+        "EmbeddingModelInfo EmbeddingModelInstanceInfo EstimatedResourcesUsage FileHandle FileType GpuSetting "
+        "KvConfig KvConfigField "
         "LlmApplyPromptTemplateOpts LlmInfo LlmInstanceInfo LlmLoadModelConfig LlmPredictionConfig "
-        "LlmPredictionFragment LlmPredictionStats ModelInfo ModelInstanceInfo ModelQuery ModelSpecifier "
-        "ModelSpecifierInstanceReference ModelSpecifierQuery SerializedLMSExtendedError SystemPrompt "
+        "LlmPredictionFragment LlmPredictionStats ModelInfo ModelInstanceInfo ModelProcessingState ModelQuery "
+        "ModelSpecifier ModelSpecifierInstanceReference ModelSpecifierQuery Quantization SerializedLMSExtendedError "
+        "SystemPrompt "
         "SystemPromptContent TextData ToolCallRequest ToolCallRequestData ToolCallResultData ToolResultMessage "
         "UserMessage UserMessageContent"
     ),
@@ -152,46 +227,71 @@ _EXPORTS = {
         "ChatHistoryDataDict EmbeddingLoadModelConfigDict FileHandleDict LlmLoadModelConfigDict "
         "LlmPredictionConfigDict ModelQueryDict ModelSpecifierDict TextDataDict UserMessageDict"
     ),
+    "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
+    "_surface.sync_repository": "AvailableModel ModelDownloadOption",
     "async_api": (
         "AnyAsyncDownloadedModel AsyncClient AsyncDownloadedEmbeddingModel AsyncDownloadedLlm AsyncEmbeddingModel "
-        "AsyncLLM AsyncPredictionStream"
+        "AsyncLLM AsyncModelHandle AsyncPredictionStream"
     ),
+    "_text": "text",
     "convenience": (
         "close_default_client configure_default_client embedding_model get_default_client get_sync_api_timeout "
-        "list_downloaded_models list_loaded_models llm set_sync_api_timeout"
+        "list_downloaded_models list_loaded_models llm prepare_file prepare_image set_sync_api_timeout"
     ),
     "errors": (
         "LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
         "LMStudioError LMStudioFileNotFoundError LMStudioModelNotFoundError LMStudioOSError LMStudioPredictionError "
         "LMStudioPresetNotFoundError LMStudioRuntimeError LMStudioServerError LMStudioStructuredOutputError "
-        "LMStudioTimeoutError LMStudioUnknownMessageWarning LMStudioValueError LMStudioWebsocketError"
+        "LMStudioTimeoutError LMStudioUnknownMessageWarning LMStudioValueError LMStudioWebsocketError "
+        "ToolCallRequestError ToolCallRequestInvalidArgumentsError ToolCallRequestInvalidFormatError "
+        "ToolCallRequestInvalidNameError"
     ),
-    "history": "AnyChatMessageDict Chat ChatInput FileHandleInput",
-    "results": "PredictionResult",
+    "events": "PredictionEvent",
+    "history": "AnyChatMessageDict Chat ChatInput FileHandleInput make_message",
+    "results": (
+        "ActResult ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
+        "ToolCallRequestInfo"
+    ),
     "schemas": "AnyLMStudioStruct BaseModel DictObject DictSchema ModelSchema ResponseSchema ValidationError",
     "sync_api": (
-        "LLM AnyDownloadedModel Client DownloadedEmbeddingModel DownloadedLlm EmbeddingModel PredictionStream"
+        "LLM AnyDownloadedModel Client DownloadedEmbeddingModel DownloadedLlm EmbeddingModel PredictionStream "
+        "SyncModelHandle"
+    ),
+    "tools": (
+        "FunctionTool RawFunctionTool ToolCallContext ToolDefinition ToolFunctionDef ToolFunctionDefDict "
+        "UnimplementedRawFunctionTool get_tool_call_context raw_function_tool tool unimplemented_raw_function_tool"
     ),
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 # As in the official package, public modules are attributes without an import of their own.
-_MODULES = {"json_api", *(module for module in _EXPORTS if not module.startswith("_"))}
+_MODULES = {"json_api", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
+# What the annotations of clients name, and clients load when it is used.
+_ON_DEMAND = ("_surface.async_files", "_surface.sync_files")
 
 __all__ = [
     "LLM",
+    "AbortSignal",
+    "ActCallbacks",
+    "ActResult",
     "AnyAsyncDownloadedModel",
     "AnyChatMessage",
     "AnyChatMessageDict",
     "AnyDownloadedModel",
     "AnyLMStudioStruct",
+    "AnyLoadConfig",
+    "AnyModelSpecifier",
     "AssistantResponse",
     "AssistantResponseContent",
+    "AsyncAvailableModel",
     "AsyncClient",
     "AsyncDownloadedEmbeddingModel",
     "AsyncDownloadedLlm",
     "AsyncEmbeddingModel",
     "AsyncLLM",
+    "AsyncModelDownloadOption",
+    "AsyncModelHandle",
     "AsyncPredictionStream",
+    "AvailableModel",
     "BaseModel",
     "Chat",
     "ChatHistoryData",
@@ -200,6 +300,10 @@ __all__ = [
     "Client",
     "DictObject",
     "DictSchema",
+    "DocumentParsingLibraryIdentifier",
+    "DownloadFinalizedCallback",
+    "DownloadProgressCallback",
+    "DownloadProgressUpdate",
     "DownloadedEmbeddingModel",
     "DownloadedLlm",
     "EmbeddingLoadModelConfig",
@@ -207,11 +311,14 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingModelInfo",
     "EmbeddingModelInstanceInfo",
+    "EstimatedResourcesUsage",
     "FileHandle",
     "FileHandleDict",
     "FileHandleInput",
     "FileType",
+    "FunctionTool",
     "GpuSetting",
+    "GuardToolCallController",
     "KvConfig",
     "KvConfigField",
     "LMStudioAuthenticationError",
@@ -241,8 +348,12 @@ __all__ = [
     "LlmPredictionFragment",
     "LlmPredictionStats",
     "LoadProgressCallback",
+    "LocalFileInput",
+    "ModelDownloadOption",
     "ModelInfo",
     "ModelInstanceInfo",
+    "ModelLoadResult",
+    "ModelProcessingState",
     "ModelQuery",
     "ModelQueryDict",
     "ModelSchema",
@@ -250,22 +361,43 @@ __all__ = [
     "ModelSpecifierDict",
     "ModelSpecifierInstanceReference",
     "ModelSpecifierQuery",
+    "ParseDocumentResult",
+    "PredictionEvent",
     "PredictionFirstTokenCallback",
     "PredictionFragmentCallback",
     "PredictionMessageCallback",
     "PredictionResult",
+    "PredictionRoundResult",
     "PredictionStream",
     "PromptProcessingCallback",
+    "PromptProcessingProgress",
+    "Quantization",
+    "RawFunctionTool",
     "ResponseSchema",
+    "RetrievalResult",
+    "RetrievalResultEntry",
     "SerializedLMSExtendedError",
+    "SyncModelHandle",
     "SystemPrompt",
     "SystemPromptContent",
     "TextData",
     "TextDataDict",
+    "TokenUsage",
+    "ToolCallContext",
     "ToolCallRequest",
     "ToolCallRequestData",
+    "ToolCallRequestError",
+    "ToolCallRequestInfo",
+    "ToolCallRequestInvalidArgumentsError",
+    "ToolCallRequestInvalidFormatError",
+    "ToolCallRequestInvalidNameError",
     "ToolCallResultData",
+    "ToolDefinition",
+    "ToolFunctionDef",
+    "ToolFunctionDefDict",
+    "ToolRequestCallbacks",
     "ToolResultMessage",
+    "UnimplementedRawFunctionTool",
     "UserMessage",
     "UserMessageContent",
     "UserMessageDict",
@@ -276,25 +408,48 @@ __all__ = [
     "embedding_model",
     "get_default_client",
     "get_sync_api_timeout",
+    "get_tool_call_context",
     "list_downloaded_models",
     "list_loaded_models",
     "llm",
+    "make_message",
+    "prepare_file",
+    "prepare_image",
+    "raw_function_tool",
     "set_sync_api_timeout",
+    "text",
+    "tool",
+    "unimplemented_raw_function_tool",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    module_name = _MODULE_OF.get(name)
-    if module_name is None and name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # or type checkers would believe in every name
 
-    if module_name is None:
-        return import_module(f"{__name__}.{name}")
-    value = getattr(import_module(f"{__name__}.{module_name}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        module_name = _MODULE_OF.get(name)
+        if module_name is None and name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if module_name is None:
+            return import_module(f"{__name__}.{name}")
+        value = getattr(import_module(f"{__name__}.{module_name}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Module(ModuleType):
+    """This module. Whoever looks at all of it, with `vars(lmstudio)` for example, sees every public name."""
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # an attribute of the base class
+        for name in (*__all__, *_MODULES):
+            getattr(self, name)
+        for name in _ON_DEMAND:
+            import_module(f"{__name__}.{name}")
+        return globals()
+
+
+sys.modules[__name__].__class__ = _Module

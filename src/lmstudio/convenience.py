@@ -9,18 +9,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from ._surface.sync_sessions import DEFAULT_TTL_SECONDS
 from ._sync_io import get_sync_api_timeout, set_sync_api_timeout
 from .errors import LMStudioClientError
-from .sync_api import DEFAULT_TTL_SECONDS, Client
 
 if TYPE_CHECKING:
-    from .sync_api import (
-        LLM,
-        AnyDownloadedModel,
-        EmbeddingLoadConfigInput,
-        EmbeddingModel,
-        LlmLoadConfigInput,
-    )
+    from ._local_files import LocalFileInput
+    from ._sdk_models import FileHandle
+    from ._surface.sync_sessions import EmbeddingLoadConfigInput, LlmLoadConfigInput
+    from .sync_api import LLM, AnyDownloadedModel, Client, EmbeddingModel
 
 __all__ = [
     "close_default_client",
@@ -31,6 +28,8 @@ __all__ = [
     "list_downloaded_models",
     "list_loaded_models",
     "llm",
+    "prepare_file",
+    "prepare_image",
     "set_sync_api_timeout",
 ]
 
@@ -67,6 +66,9 @@ def get_default_client(api_host: str | None = None) -> Client:
         api_host: As in `configure_default_client`, with the same restriction.
     """
     global _client
+    # That module has the names of this one, too.
+    from .sync_api import Client
+
     if api_host is not None:
         configure_default_client(api_host, _api_token)
     with _lock:
@@ -89,7 +91,7 @@ def llm(
     model_key: str | None = None,
     /,
     *,
-    ttl: int | None = DEFAULT_TTL_SECONDS,
+    ttl: float | None = DEFAULT_TTL_SECONDS,
     config: LlmLoadConfigInput | None = None,
 ) -> LLM:
     """A language model of the default client, loaded if necessary; see `client.llm.model()`."""
@@ -100,7 +102,7 @@ def embedding_model(
     model_key: str | None = None,
     /,
     *,
-    ttl: int | None = DEFAULT_TTL_SECONDS,
+    ttl: float | None = DEFAULT_TTL_SECONDS,
     config: EmbeddingLoadConfigInput | None = None,
 ) -> EmbeddingModel:
     """An embedding model of the default client, loaded if necessary; see `client.embedding.model()`."""
@@ -115,3 +117,13 @@ def list_downloaded_models(namespace: str | None = None) -> list[AnyDownloadedMo
 def list_loaded_models(namespace: str | None = None) -> list[LLM | EmbeddingModel]:
     """Handles for the loaded models; *namespace* "llm" or "embedding" for one kind only."""
     return get_default_client().list_loaded_models(namespace)
+
+
+def prepare_image(src: LocalFileInput, name: str | None = None) -> FileHandle:
+    """Give the server of the default client an image; see `client.files.prepare_image()`."""
+    return get_default_client().files.prepare_image(src, name)
+
+
+def prepare_file(src: LocalFileInput, name: str | None = None) -> FileHandle:
+    """Give the server of the default client a file of any type; see `client.files.prepare_file()`."""
+    return get_default_client().files.prepare_file(src, name)

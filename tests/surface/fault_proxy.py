@@ -322,6 +322,9 @@ class FaultProxy:
         except BlockingIOError:
             pass
         except OSError:
+            with contextlib.suppress(OSError):  # what the client said before it went away can still be read
+                while data := link.client.recv(_READ_BYTES):
+                    self._record(link, data)
             self._drop(link)
 
     def _read(self, link: _Link, *, from_client: bool) -> None:

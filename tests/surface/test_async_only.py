@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 import lmstudio as lms
-from lmstudio.server import Gate, Reply, ScriptedEngine, Server
+from lmstudio.server import Gate, Reply, ScriptedEngine, Server, ToolCall
 
 from .fault_proxy import PATIENCE_SECONDS, FaultProxy
 from .odd_servers import mute_server
@@ -473,3 +473,121 @@ def test_ctrl_c_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate
     assert (ending.code, ending.output) == (0, "one\n two\n three\n")
     # Before Python 3.11, Ctrl-C interrupts asyncio itself, at any point.
     assert ending.errors == "" or sys.version_info < (3, 11)
+
+
+async def test_two_readers_of_one_stream_see_every_fragment() -> None:
+    gate = Gate()
+    with Server(engine=ScriptedEngine(Reply(["one", " two", gate, " three"]))) as server:
+        async with lms.AsyncClient(server.api_host) as client:
+            model = await client.llm.model("scripted-chat")
+            stream = await model.respond_stream("Hi")
+
+            async def read() -> list[str]:
+                return [fragment.content async for fragment in stream]
+
+            readers = [asyncio.create_task(read()) for _ in range(3)]
+            await reached(gate)
+            gate.open()
+            assert await asyncio.gather(*readers) == [["one", " two", " three"]] * 3
+
+
+async def test_a_stream_needs_no_await() -> None:
+    with Server(engine=ScriptedEngine()) as server:
+        async with lms.AsyncClient(server.api_host) as client:
+            model = await client.llm.model("scripted-chat")
+            texts = [fragment.content async for fragment in model.respond_stream("Hi")]
+            async with model.complete_stream("Hi") as stream:
+                assert (await stream.wait_for_result()).content == "You said: Hi"
+    assert "".join(texts) == "You said: Hi"
+
+
+async def test_callbacks_may_be_coroutine_functions() -> None:
+    seen: list[Any] = []
+
+    async def note(value: object = None, *_: object) -> None:
+        await asyncio.sleep(0)
+        seen.append(value)
+
+    with Server(engine=ScriptedEngine(Reply(["one", " two"]))) as server:
+        async with lms.AsyncClient(server.api_host) as client:
+            model = await client.llm.model("scripted-chat")
+            await model.respond(
+                "Hi",
+                on_first_token=note,
+                on_prediction_fragment=note,
+                on_message=note,
+            )
+    assert [type(item).__name__ for item in seen] == [
+        "NoneType",
+        "LlmPredictionFragment",
+        "LlmPredictionFragment",
+        "AssistantResponse",
+    ]
+
+
+async def test_callbacks_of_act_may_be_coroutine_functions() -> None:
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    seen: list[Any] = []
+
+    async def note(*values: object) -> None:
+        await asyncio.sleep(0)
+        seen.append(values)
+
+    async def guard(call_id: int, controller: lms.GuardToolCallController, _round: int) -> None:
+        await asyncio.sleep(0)
+        controller.allow()
+
+    async def handle(error: Exception, request: object) -> str:
+        await asyncio.sleep(0)
+        return "No."
+
+    calls = [ToolCall("add", {"a": 1, "b": 2}), ToolCall("add", {})]
+    with Server(engine=ScriptedEngine([Reply(calls), Reply("Done")])) as server:
+        async with lms.AsyncClient(server.api_host) as client:
+            model = await client.llm.model("scripted-chat")
+            result = await model.act(
+                "Hi",
+                [add],
+                guard_tool_call=guard,
+                handle_invalid_tool_request=handle,
+                on_tool_call_result=note,
+            )
+    assert result.content == "Done"
+    assert [values[1].content for values in seen] == ["No.", "3"]
+
+
+async def test_cancelling_act_cancels_its_tools_and_waits_for_functions() -> None:
+    began, release, seen = threading.Event(), threading.Event(), list[str]()
+
+    def work() -> None:
+        """Work."""
+        began.set()
+        release.wait(PATIENCE_SECONDS)
+        seen.append("function ended")
+
+    async def hang() -> None:
+        """Hang."""
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append("coroutine ended")
+            release.set()
+
+    with Server(engine=ScriptedEngine(Reply([ToolCall("work", {}), ToolCall("hang", {})]))) as server:
+        async with lms.AsyncClient(server.api_host) as client:
+            model = await client.llm.model("scripted-chat")
+            task = asyncio.create_task(model.act("Hi", [work, hang], max_parallel_tool_calls=None))
+            assert await asyncio.to_thread(began.wait, PATIENCE_SECONDS)
+            await cancelled(task)
+    assert seen == ["coroutine ended", "function ended"]
+
+
+async def test_the_result_of_a_stream_that_was_not_started_is_refused() -> None:
+    with Server(engine=ScriptedEngine()) as server:
+        async with lms.AsyncClient(server.api_host) as client:
+            model = await client.llm.model("scripted-chat")
+            with pytest.raises(lms.LMStudioRuntimeError, match="has not been started"):
+                model.respond_stream("Hi").result()

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import lmstudio as lms
-from lmstudio.server import Reply, ScriptedEngine, Server
+from lmstudio.server import Reply, ScriptedEngine, Server, ToolCall
 
 from .background import Background
+from .coroutine_tools import interrupted
 from .fault_proxy import PATIENCE_SECONDS, FaultProxy
 from .odd_servers import mute_server
 from .scripts import run_script, script
@@ -567,3 +568,42 @@ def test_no_file_stays_open(server: Server) -> None:
     with Background() as background:
         # The server, in the same process, may have been about to close one more when they were counted.
         background.until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+
+
+# Predictions ----------------------------------------------------------------------------------------------------
+
+
+def test_the_result_of_a_stream_that_was_not_started_runs_it(server: Server) -> None:
+    with lms.Client(server.api_host) as client:
+        stream = client.llm.model("scripted-chat").respond_stream("Hi")
+        assert stream.result().content == "You said: Hi"
+
+
+def test_coroutine_functions_are_refused_as_callbacks(server: Server, engine: ScriptedEngine) -> None:
+    async def callback(*_: object) -> None:
+        raise AssertionError
+
+    with lms.Client(server.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        with pytest.raises(lms.LMStudioValueError, match=r"on_message is a coroutine function.*AsyncClient"):
+            model.respond("Hi", on_message=callback)
+        with pytest.raises(lms.LMStudioValueError, match="guard_tool_call is a coroutine function"):
+            model.act("Hi", [], guard_tool_call=callback)
+    assert engine.requests == []
+
+
+@posix_only
+def test_ctrl_c_ends_act_and_its_coroutine_tools(server: Server, engine: ScriptedEngine) -> None:
+    seen: list[str] = []
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    engine.reply = Reply([ToolCall("hang", {})])
+    with lms.Client(server.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        with pytest.raises(KeyboardInterrupt):
+            model.act("Hi", [interrupted(interrupt, seen)])
+        assert seen == ["cancelled"]
+        engine.reply = None
+        assert model.respond("Again").content == "You said: Again"

@@ -8,7 +8,7 @@ import pytest
 from recorded_packets import EMBEDDING_INFO, LLM_INFO
 from scripted_runtime import ScriptedRuntime, result, rpc_error, run, void
 
-from lmstudio._ops.system import list_downloaded_models, remote_call
+from lmstudio._ops.system import list_downloaded_model_variants, list_downloaded_models, remote_call
 from lmstudio._sdk_models import EmbeddingModelInfo, LlmInfo, ModelQuery
 from lmstudio.errors import LMStudioServerError, LMStudioValueError
 
@@ -18,6 +18,28 @@ def test_downloaded_models_are_language_and_embedding_models() -> None:
     infos = run(list_downloaded_models(runtime.port("system")))
     assert [type(info) for info in infos] == [LlmInfo, EmbeddingModelInfo]
     assert runtime.sent == [{"type": "rpcCall", "endpoint": "listDownloadedModels", "callId": 1}]
+
+
+def test_a_model_of_an_unknown_kind_or_form_does_not_hide_the_others() -> None:
+    listing = [
+        {**LLM_INFO, "type": "imageGen"},
+        {**LLM_INFO, "format": "futuristic"},
+        {"type": "tts", "modelKey": "voice"},
+        "not a model",
+        {**EMBEDDING_INFO, "format": "pte", "quantization": {"name": "Q1", "bits": "one"}},
+    ]
+    infos = run(list_downloaded_models(ScriptedRuntime(result(listing)).port("system")))
+    assert [(type(info), info.format) for info in infos] == [(LlmInfo, "futuristic"), (EmbeddingModelInfo, "pte")]
+
+
+def test_the_variants_of_a_model_are_listed() -> None:
+    runtime = ScriptedRuntime(result([LLM_INFO]))
+    (variant,) = run(list_downloaded_model_variants(runtime.port("system"), "qwen"))
+    assert variant.model_key == LLM_INFO["modelKey"]
+    assert runtime.sent[0]["endpoint"] == "listDownloadedModelVariants"
+    assert runtime.sent[0]["parameter"] == {"modelKey": "qwen"}
+    with pytest.raises(LMStudioValueError, match="model key"):
+        run(list_downloaded_model_variants(runtime.port("system"), ""))
 
 
 def test_any_rpc_can_be_called_by_name() -> None:
@@ -41,7 +63,7 @@ def test_a_failing_call_names_its_endpoint() -> None:
 
 @pytest.mark.parametrize("endpoint", ["", None, 5])
 def test_an_endpoint_without_a_name_is_refused(endpoint: Any) -> None:
-    with pytest.raises(LMStudioValueError, match="endpoint must be"):
+    with pytest.raises(LMStudioValueError, match="endpoint must "):
         run(remote_call(ScriptedRuntime().llm(), endpoint, None))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from lmstudio._sdk_models import ModelQuery, ModelSpecifierInstanceReference, ModelSpecifierQuery
-from lmstudio._specifiers import read_specifier
+from lmstudio._specifiers import instance_target, read_query, read_specifier
 from lmstudio.errors import LMStudioValueError
 
 QUERY = ModelSpecifierQuery(query=ModelQuery(identifier="qwen"))
@@ -55,8 +56,39 @@ def test_what_means_no_model_is_refused(specifier: Any) -> None:
         ({"identifier": ""}, "identifier"),
         ({"domain": "poetry"}, "domain"),
         (ModelQuery(identifier=""), "identifier"),
+        ({"path": "publisher\\repository"}, "forward slashes only"),
+        (ModelQuery(path="a\\b"), "forward slashes only"),
+        ({"type": "query", "query": {"path": "a\\b"}}, "forward slashes only"),
+        ({"type": "instanceReference", "instanceReference": ""}, "non-empty"),
     ],
 )
 def test_a_bad_query_is_refused_with_the_reason(specifier: Any, complaint: str) -> None:
     with pytest.raises(LMStudioValueError, match=complaint):
         read_specifier(specifier)
+
+
+@pytest.mark.parametrize(
+    ("whole", "members", "expected"),
+    [
+        ("qwen", {}, QUERY),
+        ("qwen", {"identifier": None, "device_identifier": UNSET}, QUERY),
+        (None, {"identifier": "qwen", "path": None, "device_identifier": UNSET}, QUERY),
+        (None, {"device_identifier": None}, ModelSpecifierQuery(query=ModelQuery(device_identifier=None))),
+        (None, {"vision": False}, ModelSpecifierQuery(query=ModelQuery(vision=False))),
+        (None, {}, ModelSpecifierQuery(query=ModelQuery())),
+    ],
+)
+def test_a_query_comes_whole_or_in_parts(whole: Any, members: dict[str, Any], expected: object) -> None:
+    assert read_query(whole, members) == expected
+
+
+@pytest.mark.parametrize("members", [{"path": "a/b"}, {"device_identifier": None}])
+def test_a_query_cannot_come_whole_and_in_parts(members: dict[str, Any]) -> None:
+    with pytest.raises(LMStudioValueError, match="not both; got"):
+        read_query("qwen", members)
+
+
+@pytest.mark.parametrize("reference", ["", None, 5, REFERENCE])
+def test_what_is_no_instance_reference_is_refused(reference: Any) -> None:
+    with pytest.raises(LMStudioValueError, match="An instance reference is a non-empty string"):
+        instance_target(reference)

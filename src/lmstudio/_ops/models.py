@@ -1,71 +1,49 @@
-"""Find, load, describe and unload models: the same for language and embedding models."""
+"""Find, describe and unload models: the same for language and embedding models."""
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-from lmstudio._endpoints.models import GET_LOAD_CONFIG, UNLOAD_MODEL, ModelEndpoints
+from lmstudio._endpoints.models import (
+    ESTIMATE_MODEL_USAGE,
+    GET_BASE_PREDICTION_CONFIG,
+    GET_INSTANCE_PROCESSING_STATE,
+    GET_LOAD_CONFIG,
+    UNLOAD_MODEL,
+)
+from lmstudio._kv_config import prediction_config_from_kv
 from lmstudio._sdk_models import (
-    KvConfig,
-    KvConfigStack,
-    ModelChannelGetOrLoadCreationParameter,
-    ModelChannelGetOrLoadToServerPacketCancel,
-    ModelChannelLoadModelCreationParameter,
-    ModelChannelLoadModelToServerPacketCancel,
     ModelQuery,
+    ModelRpcEstimateModelUsageParameter,
+    ModelRpcGetBasePredictionConfigParameter,
+    ModelRpcGetInstanceProcessingStateParameter,
     ModelRpcGetLoadConfigParameter,
     ModelRpcGetModelInfoParameter,
     ModelRpcUnloadModelParameter,
     ModelSpecifierInstanceReference,
     ModelSpecifierQuery,
 )
+from lmstudio._sdk_models.config_keys import DEFAULTS
 from lmstudio.errors import LMStudioModelNotFoundError, LMStudioServerError, LMStudioValueError
 
 if TYPE_CHECKING:
-    from lmstudio.json_api import (
-        Channel,
-        Multiplexer,  # noqa: F401  # referenced by documentation only
-        Port,
+    from lmstudio._endpoints.models import ModelEndpoints
+    from lmstudio._sdk_models import (
+        EstimatedResourcesUsage,
+        KvConfig,
+        KvConfigStack,
+        LlmPredictionConfig,
+        ModelProcessingState,
     )
+    from lmstudio.json_api import Port
 
 InfoT = TypeVar("InfoT")
 
 ModelTarget: TypeAlias = ModelSpecifierQuery | ModelSpecifierInstanceReference
-LoadProgressCallback: TypeAlias = Callable[[float], object]
 
-_logger = logging.getLogger("lmstudio.models")
-
-
-class LoadRequest(msgspec.Struct, frozen=True):
-    """What to load and how."""
-
-    model_key: str
-    config: KvConfigStack
-    ttl_seconds: float | None = None
-    identifier: str | None = None
-    device_identifier: str | UnsetType | None = UNSET
-
-    @property
-    def ttl_ms(self) -> int | None:
-        """Idle time to live in milliseconds; None for none, or the server's default."""
-        return None if self.ttl_seconds is None else round(self.ttl_seconds * 1000)
-
-    def check(self) -> LoadRequest:
-        """Refuse what the server could not accept."""
-        check_key(self.model_key, "model key")
-        if self.identifier is not None:
-            check_key(self.identifier, "instance identifier")
-        ttl: object = self.ttl_seconds
-        is_number = isinstance(ttl, (int, float)) and not isinstance(ttl, bool) and math.isfinite(ttl)
-        if ttl is not None and (not is_number or self.ttl_ms == 0 or ttl < 0):  # type: ignore[operator]  # a number
-            raise LMStudioValueError(f"ttl must be at least a millisecond, or None for no limit; got {ttl!r}.")
-        return self
+_EVAL_BATCH_KEY = "embedding.load.llama.evalBatchSize"
 
 
 def check_key(text: object, what: str) -> str:
@@ -83,113 +61,37 @@ def _has_no_control_characters(text: str) -> bool:
     return not any(unicodedata.category(character).startswith("C") for character in text)
 
 
+def check_device(device_identifier: object) -> str | UnsetType | None:
+    """A device by its identifier, None for the server's own, or UNSET for whichever it prefers."""
+    if device_identifier is None or device_identifier is UNSET:
+        return device_identifier
+    return check_key(device_identifier, "device identifier")
+
+
+def check_namespace(namespace: object) -> None:
+    """Refuse what is neither a kind of model nor None, for all kinds."""
+    if namespace not in (None, "llm", "embedding"):
+        raise LMStudioValueError(f"namespace must be 'llm', 'embedding' or None for both; got {namespace!r}.")
+
+
 def identifier_target(identifier: str) -> ModelSpecifierQuery:
     """Whatever instance has this identifier: a handle made with it survives a restart of the server."""
     return ModelSpecifierQuery(query=ModelQuery(identifier=identifier))
 
 
-class _Progress:
-    """Passes on a progress that starts at 0, never falls and ends at 1."""
-
-    def __init__(self, callback: LoadProgressCallback | None) -> None:
-        self._callback = callback
-        self._last = -1.0
-
-    def report(self, value: float) -> None:
-        value = min(max(value, 0.0), 1.0)
-        for step in (0.0, value) if self._last < 0.0 else (value,):
-            if step > self._last:
-                self._last = step
-                if self._callback is not None:
-                    self._callback(step)
-
-
-async def load_model(
-    port: Port, endpoints: ModelEndpoints[InfoT], request: LoadRequest, on_progress: LoadProgressCallback | None = None
-) -> InfoT:
-    """Load a new instance and return its information.
-
-    Leaving early in any way (exception of the callback, timeout, task cancellation, Ctrl-C) cancels the load.
-
-    Protocol: channel loadModel.
-    """
-    parameter = ModelChannelLoadModelCreationParameter(
-        model_key=request.model_key,
-        identifier=request.identifier,
-        device_identifier=request.device_identifier,
-        ttl_ms=request.ttl_ms,
-        load_config_stack=request.config,
+async def unload(port: Port, identifier: str, device_identifier: str | UnsetType | None = UNSET) -> None:
+    """Unload the instance with this identifier. Without a device the server chooses. Protocol: rpc unloadModel."""
+    parameter = ModelRpcUnloadModelParameter(
+        identifier=check_key(identifier, "instance identifier"), device_identifier=check_device(device_identifier)
     )
-    channel = port.channel(endpoints.load_model, parameter, f"load model {request.model_key!r}")
-    info: InfoT = await _follow_load(channel, ModelChannelLoadModelToServerPacketCancel(), request, on_progress)
-    return info
-
-
-async def get_or_load(
-    port: Port, endpoints: ModelEndpoints[InfoT], request: LoadRequest, on_progress: LoadProgressCallback | None = None
-) -> InfoT:
-    """Return the information of the instance with this identifier or model key, loading the model if necessary.
-
-    The configuration and the TTL apply only if this call loads.
-
-    Protocol: channel getOrLoad.
-    """
-    parameter = ModelChannelGetOrLoadCreationParameter(
-        identifier=request.model_key,
-        device_identifier=request.device_identifier,
-        load_ttl_ms=request.ttl_ms,
-        load_config_stack=request.config,
-    )
-    channel = port.channel(endpoints.get_or_load, parameter, f"get or load model {request.model_key!r}")
-    info: InfoT = await _follow_load(channel, ModelChannelGetOrLoadToServerPacketCancel(), request, on_progress)
-    return info
-
-
-async def _follow_load(
-    channel: Channel[Any, Any], cancel_packet: object, request: LoadRequest, on_progress: LoadProgressCallback | None
-) -> Any:
-    """Consume the packets of a load until it is done. Both channels differ only in the names of their packets."""
-    progress = _Progress(on_progress)
-    try:
-        channel.open()
-        while True:
-            packet = await channel.receive()
-            match packet.type:
-                case "resolved":
-                    if packet.ambiguous:
-                        candidates = ", ".join(packet.ambiguous)
-                        _logger.warning("Model key %r is ambiguous (%s).", request.model_key, candidates)
-                    progress.report(0.0)
-                case "startLoading":
-                    progress.report(0.0)
-                case "unloadingOtherJITModel":
-                    _logger.info("Unloading %s to make room for %s.", packet.info.identifier, request.model_key)
-                case "progress" | "loadProgress":
-                    progress.report(packet.progress)
-                case "alreadyLoaded":
-                    channel.close()
-                    return _identified(packet.info, request)
-                case "success" | "loadSuccess":
-                    channel.close()
-                    progress.report(1.0)
-                    return _identified(packet.info, request)
-    except BaseException:
-        if not channel.finished:
-            channel.send(cancel_packet)
-            channel.close()
-        raise
-
-
-def _identified(info: InfoT, request: LoadRequest) -> InfoT:
-    if not info.identifier:  # type: ignore[attr-defined]  # both kinds of instance information have it
-        raise LMStudioServerError(f"Loaded {request.model_key!r}, but the server did not say under which identifier.")
-    return info
-
-
-async def unload(port: Port, identifier: str) -> None:
-    """Unload the instance with this identifier. Protocol: rpc unloadModel."""
-    parameter = ModelRpcUnloadModelParameter(identifier=check_key(identifier, "instance identifier"))
     await port.call(UNLOAD_MODEL, parameter, f"unload model {identifier!r}")
+
+
+async def unload_target(port: Port, endpoints: ModelEndpoints[Any], target: ModelTarget, info: Any = None) -> None:
+    """Unload the instance that *target* means; *info* is what is known about it, if anything."""
+    if info is None:
+        info = await get_info(port, endpoints, target)
+    await unload(port, info.identifier, info.device_identifier)
 
 
 async def list_loaded(port: Port, endpoints: ModelEndpoints[InfoT]) -> list[InfoT]:
@@ -206,10 +108,11 @@ async def get_any(port: Port, endpoints: ModelEndpoints[InfoT]) -> InfoT:
     """
     loaded = await list_loaded(port, endpoints)
     if not loaded:
-        kind = "LLM" if endpoints.namespace == "llm" else "embedding model"
+        kind, shortcut = ("LLM", "llm") if endpoints.namespace == "llm" else ("embedding model", "embedding_model")
         raise LMStudioModelNotFoundError(
             f"No {kind} is loaded, so there is none to choose. Name the one to load, e.g. "
-            f"client.{endpoints.namespace}.model('model-key'); list_downloaded_models() shows what there is.",
+            f"client.{endpoints.namespace}.model('model-key') or lmstudio.{shortcut}('model-key'); "
+            "list_downloaded_models() shows what there is.",
             {"title": "No model loaded", "displayData": {"code": "generic.noModelMatchingQuery"}},
         )
     return loaded[0]
@@ -228,6 +131,76 @@ async def get_load_config(port: Port, target: ModelTarget) -> KvConfig:
     """The configuration the instance was loaded with. Protocol: rpc getLoadConfig."""
     parameter = ModelRpcGetLoadConfigParameter(specifier=target)
     return await port.call(GET_LOAD_CONFIG, parameter, f"get the load configuration of {describe(target)}")
+
+
+async def get_eval_batch_size(port: Port, target: ModelTarget) -> int:
+    """How many tokens the embedding model that *target* means processes at once. Protocol: rpc getLoadConfig."""
+    config = await get_load_config(port, target)
+    sent = next((field.value for field in config.fields if field.key == _EVAL_BATCH_KEY), None)
+    size: int = sent if isinstance(sent, int) else DEFAULTS[_EVAL_BATCH_KEY]
+    return size
+
+
+async def get_base_prediction_config(port: Port, target: ModelTarget) -> LlmPredictionConfig:
+    """The prediction configuration that counts where a request says nothing, LM Studio's defaults included.
+
+    Protocol: rpc getBasePredictionConfig.
+    """
+    parameter = ModelRpcGetBasePredictionConfigParameter(specifier=target)
+    attempted = f"get the base prediction configuration of {describe(target)}"
+    config = await port.call(GET_BASE_PREDICTION_CONFIG, parameter, attempted)
+    return prediction_config_from_kv(config, with_defaults=True)
+
+
+async def preload_draft_model(port: Port, target: ModelTarget, draft_model_key: str) -> None:
+    """Load a draft model for speculative decoding ahead of its first use, if the server can.
+
+    Protocol: rpc llm/preloadDraftModel.
+    """
+    from lmstudio._endpoints.llm import PRELOAD_DRAFT_MODEL
+    from lmstudio._sdk_models import LlmRpcPreloadDraftModelParameter
+
+    check_key(draft_model_key, "draft model key")
+    parameter = LlmRpcPreloadDraftModelParameter(specifier=target, draft_model_key=draft_model_key)
+    attempted = f"preload draft model {draft_model_key!r} for {describe(target)}"
+    await port.call(PRELOAD_DRAFT_MODEL, parameter, attempted)
+
+
+async def get_processing_state(port: Port, target: ModelTarget) -> ModelProcessingState:
+    """What the instance does at the moment, and for how many requests. Protocol: rpc getInstanceProcessingState."""
+    parameter = ModelRpcGetInstanceProcessingStateParameter(specifier=target, throw_if_not_found=True)
+    attempted = f"get the processing state of {describe(target)}"
+    return await port.call(GET_INSTANCE_PROCESSING_STATE, parameter, attempted)
+
+
+async def estimate_resources_usage(
+    port: Port, model_key: str, config: KvConfigStack, device_identifier: str | UnsetType | None = UNSET
+) -> EstimatedResourcesUsage:
+    """What loading the model with *config* would take. Nothing is loaded. Protocol: rpc estimateModelUsage."""
+    parameter = ModelRpcEstimateModelUsageParameter(
+        model_key=check_key(model_key, "model key"),
+        load_config_stack=config,
+        device_identifier=check_device(device_identifier),
+    )
+    return await port.call(ESTIMATE_MODEL_USAGE, parameter, f"estimate what model {model_key!r} takes")
+
+
+def identifier_of(target: ModelTarget) -> str | None:
+    """The identifier that *target* demands, if it does."""
+    return None if isinstance(target, ModelSpecifierInstanceReference) else target.query.identifier
+
+
+def handle_arguments(target: ModelTarget) -> str:
+    """*target* in the representation of a handle: `identifier='qwen'`, or what else a query has, by name."""
+    if isinstance(target, ModelSpecifierInstanceReference):
+        return f"instance_reference={target.instance_reference!r}"
+    query = target.query
+    members = {name: getattr(query, name) for name in query.__struct_fields__}
+    return ", ".join(
+        f"{name}={value!r}"
+        for name, value in members.items()
+        if value is not UNSET and (value is not None or name == "device_identifier")
+    )
 
 
 def describe(target: ModelTarget) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._endpoints import Rpc
-from lmstudio._endpoints.system import LIST_DOWNLOADED_MODELS
-from lmstudio.errors import LMStudioValueError
+from lmstudio._endpoints.system import ALIVE, LIST_DOWNLOADED_MODEL_VARIANTS, LIST_DOWNLOADED_MODELS
+from lmstudio._ops.models import check_key
+from lmstudio._sdk_models import SystemRpcListDownloadedModelVariantsParameter
+from lmstudio.errors import LMStudioChannelClosedError, LMStudioTimeoutError, LMStudioWebsocketError
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import ModelInfo
@@ -18,12 +21,31 @@ async def list_downloaded_models(port: Port) -> list[ModelInfo]:
     return await port.call(LIST_DOWNLOADED_MODELS, None, "list downloaded models")
 
 
+async def list_downloaded_model_variants(port: Port, model_key: str) -> list[ModelInfo]:
+    """The variants of a downloaded model. Protocol: rpc system/listDownloadedModelVariants."""
+    parameter = SystemRpcListDownloadedModelVariantsParameter(model_key=check_key(model_key, "model key"))
+    return await port.call(LIST_DOWNLOADED_MODEL_VARIANTS, parameter, f"list the variants of model {model_key!r}")
+
+
+async def when_disconnected(port: Port) -> None:
+    """Return when the connection has ended, for whatever reason. Protocol: channel system/alive."""
+    channel = port.channel(ALIVE, None, "watch the connection")
+    try:
+        channel.open()
+        while True:
+            with suppress(LMStudioTimeoutError):  # nothing is what one waits for here
+                await channel.receive()
+    except (LMStudioChannelClosedError, LMStudioWebsocketError):
+        return
+    except BaseException:
+        channel.close()
+        raise
+
+
 async def remote_call(port: Port, endpoint: str, parameter: Any) -> Any:
     """Call any rpc of the port's namespace by its wire name; the result comes as plain data.
 
     *parameter* is a struct of this package, or plain JSON-compatible data in the wire's camelCase; None for void.
     """
-    if not isinstance(endpoint, str) or not endpoint:
-        raise LMStudioValueError(f"The endpoint must be a non-empty string, got {endpoint!r}.")
-    rpc: Rpc[Any, Any] = Rpc(endpoint, Any, Any)
+    rpc: Rpc[Any, Any] = Rpc(check_key(endpoint, "endpoint"), Any, Any)
     return await port.call(rpc, parameter, f"call {port.namespace}.{endpoint}")

@@ -257,3 +257,23 @@ async def test_token_appears_nowhere(guarded: Server, caplog: pytest.LogCaptureF
     error = await failure(client)
     texts = [repr(client), str(error), repr(error), repr(vars(error)), caplog.text]
     assert not [text for text in texts if "ABCDEFGHIJ0123456789" in text]
+
+
+async def test_the_end_of_a_connection_can_be_waited_for(server: Server, proxy: FaultProxy) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
+        waiting = background.start(client.system.when_disconnected)
+        assert await background.wait(lambda: proxy.wait_for_message("channelCreate"))
+        proxy.reset_connections()
+        await waiting.result()
+        assert not client.system.connected
+        again = background.start(client.system.when_disconnected)
+        assert await background.wait(lambda: proxy.wait_for_message("channelCreate", 2))
+        await client.system.disconnect()
+        await again.result()
+
+
+async def test_without_a_server_there_is_no_end_to_wait_for(proxy: FaultProxy) -> None:
+    proxy.refuse_connections()
+    async with lms.AsyncClient(proxy.api_host) as client:
+        with pytest.raises(lms.LMStudioWebsocketError, match="not reachable"):
+            await client.system.when_disconnected()

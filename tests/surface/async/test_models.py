@@ -214,8 +214,23 @@ async def test_downloaded_model_describes_itself(server: Server) -> None:
     assert (chat.type, embed.type) == ("llm", "embedding")
     assert chat.path == chat.info.path == "lmstudio-python/scripted-chat/scripted-chat.gguf"
     assert chat.info.display_name == "Scripted Chat"
-    assert repr(chat).endswith("DownloadedLlm(model_key='scripted-chat', display_name='Scripted Chat')")
+    assert repr(chat).endswith(
+        "DownloadedLlm(model_key='scripted-chat', display_name='Scripted Chat', architecture='scripted', vision=False)"
+    )
+    assert repr(embed).endswith(
+        "DownloadedEmbeddingModel(model_key='scripted-embed', display_name='Scripted Embed', architecture='scripted')"
+    )
     assert (chat == again, hash(chat) == hash(again), chat == embed) == (True, True, False)
+
+
+async def test_model_without_variants_has_none_to_list(server: Server) -> None:
+    async with lms.AsyncClient(server.api_host) as client:
+        with pytest.raises(lms.LMStudioServerError, match="no variants"):
+            await client.system.list_downloaded_model_variants("scripted-chat")
+        with pytest.raises(lms.LMStudioModelNotFoundError):
+            await client.system.list_downloaded_model_variants("no-such-model")
+        with pytest.raises(lms.LMStudioValueError):
+            await client.system.list_downloaded_model_variants("")
 
 
 async def test_downloaded_model_is_loaded_or_found(server: Server, engine: ScriptedEngine) -> None:
@@ -228,6 +243,8 @@ async def test_downloaded_model_is_loaded_or_found(server: Server, engine: Scrip
             ttl=None, instance_identifier="other", config={"contextLength": 98}, on_load_progress=values.append
         )
         assert [await model.get_context_length(), await other.get_context_length()] == [99, 98]
+        with pytest.raises(lms.LMStudioRuntimeError, match="contextLength is 99 instead of 5"):
+            await chat.model(config={"contextLength": 5}, on_mismatch="error")
         (embed,) = await client.embedding.list_downloaded()
         assert (await embed.model()).identifier == "scripted-embed"
     assert other.identifier == "other"
@@ -325,5 +342,5 @@ async def test_any_endpoint_may_be_called_by_its_name(server: Server) -> None:
         assert [info["identifier"] for info in await client.llm.remote_call("listLoaded")] == ["scripted-chat"]
         with pytest.raises(lms.LMStudioServerError, match=r"Could not call llm\.noSuchEndpoint"):
             await client.llm.remote_call("noSuchEndpoint")
-        with pytest.raises(lms.LMStudioValueError, match="non-empty string"):
+        with pytest.raises(lms.LMStudioValueError, match="endpoint must"):
             await client.llm.remote_call("")

@@ -181,8 +181,7 @@ async def test_nothing_is_sent_before_a_stream_is_used(server: Server, engine: S
         stream = await model.respond_stream("Hi")
         await model.count_tokens("a round trip")
         assert engine.requests == []
-        with pytest.raises(lms.LMStudioRuntimeError, match="has not been started"):
-            stream.result()
+        assert stream.stats is None
 
 
 async def test_started_stream_runs_without_being_read(server: Server, gate: Gate) -> None:
@@ -199,12 +198,12 @@ async def test_started_stream_runs_without_being_read(server: Server, gate: Gate
         assert [fragment.content async for fragment in stream] == ["one", " two", " three"]
 
 
-async def test_complete_stream_has_nothing_more_to_yield(server: Server) -> None:
+async def test_complete_stream_can_still_be_iterated(server: Server) -> None:
     async with lms.AsyncClient(server.api_host) as client:
         model = await client.llm.model("scripted-chat")
         stream = await model.respond_stream("Hi")
         await stream.wait_for_result()
-        assert [fragment.content async for fragment in stream] == []
+        assert [fragment.content async for fragment in stream] == ["You", " said:", " Hi"]
 
 
 async def test_fragments_arrive_while_the_model_predicts(server: Server, gate: Gate) -> None:
@@ -413,7 +412,7 @@ async def test_grammar_reaches_the_engine_and_the_text_stays_text(server: Server
         model = await client.llm.model("scripted-chat")
         result = await model.respond("Well?", response_format={"type": "gbnf", "gbnfGrammar": grammar})
     assert engine.requests[-1].grammar == grammar
-    assert (result.parsed, str(result), result.structured) == ("yes", "yes", True)
+    assert (result.parsed, str(result), result.structured) == ("yes", "yes", False)
 
 
 async def test_reply_that_was_cut_off_says_so_when_it_is_parsed(server: Server, engine: ScriptedEngine) -> None:

@@ -39,6 +39,19 @@ async def test_all_texts_are_sent_before_the_first_reply(proxy: FaultProxy) -> N
     assert [message["callId"] for message in calls] == list(range(calls[0]["callId"], calls[0]["callId"] + 50))
 
 
+async def test_many_texts_are_sent_in_parts(proxy: FaultProxy) -> None:
+    texts = [str(number) for number in range(1000)]
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.embedding.model("scripted-embed")
+        vectors = await model.embed(text for text in texts)
+        assert vectors[::333] == await model.embed(texts[::333])
+        before = len(proxy.messages("rpcCall"))
+        with pytest.raises(lms.LMStudioValueError, match="got int at position 999"):
+            await model.embed([*texts[:-1], 5])  # type: ignore[list-item]  # the mistake
+        assert len(proxy.messages("rpcCall")) == before
+    assert len(vectors) == 1000
+
+
 async def test_embeddings_belong_to_their_texts(server: Server) -> None:
     async with lms.AsyncClient(server.api_host) as client:
         model = await client.embedding.model("scripted-embed")

@@ -256,3 +256,23 @@ def test_token_appears_nowhere(guarded: Server, caplog: pytest.LogCaptureFixture
     error = failure(client)
     texts = [repr(client), str(error), repr(error), repr(vars(error)), caplog.text]
     assert not [text for text in texts if "ABCDEFGHIJ0123456789" in text]
+
+
+def test_the_end_of_a_connection_can_be_waited_for(server: Server, proxy: FaultProxy) -> None:
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        waiting = background.start(client.system.when_disconnected)
+        assert background.wait(lambda: proxy.wait_for_message("channelCreate"))
+        proxy.reset_connections()
+        waiting.result()
+        assert not client.system.connected
+        again = background.start(client.system.when_disconnected)
+        assert background.wait(lambda: proxy.wait_for_message("channelCreate", 2))
+        client.system.disconnect()
+        again.result()
+
+
+def test_without_a_server_there_is_no_end_to_wait_for(proxy: FaultProxy) -> None:
+    proxy.refuse_connections()
+    with lms.Client(proxy.api_host) as client:
+        with pytest.raises(lms.LMStudioWebsocketError, match="not reachable"):
+            client.system.when_disconnected()

@@ -215,8 +215,23 @@ def test_downloaded_model_describes_itself(server: Server) -> None:
     assert (chat.type, embed.type) == ("llm", "embedding")
     assert chat.path == chat.info.path == "lmstudio-python/scripted-chat/scripted-chat.gguf"
     assert chat.info.display_name == "Scripted Chat"
-    assert repr(chat).endswith("DownloadedLlm(model_key='scripted-chat', display_name='Scripted Chat')")
+    assert repr(chat).endswith(
+        "DownloadedLlm(model_key='scripted-chat', display_name='Scripted Chat', architecture='scripted', vision=False)"
+    )
+    assert repr(embed).endswith(
+        "DownloadedEmbeddingModel(model_key='scripted-embed', display_name='Scripted Embed', architecture='scripted')"
+    )
     assert (chat == again, hash(chat) == hash(again), chat == embed) == (True, True, False)
+
+
+def test_model_without_variants_has_none_to_list(server: Server) -> None:
+    with lms.Client(server.api_host) as client:
+        with pytest.raises(lms.LMStudioServerError, match="no variants"):
+            client.system.list_downloaded_model_variants("scripted-chat")
+        with pytest.raises(lms.LMStudioModelNotFoundError):
+            client.system.list_downloaded_model_variants("no-such-model")
+        with pytest.raises(lms.LMStudioValueError):
+            client.system.list_downloaded_model_variants("")
 
 
 def test_downloaded_model_is_loaded_or_found(server: Server, engine: ScriptedEngine) -> None:
@@ -229,6 +244,8 @@ def test_downloaded_model_is_loaded_or_found(server: Server, engine: ScriptedEng
             ttl=None, instance_identifier="other", config={"contextLength": 98}, on_load_progress=values.append
         )
         assert [model.get_context_length(), other.get_context_length()] == [99, 98]
+        with pytest.raises(lms.LMStudioRuntimeError, match="contextLength is 99 instead of 5"):
+            chat.model(config={"contextLength": 5}, on_mismatch="error")
         (embed,) = client.embedding.list_downloaded()
         assert (embed.model()).identifier == "scripted-embed"
     assert other.identifier == "other"
@@ -326,5 +343,5 @@ def test_any_endpoint_may_be_called_by_its_name(server: Server) -> None:
         assert [info["identifier"] for info in client.llm.remote_call("listLoaded")] == ["scripted-chat"]
         with pytest.raises(lms.LMStudioServerError, match=r"Could not call llm\.noSuchEndpoint"):
             client.llm.remote_call("noSuchEndpoint")
-        with pytest.raises(lms.LMStudioValueError, match="non-empty string"):
+        with pytest.raises(lms.LMStudioValueError, match="endpoint must"):
             client.llm.remote_call("")

@@ -40,6 +40,19 @@ def test_all_texts_are_sent_before_the_first_reply(proxy: FaultProxy) -> None:
     assert [message["callId"] for message in calls] == list(range(calls[0]["callId"], calls[0]["callId"] + 50))
 
 
+def test_many_texts_are_sent_in_parts(proxy: FaultProxy) -> None:
+    texts = [str(number) for number in range(1000)]
+    with lms.Client(proxy.api_host) as client:
+        model = client.embedding.model("scripted-embed")
+        vectors = model.embed(text for text in texts)
+        assert vectors[::333] == model.embed(texts[::333])
+        before = len(proxy.messages("rpcCall"))
+        with pytest.raises(lms.LMStudioValueError, match="got int at position 999"):
+            model.embed([*texts[:-1], 5])  # type: ignore[list-item]  # the mistake
+        assert len(proxy.messages("rpcCall")) == before
+    assert len(vectors) == 1000
+
+
 def test_embeddings_belong_to_their_texts(server: Server) -> None:
     with lms.Client(server.api_host) as client:
         model = client.embedding.model("scripted-embed")

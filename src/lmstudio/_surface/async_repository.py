@@ -1,0 +1,179 @@
+"""Models to download, in the asynchronous surface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from lmstudio._async_io import AsyncBase
+from lmstudio._ops import repository as repository_ops
+from lmstudio._surface.async_sessions import _AsyncSession
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lmstudio._abort import AbortSignal
+    from lmstudio._ops.repository import DownloadFinalizedCallback, DownloadProgressCallback
+    from lmstudio._sdk_models import (
+        ModelCompatibilityType,
+        ModelSearchResultDownloadOptionData,
+        ModelSearchResultDownloadOptionFitEstimation,
+        ModelSearchResultEntryData,
+    )
+
+
+class AsyncModelDownloadOption(AsyncBase):
+    """One way to download a model: a file, or a set of files, of some quantization."""
+
+    def __init__(self, info: ModelSearchResultDownloadOptionData, session: _AsyncSessionRepository) -> None:
+        self._info = info
+        self._session = session
+
+    @property
+    def info(self) -> ModelSearchResultDownloadOptionData:
+        """What the server knows about the option."""
+        return self._info
+
+    @property
+    def name(self) -> str:
+        """Name of the model in this option."""
+        return self._info.name
+
+    @property
+    def quantization(self) -> str | None:
+        """Name of the quantization, such as "Q4_K_M"; None where that is unknown."""
+        return self._info.quantization
+
+    @property
+    def size_bytes(self) -> int:
+        """How much there is to download."""
+        return self._info.size_bytes
+
+    @property
+    def fit_estimation(self) -> ModelSearchResultDownloadOptionFitEstimation:
+        """How the server could run it: "fullGPUOffload", "partialGPUOffload", "fitWithoutGPU" or "willNotFit"."""
+        return self._info.fit_estimation
+
+    @property
+    def indexed_model_identifier(self) -> str:
+        """The `indexed_model_identifier` that the model has once it is downloaded."""
+        return self._info.indexed_model_identifier
+
+    @property
+    def compatibility_type(self) -> ModelCompatibilityType:
+        """The format of the files, such as "gguf"."""
+        return self._info.compatibility_type
+
+    def is_recommended(self) -> bool:
+        """Whether the server recommends this option for its machine."""
+        return bool(self._info.recommended)
+
+    async def download(
+        self,
+        on_progress: DownloadProgressCallback | None = None,
+        on_finalize: DownloadFinalizedCallback | None = None,
+        *,
+        signal: AbortSignal | None = None,
+    ) -> str:
+        """Download to the server's disk, and return the model key to load the model with.
+
+        An option may be downloaded again; the server does not fetch what it has.
+
+        Args:
+            on_progress: Called with bytes so far, bytes in all and the speed in bytes per second. What it raises is
+                logged and does not stop the download.
+            on_finalize: Called once, when everything has arrived and the server begins to check and to install it.
+            signal: Cancels the download when it is aborted.
+
+        Leaving the call early, by cancellation or any exception, cancels the download.
+
+        Raises:
+            LMStudioServerError: it cannot be downloaded; says why.
+            LMStudioCancelledError: *signal* was aborted.
+        """
+        session = self._session
+        return await self._run(repository_ops.download(session._port, self._info, on_progress, on_finalize, signal))
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._info == other._info and self._session is other._session
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._info.download_identifier))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, quantization={self.quantization!r})"
+
+
+class AsyncAvailableModel(AsyncBase):
+    """A model that the server can download."""
+
+    def __init__(self, search_result: ModelSearchResultEntryData, session: _AsyncSessionRepository) -> None:
+        self._search_result = search_result
+        self._session = session
+
+    @property
+    def search_result(self) -> ModelSearchResultEntryData:
+        """What the server said about the model."""
+        return self._search_result
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._search_result.name
+
+    def is_exact_match(self) -> bool:
+        """Whether the search term is this model's name."""
+        return bool(self._search_result.exact)
+
+    def is_staff_pick(self) -> bool:
+        """Whether whoever runs the catalogue recommends the model."""
+        return bool(self._search_result.staff_pick)
+
+    async def get_download_options(self) -> list[AsyncModelDownloadOption]:
+        """What there is to download of this model.
+
+        Raises:
+            LMStudioServerError: the catalogue does not have the model any more, or cannot be reached.
+        """
+        session = self._session
+        options = await self._run(repository_ops.get_download_options(session._port, self._search_result))
+        return [AsyncModelDownloadOption(option, session) for option in options]
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._search_result == other._search_result and self._session is other._session
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._search_result.identifier.identifier))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r})"
+
+
+class _AsyncSessionRepository(_AsyncSession):
+    """Models to download."""
+
+    API_NAMESPACE: ClassVar[str] = "repository"
+
+    async def search_models(
+        self,
+        search_term: str | None = None,
+        limit: int | None = None,
+        compatibility_types: Sequence[ModelCompatibilityType] | None = None,
+    ) -> list[AsyncAvailableModel]:
+        """Models that the server can download, the best match first.
+
+        Args:
+            search_term: Words of the model's name; without them, what the server recommends.
+            limit: The most results, from 1 to 25; by default the server decides.
+            compatibility_types: Formats, such as ["gguf"]; by default all that the server can run.
+
+        Raises:
+            LMStudioValueError: an argument that no server could accept.
+            LMStudioServerError: the server cannot search; says why.
+        """
+        opts = repository_ops.search_options(search_term, limit, compatibility_types)
+        results = await self._run(repository_ops.search_models(self._port, opts))
+        return [AsyncAvailableModel(result, self) for result in results]

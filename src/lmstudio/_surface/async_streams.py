@@ -1,0 +1,170 @@
+"""Predictions in flight, as the asynchronous surface gives them to its users."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from lmstudio._async_io import AsyncBase
+from lmstudio._ops.fragment_log import FragmentCursor
+from lmstudio.results import ParsedT, PredictionResult
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from lmstudio._ops.prediction import Prediction
+    from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionFragment, LlmPredictionStats
+    from lmstudio.events import PredictionEvent
+
+__all__ = ["AsyncPredictionStream"]
+
+T = TypeVar("T")
+
+
+class _AsyncIteration(Generic[T]):
+    """What a generator yields. Leaving it early, for example by `break`, cancels the prediction at once."""
+
+    def __init__(self, stream: AsyncPredictionStream[Any], generator: AsyncGenerator[T, None]) -> None:
+        self._stream = stream  # which cancels when nobody holds it any more
+        self._generator = generator
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Awaitable[T]:  # sync: def __next__(self) -> T:
+        return self._generator.__anext__()
+
+    async def aclose(self) -> None:
+        """Leave it."""
+        self._stream._prediction.cancel()
+        await self._generator.aclose()
+
+    def __del__(self) -> None:
+        # The generator alone would notice later: whoever finalises it needs the event loop.
+        self._stream._prediction.cancel()
+
+
+def _leavable(
+    generate: Callable[[AsyncPredictionStream[Any]], AsyncGenerator[T, None]],
+) -> Callable[[AsyncPredictionStream[Any]], _AsyncIteration[T]]:
+    @wraps(generate)
+    def iterate(stream: AsyncPredictionStream[Any]) -> _AsyncIteration[T]:
+        return _AsyncIteration(stream, generate(stream))
+
+    return iterate
+
+
+class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
+    """The fragments of one prediction, as they arrive.
+
+    ::
+
+        async with model.respond_stream("Tell me a story.") as stream:
+            async for fragment in stream:
+                print(fragment.content, end="", flush=True)
+            print(stream.result().stats)
+
+    Leaving the `with` block or the loop early tells the server to stop, at once. Iterating again begins with the first
+    fragment again. Several tasks may do so at the same time.
+    """
+
+    def __init__(self, prediction: Prediction[ParsedT]) -> None:
+        self._prediction = prediction
+
+    async def start(self) -> None:
+        """Send the request. Entering the `with` block or iterating does it, too."""
+        self._prediction.start()
+
+    async def cancel(self) -> None:
+        """Ask the server to stop. The stream then ends with the text so far, and `userStopped` as stop reason."""
+        self._prediction.cancel()
+
+    async def aclose(self) -> None:
+        """Stop the prediction if it is still running, and forget it."""
+        self._prediction.abandon()
+
+    async def __aenter__(self) -> Self:
+        if not self._prediction.is_started:
+            self._prediction.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._prediction.abandon(exc)
+
+    def __await__(self) -> Generator[Any, None, Self]:  # sync: skip
+        # `await model.respond_stream(...)` is how the official package spells it; nothing has to be waited for.
+        yield from ()
+        return self
+
+    if not TYPE_CHECKING:  # sync: skip
+
+        def __iter__(self):
+            # Only for its message: without it, Python says that the stream is not iterable.
+            raise TypeError("The fragments of an asynchronous stream are read by `async for`, not by `for`.")
+
+    @_leavable
+    async def __aiter__(self) -> AsyncGenerator[LlmPredictionFragment, None]:
+        cursor = FragmentCursor(self._prediction)
+        while True:
+            fragment = cursor.replay()
+            if fragment is None:
+                fragment = await self._step(self._prediction.next_fragment())
+                if fragment is None or not cursor.advance():
+                    # Others have read on meanwhile, perhaps to the end.
+                    fragment = cursor.replay()
+            if fragment is None:
+                return
+            yield fragment
+
+    @_leavable
+    async def events(self) -> AsyncGenerator[PredictionEvent, None]:
+        """Everything that happens, one event at a time: see `lmstudio.events`.
+
+        ::
+
+            async for event in stream.events():
+                if event.kind == "text":
+                    print(event.content, end="", flush=True)
+                elif event.kind == "tool_call":
+                    print(event.tool_call_request)
+
+        Unlike fragments, events are not repeated: one loop gets each of them.
+        """
+        while (event := await self._step(self._prediction.next_event())) is not None:
+            yield event
+
+    def __del__(self) -> None:
+        self._prediction.abandon()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prediction.state}>"
+
+    async def wait_for_result(self) -> PredictionResult[ParsedT]:
+        """Wait until the prediction is complete and return its result."""
+        return await self._run(self._prediction.run())
+
+    def result(self) -> PredictionResult[ParsedT]:
+        """The result of a complete prediction.
+
+        Raises:
+            LMStudioRuntimeError: the prediction is not complete yet.
+            LMStudioError: what the prediction failed with.
+        """
+        return self._prediction.result()  # sync: return self._run(self._prediction.result_or_run())
+
+    @property
+    def stats(self) -> LlmPredictionStats | None:
+        """The statistics; None until the prediction is complete."""
+        result = self._prediction.result_or_none
+        return None if result is None else result.stats
+
+    @property
+    def model_info(self) -> LlmInstanceInfo | None:
+        """The instance that predicted; None until the prediction is complete."""
+        result = self._prediction.result_or_none
+        return None if result is None else result.model_info

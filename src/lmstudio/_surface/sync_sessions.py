@@ -1,0 +1,516 @@
+# Generated from async_sessions.py by tools/make_sync.py. Edit that file instead.
+"""The namespaces of a client, and the models on the server's disk, in the synchronous surface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from lmstudio._endpoints import embedding as embedding_endpoints
+from lmstudio._endpoints import llm as llm_endpoints
+from lmstudio._kv_config import (
+    embedding_load_config_from_kv,
+    embedding_load_config_to_kv,
+    llm_load_config_from_kv,
+    llm_load_config_to_kv,
+    override_stack,
+)
+from lmstudio._ops import loading as load_ops
+from lmstudio._ops import models as model_ops
+from lmstudio._ops import system as system_ops
+from lmstudio._ops.loading import LoadProgressCallback, LoadRequest, LoadWatch, OnMismatch
+from lmstudio._sdk_models import (
+    EmbeddingLoadModelConfig,
+    EmbeddingModelInfo,
+    EmbeddingModelInstanceInfo,
+    LlmInfo,
+    LlmInstanceInfo,
+    LlmLoadModelConfig,
+)
+from lmstudio._specifiers import AnyModelSpecifier, instance_target, read_query, read_specifier
+from lmstudio._surface.sync_handles import (
+    EmbeddingModel,
+    InstanceInfoT,
+    LoadConfigStructT,
+    SyncModelHandle,
+)
+from lmstudio._surface.sync_llm import LLM
+from lmstudio._sync_io import SyncBase
+from lmstudio.errors import LMStudioValueError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from lmstudio._abort import AbortSignal
+    from lmstudio._endpoints.models import ModelEndpoints
+    from lmstudio._ops.models import ModelTarget
+    from lmstudio._sdk_models import EstimatedResourcesUsage, KvConfig, ModelDomainType, ModelInfo
+    from lmstudio._sdk_models.dicts import EmbeddingLoadModelConfigDict, LlmLoadModelConfigDict
+    from lmstudio.json_api import Port
+    from lmstudio.sync_api import Client
+
+DEFAULT_TTL_SECONDS = 3600
+"""Models loaded through this package are unloaded after an hour without use, unless `ttl` says otherwise."""
+
+LlmLoadConfigInput: TypeAlias = "LlmLoadModelConfig | LlmLoadModelConfigDict"
+EmbeddingLoadConfigInput: TypeAlias = "EmbeddingLoadModelConfig | EmbeddingLoadModelConfigDict"
+
+HandleT = TypeVar("HandleT", bound=SyncModelHandle[Any, Any])
+DownloadedT = TypeVar("DownloadedT", bound="DownloadedModel[Any, Any, Any]")
+InfoT = TypeVar("InfoT", bound=LlmInfo | EmbeddingModelInfo)
+LoadConfigT = TypeVar("LoadConfigT")
+"""A load configuration as struct or dict."""
+
+
+# Downloaded models ---------------------------------------------------------------------------------------------------
+
+
+class DownloadedModel(SyncBase, Generic[InfoT, HandleT, LoadConfigT]):
+    """A model on the server's disk."""
+
+    _SHOWN: ClassVar[tuple[str, ...]] = ("model_key", "display_name", "architecture")
+
+    def __init__(self, info: InfoT, session: _SessionModel[HandleT, LoadConfigT, Any, Any, Any]) -> None:
+        self._info = info
+        self._session = session
+
+    @property
+    def info(self) -> InfoT:
+        """What the server knows about the model."""
+        return self._info
+
+    @property
+    def type(self) -> str:
+        """ "llm" or "embedding"."""
+        return self._info.type
+
+    @property
+    def path(self) -> str:
+        """The model's path, relative to the server's models folder."""
+        return self._info.path
+
+    @property
+    def model_key(self) -> str:
+        """What `model()` and `load_new_instance()` of a session take."""
+        return self._info.model_key
+
+    def model(
+        self,
+        *,
+        ttl: float | None = DEFAULT_TTL_SECONDS,
+        config: LoadConfigT | None = None,
+        on_load_progress: LoadProgressCallback | None = None,
+        on_mismatch: OnMismatch = "use",
+        device_identifier: str | UnsetType | None = UNSET,
+        signal: AbortSignal | None = None,
+        verbose: bool | str = False,
+    ) -> HandleT:
+        """A handle for this model, which is loaded if it is not. Arguments and errors as in `model()` of a session."""
+        return self._session.model(
+            self.model_key,
+            ttl=ttl,
+            config=config,
+            on_load_progress=on_load_progress,
+            on_mismatch=on_mismatch,
+            device_identifier=device_identifier,
+            signal=signal,
+            verbose=verbose,
+        )
+
+    def load_new_instance(
+        self,
+        *,
+        ttl: float | None = DEFAULT_TTL_SECONDS,
+        instance_identifier: str | None = None,
+        config: LoadConfigT | None = None,
+        on_load_progress: LoadProgressCallback | None = None,
+        device_identifier: str | UnsetType | None = UNSET,
+        signal: AbortSignal | None = None,
+        verbose: bool | str = False,
+    ) -> HandleT:
+        """Load this model once more and return a handle for the new instance. Arguments as in that of a session."""
+        return self._session.load_new_instance(
+            self.model_key,
+            instance_identifier,
+            ttl=ttl,
+            config=config,
+            on_load_progress=on_load_progress,
+            device_identifier=device_identifier,
+            signal=signal,
+            verbose=verbose,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._info == other._info and self._session is other._session
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.model_key))
+
+    def __repr__(self) -> str:
+        members = {name: getattr(self._info, name) for name in self._SHOWN}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in members.items())})"
+
+
+class DownloadedLlm(DownloadedModel[LlmInfo, LLM, LlmLoadConfigInput]):
+    """A language model on the server's disk."""
+
+    _SHOWN = ("model_key", "display_name", "architecture", "vision")
+
+
+class DownloadedEmbeddingModel(DownloadedModel[EmbeddingModelInfo, EmbeddingModel, EmbeddingLoadConfigInput]):
+    """An embedding model on the server's disk."""
+
+
+AnyDownloadedModel: TypeAlias = DownloadedLlm | DownloadedEmbeddingModel
+
+
+# Sessions ------------------------------------------------------------------------------------------------------------
+
+
+class _Session(SyncBase):
+    """One namespace of the server. Connects on first use."""
+
+    API_NAMESPACE: ClassVar[str]
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def client(self) -> Client:
+        """The client this session belongs to."""
+        return self._client
+
+    def __repr__(self) -> str:
+        return f"{self._client!r}.{self.API_NAMESPACE}"
+
+    @property
+    def _port(self) -> Port:
+        return self._client._port(self.API_NAMESPACE)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be lost. Using the session makes one."""
+        return self._client._is_connected(self.API_NAMESPACE)
+
+    def connect(self) -> None:
+        """Connect now instead of on first use.
+
+        Raises:
+            LMStudioWebsocketError: it cannot; says why.
+        """
+        self._client._connect(self.API_NAMESPACE)
+
+    def disconnect(self) -> None:
+        """Close the connection; calls in flight fail. The next use connects again."""
+        self._client._disconnect(self.API_NAMESPACE)
+
+    def close(self) -> None:
+        """As `disconnect`."""
+        self.disconnect()
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.disconnect()
+
+    def remote_call(self, endpoint: str, params: Any = None, notice_prefix: str = "RPC") -> Any:  # noqa: ARG002 - part of the official signature
+        """Call any rpc of this namespace by its wire name: for what this package has no method for.
+
+        Args:
+            endpoint: E.g. "getModelInfo".
+            params: A struct of this package, or plain data with camelCase keys.
+            notice_prefix: Accepted for compatibility, without effect.
+
+        Returns:
+            The result as plain data.
+        """
+        return self._run(system_ops.remote_call(self._port, endpoint, params))
+
+
+class _SessionSystem(_Session):
+    """The machine that the server runs on."""
+
+    API_NAMESPACE: ClassVar[str] = "system"
+
+    def list_downloaded_models(self) -> list[AnyDownloadedModel]:
+        """All models on the server's disk."""
+        return self._downloaded(self._run(system_ops.list_downloaded_models(self._port)))
+
+    def list_downloaded_model_variants(self, model_key: str) -> list[AnyDownloadedModel]:
+        """The variants of a downloaded model, e.g. its quantizations.
+
+        Raises:
+            LMStudioServerError: there is no such model, or it has no variants (`info.variants` is None).
+        """
+        return self._downloaded(self._run(system_ops.list_downloaded_model_variants(self._port, model_key)))
+
+    def when_disconnected(self) -> None:
+        """Wait until the connection to the server has ended: it went away, was lost, or `disconnect` was called.
+
+        Connects first, if there is no connection.
+
+        Raises:
+            LMStudioWebsocketError: it cannot connect.
+        """
+        self.connect()
+        self._run(system_ops.when_disconnected(self._port))
+
+    def _downloaded(self, infos: list[ModelInfo]) -> list[AnyDownloadedModel]:
+        llm, embedding = self._client.llm, self._client.embedding
+        return [
+            DownloadedLlm(info, llm) if isinstance(info, LlmInfo) else DownloadedEmbeddingModel(info, embedding)
+            for info in infos
+        ]
+
+
+class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, InstanceInfoT, LoadConfigStructT]):
+    """What language and embedding models have in common."""
+
+    _ENDPOINTS: ClassVar[ModelEndpoints[Any]]
+    _DOWNLOADED: ClassVar[type[Any]]
+    _HANDLE: ClassVar[type[Any]]
+    # Not methods: conversions between the typed and the wire form of the load configuration.
+    _encode_load_config: ClassVar[Any]
+    _read_load_config: ClassVar[Any]
+
+    def _handle(self, info: InstanceInfoT) -> HandleT:
+        return self._new_handle(model_ops.identifier_target(info.identifier), info)
+
+    def _new_handle(self, target: ModelTarget, info: InstanceInfoT | None = None) -> HandleT:
+        handle: HandleT = self._HANDLE(target, self, info)
+        return handle
+
+    def _typed_load_config(self, config: KvConfig, model_format: str) -> LoadConfigStructT:
+        typed: LoadConfigStructT = self._read_load_config(config, model_format)
+        return typed
+
+    def _load_request(
+        self,
+        model_key: str,
+        ttl: float | None,
+        config: LoadConfigT | None,
+        device_identifier: str | UnsetType | None,
+        identifier: str | None = None,
+    ) -> LoadRequest:
+        stack = override_stack(self._encode_load_config(config))
+        return LoadRequest(model_key, stack, ttl, identifier, device_identifier).check()
+
+    def model(
+        self,
+        model_key: str | None = None,
+        /,
+        *,
+        ttl: float | None = DEFAULT_TTL_SECONDS,
+        config: LoadConfigT | None = None,
+        on_load_progress: LoadProgressCallback | None = None,
+        on_mismatch: OnMismatch = "use",
+        device_identifier: str | UnsetType | None = UNSET,
+        signal: AbortSignal | None = None,
+        verbose: bool | str = False,
+    ) -> HandleT:
+        """A handle for a model, which is loaded if it is not; without a key, for any model that is loaded.
+
+        Callers of one client that ask for the same at the same time share one load, and all of them get its progress.
+        It is cancelled when the last of them leaves.
+
+        Args:
+            model_key: The key of a downloaded model, or the identifier of a loaded instance.
+            ttl: Seconds without use after which the model is unloaded; None for what the server is set to. Counts only
+                if this call loads.
+            config: The load configuration. What becomes of it if the model is loaded already says *on_mismatch*.
+            on_load_progress: Called with numbers that rise from 0.0 to 1.0. An exception in it cancels the load.
+            on_mismatch: If the model is loaded with another configuration than *config*: "use" it as it is, "error", or
+                "reload" it, which ends what others do with it.
+            device_identifier: The device to load on, None for the server's own; by default the server chooses.
+            signal: Cancels the load when it is aborted.
+            verbose: Log the progress to `lmstudio.models` at the level named, True for "info"; not if there is
+                *on_load_progress*.
+
+        Raises:
+            LMStudioModelNotFoundError: there is no such model, or none is loaded.
+            LMStudioServerError: the model cannot be loaded.
+            LMStudioRuntimeError: the model is loaded with another configuration, and *on_mismatch* is "error".
+            LMStudioCancelledError: *signal* was aborted.
+        """
+        if model_key is None:
+            if on_mismatch != "use":
+                raise LMStudioValueError("on_mismatch is for a model that is named: give its key as well.")
+            return self._handle(self._run(model_ops.get_any(self._port, self._ENDPOINTS)))
+        request = self._load_request(model_key, ttl, config, device_identifier)
+        watch = LoadWatch(on_load_progress, verbose, signal)
+        operation = load_ops.get_or_load(self._port, self._ENDPOINTS, request, watch, on_mismatch)
+        return self._handle(self._run(operation))
+
+    def load_new_instance(
+        self,
+        model_key: str,
+        instance_identifier: str | None = None,
+        *,
+        ttl: float | None = DEFAULT_TTL_SECONDS,
+        config: LoadConfigT | None = None,
+        on_load_progress: LoadProgressCallback | None = None,
+        device_identifier: str | UnsetType | None = UNSET,
+        signal: AbortSignal | None = None,
+        verbose: bool | str = False,
+    ) -> HandleT:
+        """Load a model, even if it is loaded already, and return a handle for the new instance.
+
+        Args:
+            model_key: The key of a downloaded model.
+            instance_identifier: Name for the instance, not in use yet; by default derived from the key.
+            ttl: Seconds without use after which the instance is unloaded; None for never.
+            config: The load configuration.
+            on_load_progress: Called with numbers that rise from 0.0 to 1.0.
+            device_identifier: As in `model`.
+            signal: As in `model`.
+            verbose: As in `model`.
+
+        Leaving the call early, by Ctrl-C or any exception, cancels the load.
+        """
+        request = self._load_request(model_key, ttl, config, device_identifier, instance_identifier)
+        watch = LoadWatch(on_load_progress, verbose, signal)
+        return self._handle(self._run(load_ops.load_model(self._port, self._ENDPOINTS, request, watch)))
+
+    def estimate_resources_usage(
+        self,
+        model_key: str,
+        load_config: LoadConfigT | None = None,
+        *,
+        device_identifier: str | UnsetType | None = UNSET,
+    ) -> EstimatedResourcesUsage:
+        """What loading a model would take: `memory`, and whether it `passes_guardrails`. Nothing is loaded.
+
+        Args:
+            model_key: The key of a downloaded model.
+            load_config: As *config* of `model`.
+            device_identifier: The device to estimate for, None for the server's own; by default the server chooses.
+        """
+        stack = override_stack(self._encode_load_config(load_config))
+        return self._run(model_ops.estimate_resources_usage(self._port, model_key, stack, device_identifier))
+
+    def unload(self, model_identifier: str | HandleT, *, device_identifier: str | UnsetType | None = UNSET) -> None:
+        """Unload an instance, given by its identifier or its handle.
+
+        Args:
+            model_identifier: Which instance.
+            device_identifier: The device that it is loaded on, None for the server's own; by default the server
+                chooses, and with a handle it is known.
+        """
+        if isinstance(model_identifier, SyncModelHandle) and device_identifier is UNSET:
+            model_identifier.unload()
+            return
+        identifier = model_identifier
+        if isinstance(identifier, SyncModelHandle):
+            identifier = identifier.identifier
+        self._run(model_ops.unload(self._port, identifier, device_identifier))
+
+    # Handles without a load ------------------------------------------------------------------------------------------
+
+    def create_dynamic_handle(
+        self,
+        query: AnyModelSpecifier | None = None,
+        /,
+        *,
+        domain: ModelDomainType | None = None,
+        device_identifier: str | UnsetType | None = UNSET,
+        identifier: str | None = None,
+        path: str | None = None,
+        vision: bool | None = None,
+    ) -> HandleT:
+        """A handle for whatever loaded model matches, at each call anew. Nothing is sent, and nothing is loaded.
+
+        ::
+
+            model = client.llm.create_dynamic_handle(path="publisher/repository", vision=True)
+
+        Args:
+            query: An identifier, or a query as a `ModelQuery` or a dict; or else give its members:
+            domain: The kind of model.
+            device_identifier: The device that it is loaded on, None for the server's own.
+            identifier: The identifier of the instance.
+            path: The model's path, publisher/repository/file; without the file, whichever file of the repository.
+            vision: Whether the model can see.
+
+        If nothing matches, the calls of the handle raise LMStudioModelNotFoundError.
+        """
+        members = {
+            "domain": domain,
+            "device_identifier": device_identifier,
+            "identifier": identifier,
+            "path": path,
+            "vision": vision,
+        }
+        return self._new_handle(read_query(query, members))
+
+    def create_dynamic_handle_from_instance_reference(self, instance_reference: str) -> HandleT:
+        """A handle for exactly one loaded instance. Nothing is sent, and nothing is loaded.
+
+        When the instance is unloaded the handle is of no use any more, even if the model is loaded again.
+        """
+        return self._new_handle(instance_target(instance_reference))
+
+    def create_domain_specific_model_from_instance_reference(self, instance_reference: str) -> HandleT:
+        """The handle of the instance with this reference, with all that the server knows about it.
+
+        Raises:
+            LMStudioModelNotFoundError: it is not loaded any more.
+        """
+        target = instance_target(instance_reference)
+        return self._handle(self._run(model_ops.get_info(self._port, self._ENDPOINTS, target)))
+
+    # Asking ----------------------------------------------------------------------------------------------------------
+
+    def list_loaded(self) -> list[HandleT]:
+        """Handles for all loaded instances."""
+        infos = self._run(model_ops.list_loaded(self._port, self._ENDPOINTS))
+        return [self._handle(info) for info in infos]
+
+    def get_model_info(self, model_specifier: AnyModelSpecifier) -> InstanceInfoT:
+        """What the server knows about a loaded instance, given by identifier, query or instance reference."""
+        target = read_specifier(model_specifier)
+        info: InstanceInfoT = self._run(model_ops.get_info(self._port, self._ENDPOINTS, target))
+        return info
+
+    def list_downloaded(self) -> list[DownloadedT]:
+        """The models of this kind on the server's disk. Kinds that this version does not know are left out."""
+        models: list[Any] = self._client.system.list_downloaded_models()
+        return [model for model in models if isinstance(model, self._DOWNLOADED)]
+
+
+class _SessionLlm(_SessionModel[LLM, LlmLoadConfigInput, DownloadedLlm, LlmInstanceInfo, LlmLoadModelConfig]):
+    """Language models."""
+
+    API_NAMESPACE: ClassVar[str] = "llm"
+    _ENDPOINTS = llm_endpoints.MODELS
+    _DOWNLOADED = DownloadedLlm
+    _HANDLE = LLM
+    _encode_load_config = staticmethod(llm_load_config_to_kv)
+    _read_load_config = staticmethod(llm_load_config_from_kv)
+
+
+class _SessionEmbedding(
+    _SessionModel[
+        EmbeddingModel,
+        EmbeddingLoadConfigInput,
+        DownloadedEmbeddingModel,
+        EmbeddingModelInstanceInfo,
+        EmbeddingLoadModelConfig,
+    ]
+):
+    """Embedding models."""
+
+    API_NAMESPACE: ClassVar[str] = "embedding"
+    _ENDPOINTS = embedding_endpoints.MODELS
+    _DOWNLOADED = DownloadedEmbeddingModel
+    _HANDLE = EmbeddingModel
+    _encode_load_config = staticmethod(embedding_load_config_to_kv)
+    _read_load_config = staticmethod(embedding_load_config_from_kv)

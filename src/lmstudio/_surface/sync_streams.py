@@ -1,0 +1,160 @@
+# Generated from async_streams.py by tools/make_sync.py. Edit that file instead.
+"""Predictions in flight, as the synchronous surface gives them to its users."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from lmstudio._ops.fragment_log import FragmentCursor
+from lmstudio._sync_io import SyncBase
+from lmstudio.results import ParsedT, PredictionResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from lmstudio._ops.prediction import Prediction
+    from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionFragment, LlmPredictionStats
+    from lmstudio.events import PredictionEvent
+
+__all__ = ["PredictionStream"]
+
+T = TypeVar("T")
+
+
+class _Iteration(Generic[T]):
+    """What a generator yields. Leaving it early, for example by `break`, cancels the prediction at once."""
+
+    def __init__(self, stream: PredictionStream[Any], generator: Generator[T, None]) -> None:
+        self._stream = stream  # which cancels when nobody holds it any more
+        self._generator = generator
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        return self._generator.__next__()
+
+    def close(self) -> None:
+        """Leave it."""
+        self._stream._prediction.cancel()
+        self._generator.close()
+
+    def __del__(self) -> None:
+        # The generator alone would notice later: whoever finalises it needs the event loop.
+        self._stream._prediction.cancel()
+
+
+def _leavable(
+    generate: Callable[[PredictionStream[Any]], Generator[T, None]],
+) -> Callable[[PredictionStream[Any]], _Iteration[T]]:
+    @wraps(generate)
+    def iterate(stream: PredictionStream[Any]) -> _Iteration[T]:
+        return _Iteration(stream, generate(stream))
+
+    return iterate
+
+
+class PredictionStream(SyncBase, Generic[ParsedT]):
+    """The fragments of one prediction, as they arrive.
+
+    ::
+
+        with model.respond_stream("Tell me a story.") as stream:
+            for fragment in stream:
+                print(fragment.content, end="", flush=True)
+            print(stream.result().stats)
+
+    Leaving the `with` block or the loop early tells the server to stop, at once. Iterating again begins with the first
+    fragment again. Only one thread at a time may do so.
+    """
+
+    def __init__(self, prediction: Prediction[ParsedT]) -> None:
+        self._prediction = prediction
+
+    def start(self) -> None:
+        """Send the request. Entering the `with` block or iterating does it, too."""
+        self._prediction.start()
+
+    def cancel(self) -> None:
+        """Ask the server to stop. The stream then ends with the text so far, and `userStopped` as stop reason."""
+        self._prediction.cancel()
+
+    def close(self) -> None:
+        """Stop the prediction if it is still running, and forget it."""
+        self._prediction.abandon()
+
+    def __enter__(self) -> Self:
+        if not self._prediction.is_started:
+            self._prediction.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._prediction.abandon(exc)
+
+    @_leavable
+    def __iter__(self) -> Generator[LlmPredictionFragment, None]:
+        cursor = FragmentCursor(self._prediction)
+        while True:
+            fragment = cursor.replay()
+            if fragment is None:
+                fragment = self._step(self._prediction.next_fragment())
+                if fragment is None or not cursor.advance():
+                    # Others have read on meanwhile, perhaps to the end.
+                    fragment = cursor.replay()
+            if fragment is None:
+                return
+            yield fragment
+
+    @_leavable
+    def events(self) -> Generator[PredictionEvent, None]:
+        """Everything that happens, one event at a time: see `lmstudio.events`.
+
+        ::
+
+            for event in stream.events():
+                if event.kind == "text":
+                    print(event.content, end="", flush=True)
+                elif event.kind == "tool_call":
+                    print(event.tool_call_request)
+
+        Unlike fragments, events are not repeated: one loop gets each of them.
+        """
+        while (event := self._step(self._prediction.next_event())) is not None:
+            yield event
+
+    def __del__(self) -> None:
+        self._prediction.abandon()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prediction.state}>"
+
+    def wait_for_result(self) -> PredictionResult[ParsedT]:
+        """Wait until the prediction is complete and return its result."""
+        return self._run(self._prediction.run())
+
+    def result(self) -> PredictionResult[ParsedT]:
+        """The result of a complete prediction.
+
+        Raises:
+            LMStudioRuntimeError: the prediction is not complete yet.
+            LMStudioError: what the prediction failed with.
+        """
+        return self._run(self._prediction.result_or_run())
+
+    @property
+    def stats(self) -> LlmPredictionStats | None:
+        """The statistics; None until the prediction is complete."""
+        result = self._prediction.result_or_none
+        return None if result is None else result.stats
+
+    @property
+    def model_info(self) -> LlmInstanceInfo | None:
+        """The instance that predicted; None until the prediction is complete."""
+        result = self._prediction.result_or_none
+        return None if result is None else result.model_info

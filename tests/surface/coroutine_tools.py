@@ -1,0 +1,69 @@
+"""Coroutine functions as tools, for both surfaces: the tests of the synchronous one are generated without `async`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+
+async def slow_add(a: int, b: int) -> int:
+    """Add two numbers."""
+    await asyncio.sleep(0)
+    return a + b
+
+
+async def sleep_long() -> None:
+    """Sleep."""
+    await asyncio.sleep(60)
+
+
+def reader(variable: contextvars.ContextVar[str]) -> Callable[[], Coroutine[Any, Any, str]]:
+    """A tool that says what *variable* is."""
+
+    async def read_later() -> str:
+        """Read it."""
+        await asyncio.sleep(0)
+        return variable.get()
+
+    return read_later
+
+
+def interrupted(begin: Callable[[], object], seen: list[str]) -> Callable[[], Coroutine[Any, Any, None]]:
+    """A tool that calls *begin*, sleeps, and notes in *seen* that it was cancelled."""
+
+    async def hang() -> None:
+        """Hang."""
+        begin()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    return hang
+
+
+def raiser(error: type[BaseException]) -> Callable[[], None]:
+    """A tool that raises *error*, as a plain function."""
+
+    def fail() -> None:
+        """Fail."""
+        raise error
+
+    return fail
+
+
+def coroutine_raiser(error: type[BaseException]) -> Callable[[], Coroutine[Any, Any, None]]:
+    """A tool that raises *error*, later."""
+
+    async def fail() -> None:
+        """Fail."""
+        await asyncio.sleep(0)
+        raise error
+
+    return fail

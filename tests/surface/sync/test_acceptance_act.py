@@ -1,0 +1,100 @@
+# Generated from ../async/test_acceptance_act.py by tools/make_sync.py. Edit that file instead.
+"""`act` as hurried users have it: tools that use the model themselves, close its client, or run by the hundred."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import lmstudio as lms
+from lmstudio.server import Reply, ToolCall
+from surface.background import Background
+
+if TYPE_CHECKING:
+    from lmstudio.server import ScriptedEngine, Server
+    from lmstudio.server.engine.base import GenerationRequest
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def add_then_answer(request: GenerationRequest) -> Reply:
+    """Two calls in the first round, an answer in the second."""
+    if "<|tool|>" in request.prompt:
+        return Reply("Done.")
+    return Reply([ToolCall("add", {"a": 1, "b": 2}, id="x"), ToolCall("add", {"a": 3, "b": 4}, id="y")])
+
+
+def test_tool_may_ask_the_model_again(server: Server, engine: ScriptedEngine) -> None:
+    engine.reply = [Reply([ToolCall("ask", {})]), Reply("inner answer"), Reply("outer answer")]
+    with lms.Client(server.api_host) as client:
+        model = client.llm.model("scripted-chat")
+
+        def ask() -> str:
+            """Ask."""
+            return (model.respond("inner question")).content
+
+        result = model.act("outer question", [ask])
+    assert result.content == "outer answer"
+    assert engine.chats[-1].messages[-1]["content"] == '"inner answer"'
+
+
+def test_tool_may_act_itself(server: Server, engine: ScriptedEngine) -> None:
+    call_add = Reply([ToolCall("add", {"a": 1, "b": 2})])
+    engine.reply = [Reply([ToolCall("delegate", {})]), call_add, Reply("It is 3."), Reply("outer answer")]
+    with lms.Client(server.api_host) as client:
+        model = client.llm.model("scripted-chat")
+
+        def delegate() -> str:
+            """Delegate."""
+            return (model.act("inner task", [add])).content
+
+        result = model.act("outer task", [delegate])
+    assert (result.content, result.rounds) == ("outer answer", 2)
+    assert engine.chats[-1].messages[-1]["content"] == '"It is 3."'
+
+
+def test_tool_that_closes_the_client_ends_act(server: Server, engine: ScriptedEngine) -> None:
+    engine.reply = [Reply([ToolCall("close", {})]), Reply("never")]
+    with lms.Client(server.api_host) as client:
+        model = client.llm.model("scripted-chat")
+
+        def close() -> None:
+            """Close."""
+            client.close()
+
+        with pytest.raises(lms.LMStudioError, match="closed"):
+            model.act("Hi", [close])
+
+
+def test_forty_at_once_do_not_mix(server: Server, engine: ScriptedEngine) -> None:
+    engine.reply = add_then_answer
+    with lms.Client(server.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        chats = [lms.Chat(f"Chat {number}.") for number in range(40)]
+
+        def run(chat: lms.Chat) -> Any:
+            chat.add_user_message("Go")
+            return model.act(chat, [add], max_parallel_tool_calls=None, on_message=chat.append)
+
+        with Background() as background:
+            calls = [background.start(partial(run, chat)) for chat in chats]
+            for call in calls:
+                assert (call.result()).rounds == 2
+    for number, chat in enumerate(chats):
+        assert chat.get_system_prompt() == f"Chat {number}."
+        results = chat[3].get_tool_call_results()
+        assert [(result.tool_call_id, result.content) for result in results] == [("x", "3"), ("y", "7")]
+
+
+def test_hundred_calls_of_one_round_keep_their_order(server: Server, engine: ScriptedEngine) -> None:
+    engine.reply = [Reply([ToolCall("add", {"a": number, "b": 0}) for number in range(100)]), Reply("Done.")]
+    with lms.Client(server.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        model.act("Go", [add], max_parallel_tool_calls=8)
+    results = [message["content"] for message in engine.chats[-1].messages if message["role"] == "tool"]
+    assert results == [str(number) for number in range(100)]
