@@ -10,13 +10,14 @@ import msgspec
 from lmstudio._sdk_models import (
     ChatHistoryData,
     KvConfigStack,
+    KvConfigStackLayer,
     LlmChannelPredictToClientPacketFragment,
     LlmChannelPredictToClientPacketPromptProcessingProgress,
     LlmPredictionFragment,
     LlmPredictionStats,
 )
 from lmstudio.server.catalog import Catalog
-from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, LoadConfig, PredictionConfig
+from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, LoadConfig, PredictionConfig, kv_config
 from lmstudio.server.engine.base import (
     GenerationEnd,
     GenerationEvent,
@@ -115,8 +116,9 @@ class Stage:
         self.output = Output()
         self.instance: Instance
 
-    async def load(self) -> Stage:
-        load = self.instances.load(CHAT, LoadConfig.parse("llm", KvConfigStack(layers=[])))
+    async def load(self, fields: Mapping[str, Any] | None = None) -> Stage:
+        layer = KvConfigStackLayer(layer_name="apiOverride", config=kv_config(fields or {}))
+        load = self.instances.load(CHAT, LoadConfig.parse("llm", KvConfigStack(layers=[layer])))
         instance = await load.join(lambda _: None).instance()
         assert instance is not None
         self.instance = instance

@@ -294,9 +294,11 @@ def test_bad_model_file_is_named_and_leaves_nothing_behind(tmp_path: Path) -> No
     assert server_threads() == []
 
 
-def test_setting_that_makes_no_sense_is_refused_at_the_start() -> None:
+def test_setting_that_makes_no_sense_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ServerStartError, match="temperature"):
         Server(engine="scripted", prediction_defaults={"llm.prediction.temperature": "hot"}).start()
+    with pytest.raises(ServerStartError, match=r"There is no folder of presets [^.]*\.$"):
+        Server(engine="scripted", presets=tmp_path / "absent").start()
     assert server_threads() == []
 
 

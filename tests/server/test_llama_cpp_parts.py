@@ -25,7 +25,6 @@ from lmstudio.server.engine._llama_requests import (
     schema_probe_body,
 )
 from lmstudio.server.engine._llama_settings import (
-    SMALL_MODEL_BYTES,
     _physical_cores,
     load_parameters,
     template_parameters,
@@ -34,6 +33,7 @@ from lmstudio.server.engine._llama_settings import (
 from lmstudio.server.engine._llama_stream import CompletionStream
 from lmstudio.server.engine._loopback_http import BodyDecoder, ConnectionLostError, LoopbackClient
 from lmstudio.server.engine.base import (
+    SMALL_MODEL_BYTES,
     EngineError,
     GenerationEnd,
     GenerationEvent,

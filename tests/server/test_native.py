@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lmstudio._endpoints import embedding, llm, models
-from lmstudio.server.catalog import Catalog
+from lmstudio.server.catalog import Catalog, read_model_file
 from lmstudio.server.core import ServerCore, available_memory_bytes
+from lmstudio.server.engine.base import LoadOptions
 from lmstudio.server.engine.scripted import Gate, Reply, ScriptedEngine
 from lmstudio.server.errors import RequestError
-from lmstudio.server.native.models import estimate_memory
+from lmstudio.server.estimate import estimate_memory
+from lmstudio.server.models import CHAT_MODEL_FILE, EMBEDDING_MODEL_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +49,8 @@ def test_namespace_is_complete(namespace: str, rpcs: int, channels: int) -> None
 
 def test_namespace_that_the_server_does_not_have_has_no_handlers() -> None:
     core = ServerCore(ScriptedEngine(), Catalog())
-    assert core.handlers("repository").rpcs == {}
-    assert core.handlers("repository") is core.handlers("repository")
+    assert core.handlers("diagnostics").rpcs == {}
+    assert core.handlers("diagnostics") is core.handlers("diagnostics")
 
 
 # Loading -------------------------------------------------------------------------------------------------------------
@@ -111,7 +113,11 @@ def test_load_configuration_reaches_the_engine_and_is_reported_back() -> None:
             info = await stage.load(loadConfigStack=stack)
             config = await stage.llm.call(models.GET_LOAD_CONFIG, {"specifier": ANY_MODEL})
             assert info["contextLength"] == 100
-            assert fields_of(config) == {"llm.load.contextLength": 100, "llm.load.llama.flashAttention": True}
+            assert fields_of(config) == {
+                "llm.load.contextLength": 100,
+                "llm.load.llama.flashAttention": True,
+                "llm.load.numExperts": 2,
+            }
 
     run(test)
 
@@ -446,10 +452,10 @@ def test_estimate_grows_with_the_context() -> None:
                     models.ESTIMATE_MODEL_USAGE,
                     {"modelKey": "scripted-chat", "loadConfigStack": layers(llm__load__contextLength=length)},
                 )
-                for length in (1000, 2000)
+                for length in (1000, 2000, 3000)
             ]
-            small, large = (estimate["memory"]["contextBytes"] for estimate in estimates)
-            assert large == pytest.approx(2 * small, abs=1)
+            small, medium, large = (estimate["memory"]["contextBytes"] for estimate in estimates)
+            assert 0 < medium - small == large - medium
 
     run(test)
 
@@ -466,7 +472,44 @@ def test_estimate_has_the_right_order_of_magnitude(
     size_bytes: int, quantization: tuple[str, int] | None, low: float, high: float
 ) -> None:
     file = replace(CHAT, size_bytes=size_bytes, quantization=quantization)
-    assert low < estimate_memory(file, 4096).context_bytes < high
+    estimate = estimate_memory(file, LoadOptions(context_length=4096, parallel_sessions=1))
+    assert low < estimate.context_bytes < high
+    assert estimate.confidence == "low"
+
+
+# 6 layers with 3 heads of 32 for keys and values; 512 tokens at once, 192 wide, twice, in 32 bits.
+CACHED_TOKEN, BATCH = 6 * 3 * 32, 512 * 192 * 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "context_bytes"),
+    [
+        (LoadOptions(context_length=1024, parallel_sessions=1), 1024 * CACHED_TOKEN * 4 + BATCH),
+        (LoadOptions(context_length=1024), 4 * 1024 * CACHED_TOKEN * 4 + BATCH),
+        (LoadOptions(context_length=1024, unified_kv_cache=True), 1024 * CACHED_TOKEN * 4 + BATCH),
+        (LoadOptions(parallel_sessions=1), 2048 * CACHED_TOKEN * 4 + BATCH),
+        (LoadOptions(context_length=1024, parallel_sessions=1, k_cache_type="f32"), 1024 * CACHED_TOKEN * 6 + BATCH),
+        (LoadOptions(context_length=256, parallel_sessions=1), 256 * CACHED_TOKEN * 4 + BATCH // 2),
+    ],
+)
+def test_estimate_is_calculated_from_the_header_of_the_file(options: LoadOptions, context_bytes: int) -> None:
+    estimate = estimate_memory(read_model_file(CHAT_MODEL_FILE), options)
+    assert (estimate.confidence, estimate.model_bytes, estimate.context_bytes) == (
+        "high",
+        CHAT_MODEL_FILE.stat().st_size,
+        context_bytes,
+    )
+    assert estimate.total_bytes == estimate.model_bytes + estimate.context_bytes
+
+
+def test_estimate_counts_a_draft_model() -> None:
+    estimate = estimate_memory(read_model_file(CHAT_MODEL_FILE), LoadOptions(draft_model=EMBEDDING_MODEL_FILE))
+    assert estimate.model_bytes == CHAT_MODEL_FILE.stat().st_size + EMBEDDING_MODEL_FILE.stat().st_size
+
+
+def test_embedding_model_keeps_nothing_for_its_context() -> None:
+    estimate = estimate_memory(read_model_file(EMBEDDING_MODEL_FILE), LoadOptions(context_length=512))
+    assert estimate.context_bytes == 512 * 128 * 2 * 4
 
 
 # The core ------------------------------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ import pytest
 from lmstudio import _wire
 from lmstudio._async_io import AsyncInbox
 from lmstudio._endpoints import ChannelSpec, Rpc
+from lmstudio._runtime import Runtime
 from lmstudio._sdk_models import ErrorDisplayDataGenericPathNotFound
+from lmstudio._tool_runner import TaskToolRunner, ToolRunner
 from lmstudio.errors import LMStudioChannelClosedError, LMStudioModelNotFoundError, LMStudioServerError
-from lmstudio.json_api import Multiplexer, Runtime
 from lmstudio.server._known_endpoints import KNOWN_ENDPOINTS
 from lmstudio.server._port import MAX_WARNINGS, ClientContext, Handlers, ServerChannel, ServerPort
 from lmstudio.server.engine.base import EngineError
@@ -24,6 +25,8 @@ from lmstudio.server.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
+
+    from lmstudio.json_api import Multiplexer
 
 
 class Text(msgspec.Struct, rename="camel"):
@@ -624,6 +627,9 @@ class BackToBack(Runtime):
     def new_inbox(self) -> AsyncInbox:
         return AsyncInbox(self._loop)
 
+    def new_tool_runner(self, limit: int | None) -> ToolRunner:
+        return TaskToolRunner(limit)
+
     def post(self, action: Callable[[], None]) -> None:
         action()
 
@@ -632,8 +638,8 @@ class BackToBack(Runtime):
             multiplexer.receive([frame])
 
         def pass_on() -> None:
-            for frame in multiplexer.take_outgoing():
-                port.receive(frame)
+            for message in multiplexer.take_outgoing():
+                port.receive(bytes(message))
 
         port = ServerPort(namespace, self._handlers, CONTEXT, self._loop.create_task, send)
         self.ports.append(port)

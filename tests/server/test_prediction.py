@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import msgspec
 import pytest
-from prediction_stage import END, Events, Stage, predict, run
+from prediction_stage import END, Events, Output, Stage, predict, run
 
 from lmstudio._sdk_models import (
     LlmPredictionFragment,
@@ -20,7 +21,7 @@ from lmstudio.server.engine.base import (
     TextChunk,
     TokenInfo,
 )
-from lmstudio.server.engine.scripted import Gate, Reply, ScriptedEngine
+from lmstudio.server.engine.scripted import Gate, Reasoning, Reply, ScriptedEngine
 from lmstudio.server.errors import RequestError
 
 # Progress ------------------------------------------------------------------------------------------------------------
@@ -297,3 +298,89 @@ def test_structured_output_reaches_the_engine() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     _, output = predict(structured={"type": "json", "jsonSchema": schema})
     assert isinstance(json.loads(output.text)["a"], int)
+
+
+# A budget for reasoning ----------------------------------------------------------------------------------------------
+
+BUDGET = {"checked": True, "value": 2}
+THOUGHTS = Reasoning(["One", " two", " three", " four"])
+
+
+def kinds(output: Output) -> list[tuple[str, str]]:
+    return [(each.reasoning_type, each.content) for each in output.fragments]
+
+
+def test_reasoning_ends_after_its_budget_and_the_answer_follows() -> None:
+    stats, output = predict(Reply([THOUGHTS, "Four."]), "Count!", reasoning__budgetTokens=BUDGET)
+    assert kinds(output) == [
+        ("reasoningStartTag", "<think>"),
+        ("reasoning", "One"),
+        ("reasoning", " two"),
+        ("reasoning", "\n"),
+        ("reasoningEndTag", "</think>"),
+        ("none", "\n\n"),
+        ("none", "Four."),
+    ]
+    assert (stats.stop_reason, stats.prompt_tokens_count, stats.predicted_tokens_count) == ("eosFound", 1, 4)
+    assert output.progress == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("load_fields", "expected"),
+    [
+        ({}, "Count!<think>One two\n</think>\n\n"),
+        ({"llm.load.llama.reasoningBudgetMessage": "Enough."}, "Count!<think>One two\nEnough.\n</think>\n\n"),
+    ],
+    ids=["silently", "with a message"],
+)
+def test_model_sees_its_reasoning_as_ended(load_fields: dict[str, Any], expected: str) -> None:
+    async def test() -> None:
+        stage = await Stage(ScriptedEngine(Reply([THOUGHTS, "Four."]))).load(load_fields)
+        await stage.prediction("Count!", reasoning__budgetTokens=BUDGET).run()
+        assert stage.engine.requests[-1].prompt == expected
+
+    run(test)
+
+
+def test_reasoning_within_its_budget_is_not_touched() -> None:
+    _, output = predict(Reply([THOUGHTS, "Four."]), reasoning__budgetTokens={"checked": True, "value": 5})
+    assert output.text == "<think>One two three four</think>Four."
+
+
+def test_reasoning_without_a_budget_is_not_touched() -> None:
+    _, output = predict(Reply([THOUGHTS, "Four."]), reasoning__budgetTokens={"checked": False, "value": 0})
+    assert output.text == "<think>One two three four</think>Four."
+
+
+def test_reasoning_without_any_budget_that_the_prompt_has_opened_is_ended_in_the_prompt() -> None:
+    _, output = predict(
+        Reply([THOUGHTS, "Four."]), "Count!<think>\n", reasoning__budgetTokens={"checked": True, "value": 0}
+    )
+    assert kinds(output) == [("none", "Four.")]
+
+
+def test_limit_of_tokens_holds_over_reasoning_and_answer() -> None:
+    limit = {"checked": True, "value": 4}
+    stats, output = predict(
+        Reply([THOUGHTS, "Four", " and", " five"]), reasoning__budgetTokens=BUDGET, maxPredictedTokens=limit
+    )
+    assert output.text == "<think>One two\n</think>\n\nFour"
+    assert (stats.stop_reason, stats.predicted_tokens_count) == ("maxPredictedTokensReached", 4)
+
+
+def test_limit_of_tokens_that_reasoning_has_used_up_leaves_no_answer() -> None:
+    limit = {"checked": True, "value": 3}
+    stats, output = predict(Reply([THOUGHTS, "Four"]), reasoning__budgetTokens=BUDGET, maxPredictedTokens=limit)
+    assert output.text == "<think>One two\n</think>\n\n"
+    assert (stats.stop_reason, stats.predicted_tokens_count) == ("maxPredictedTokensReached", 3)
+
+
+def test_context_that_reasoning_has_filled_leaves_no_answer() -> None:
+    async def test() -> None:
+        stage = await Stage(ScriptedEngine(Reply([THOUGHTS, "Four."]))).load()
+        # With its reasoning the prompt has four words, as many as the context.
+        stage.instance.model.context_length = 4
+        stats = await stage.prediction("Count!", reasoning__budgetTokens=BUDGET).run()
+        assert stats.stop_reason == "contextLengthReached"
+
+    run(test)

@@ -16,6 +16,7 @@ from lmstudio.server.engine.base import (
 from lmstudio.server.engine.scripted import ScriptedEngine
 from lmstudio.server.errors import RequestError
 from lmstudio.server.prompt import chat_prompt, template_messages
+from lmstudio.server.tool_calls.naming import ToolNames
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import (
@@ -28,6 +29,7 @@ from prediction_stage import Events, Stage, chat, config_of, history, predict, r
 
 SYSTEM = ("system", "be brief")
 WORDS = 20
+NAMES = ToolNames((), "passThrough")
 
 
 def long_chat(turns: int) -> list[tuple[str, str]]:
@@ -153,7 +155,7 @@ def test_raw_text_that_is_too_long_is_an_error_under_every_policy() -> None:
 def test_parts_of_a_message_are_joined() -> None:
     parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
     roles = ("system", "user", "assistant")
-    messages = template_messages(history(*({"role": role, "content": parts} for role in roles)))
+    messages = template_messages(history(*({"role": role, "content": parts} for role in roles)), NAMES)
     assert messages == [{"role": role, "content": "one two"} for role in roles]
 
 
@@ -169,7 +171,8 @@ def test_tool_requests_and_results_get_the_shape_that_templates_expect() -> None
                 "role": "tool",
                 "content": [{"type": "toolCallResult", "content": "3", "toolCallId": "t1", "name": "sum"}],
             },
-        )
+        ),
+        NAMES,
     )
     call = {"id": "t1", "type": "function", "function": {"name": "add", "arguments": '{"ä": 1}'}}
     assert messages == [
@@ -184,7 +187,7 @@ def test_requests_and_results_without_ids_are_tied_in_order() -> None:
     ]
     results = [{"type": "toolCallResult", "content": text} for text in ("1", "2", "3")]
     assistant, *answers = template_messages(
-        history({"role": "assistant", "content": requests}, {"role": "tool", "content": results})
+        history({"role": "assistant", "content": requests}, {"role": "tool", "content": results}), NAMES
     )
     ids = [call["id"] for call in assistant["tool_calls"]]
     assert len(set(ids)) == 2
@@ -197,7 +200,7 @@ def test_requests_and_results_without_ids_are_tied_in_order() -> None:
 
 def test_result_for_an_unknown_request_keeps_its_id() -> None:
     results = [{"type": "toolCallResult", "content": "1", "toolCallId": "x"}]
-    assert template_messages(history({"role": "tool", "content": results})) == [
+    assert template_messages(history({"role": "tool", "content": results}), NAMES) == [
         {"role": "tool", "content": "1", "tool_call_id": "x"}
     ]
 
@@ -215,13 +218,13 @@ def test_template_tools_and_thinking_reach_the_engine() -> None:
         stage = await Stage(ScriptedEngine("ok")).load()
         tool = {"type": "function", "function": {"name": "add"}}
         config = config_of(
-            promptTemplate={"type": "jinja", "stopStrings": [], "jinjaPromptTemplate": {"template": "{{ x }}"}},
+            promptTemplate={"type": "jinja", "stopStrings": [], "jinjaPromptTemplate": {"template": "{{ tools }}"}},
             tools={"type": "toolArray", "tools": [tool]},
             reasoning__enableThinking=False,
         )
         await chat_prompt(stage.instance.model, chat(("user", "hi")), config).text()
         (rendered,) = stage.engine.chats
-        assert (rendered.template, rendered.tools, rendered.enable_thinking) == ("{{ x }}", [tool], False)
+        assert (rendered.template, rendered.tools, rendered.enable_thinking) == ("{{ tools }}", [tool], False)
 
     run(test)
 
@@ -240,7 +243,9 @@ def test_manual_template_is_written_around_the_messages() -> None:
         *msgspec.to_builtins(chat(("system", "s"), ("user", "u"), ("assistant", "a")))["messages"],
         {"role": "tool", "content": [{"type": "toolCallResult", "content": "t"}]},
     )
-    assert asyncio.run(chat_prompt(Events(), messages, config).text()) == "S:s/U:u/A:a/U:t/A:"
+    assert asyncio.run(chat_prompt(Events(), messages, config).text()) == (
+        "S:s/U:u/A:a/U:<tool_response>\nt\n</tool_response>/A:"
+    )
 
 
 @pytest.mark.parametrize("kind", ["manual", "jinja"])

@@ -21,35 +21,44 @@ if TYPE_CHECKING:
     from .engine.base import EngineError as EngineError
     from .engine.base import ModelFile as ModelFile
     from .engine.llama_cpp import LlamaCppEngine as LlamaCppEngine
+    from .engine.scripted import BrokenToolCall as BrokenToolCall
     from .engine.scripted import Gate as Gate
+    from .engine.scripted import Reasoning as Reasoning
     from .engine.scripted import Reply as Reply
     from .engine.scripted import ScriptedEngine as ScriptedEngine
+    from .engine.scripted import ToolCall as ToolCall
     from .engine.scripted import scripted_models as scripted_models
     from .errors import ServerStartError as ServerStartError
 
 _MODULE_OF = {
+    "BrokenToolCall": "engine.scripted",
     "Engine": "engine.base",
     "EngineError": "engine.base",
     "Gate": "engine.scripted",
     "LlamaCppEngine": "engine.llama_cpp",
     "ModelFile": "engine.base",
+    "Reasoning": "engine.scripted",
     "Reply": "engine.scripted",
     "ScriptedEngine": "engine.scripted",
     "Server": "embedded",
     "ServerStartError": "errors",
+    "ToolCall": "engine.scripted",
     "scripted_models": "engine.scripted",
 }
 
 __all__ = [
+    "BrokenToolCall",
     "Engine",
     "EngineError",
     "Gate",
     "LlamaCppEngine",
     "ModelFile",
+    "Reasoning",
     "Reply",
     "ScriptedEngine",
     "Server",
     "ServerStartError",
+    "ToolCall",
     "scripted_models",
 ]
 

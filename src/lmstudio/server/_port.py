@@ -14,7 +14,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
@@ -43,6 +43,22 @@ _NOUNS: dict[EndpointKind, str] = {"rpc": "an rpc", "channel": "a channel"}
 _DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
+class ClientLifetime:
+    """The time from a client's first connection to the end of its last one."""
+
+    def __init__(self) -> None:
+        self._actions: list[Callable[[], object]] = []
+
+    def at_end(self, action: Callable[[], object]) -> None:
+        """Call *action* when the client is gone."""
+        self._actions.append(action)
+
+    def end(self) -> None:
+        """The client is gone."""
+        while self._actions:
+            self._actions.pop()()
+
+
 @dataclass(frozen=True)
 class ClientContext:
     """Who asks."""
@@ -51,6 +67,8 @@ class ClientContext:
     """The same on all connections of one client."""
     is_privileged: bool = False
     """The client has proved that it is known to this server, with one of its API tokens."""
+    lifetime: ClientLifetime = field(default_factory=ClientLifetime, compare=False)
+    """The same on all connections of one client, too."""
 
 
 class ServerChannel(Generic[InT, OutT]):

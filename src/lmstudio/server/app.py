@@ -33,6 +33,7 @@ class Core(Protocol):
 
     def handlers(self, namespace: str) -> Handlers:
         """What is served in *namespace*; an empty `Handlers` where nothing is."""
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         """Unload all models and end the engine."""

@@ -10,7 +10,7 @@ import msgspec
 
 from lmstudio._wire import AuthPacket
 from lmstudio.errors import LMStudioValueError
-from lmstudio.server._port import ClientContext
+from lmstudio.server._port import ClientContext, ClientLifetime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +58,7 @@ class _Client:
     def __init__(self, passkey: str) -> None:
         self.passkey = passkey
         self.connections = 0
+        self.lifetime = ClientLifetime()
 
 
 class Authenticator:
@@ -93,7 +94,7 @@ class Authenticator:
                 f'Failed to validate client: Invalid client passkey for client "{identifier}"'
             )
         client.connections += 1
-        return ClientContext(identifier, is_privileged=bool(self._passkey_of_token))
+        return ClientContext(identifier, bool(self._passkey_of_token), client.lifetime)
 
     def _require_token(self, identifier: str, passkey: str) -> None:
         expected = self._passkey_of_token.get(identifier)
@@ -109,6 +110,7 @@ class Authenticator:
         client.connections -= 1
         if client.connections == 0:
             del self._clients[context.client_identifier]
+            client.lifetime.end()
 
 
 def _equal(first: str, second: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections import Counter
 from dataclasses import replace
@@ -13,15 +14,26 @@ from lmstudio.server._gguf import GgufHeader, InvalidModelFileError, read_gguf
 from lmstudio.server.engine.base import ModelFile, ModelKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["Catalog", "InvalidModelFileError", "ModelNotFoundError", "read_model_file"]
+__all__ = [
+    "Catalog",
+    "InvalidModelFileError",
+    "ModelNotFoundError",
+    "quantization_in_name",
+    "read_model_file",
+    "shard_number",
+]
+
+_logger = logging.getLogger("lmstudio.server")
 
 ASSUMED_CONTEXT_LENGTH: Final = 4096
 """For a file that does not name its own; the engine has the last word."""
 LOCAL_PUBLISHER: Final = "local"
 """Publisher of a file whose place does not tell."""
 
+_EMBEDDING_PREFIX: Final = "text-embedding-"
+"""LM Studio lists embedding models with it, and finds them without it, too."""
 _EMBEDDING_ARCHITECTURES: Final = frozenset(
     [
         "bert",
@@ -86,7 +98,7 @@ class ModelNotFoundError(LookupError):
         offered = f"Did you mean {' or '.join(near_matches)}?" if near_matches else f"There are: {_listing(available)}."
         super().__init__(f"No model matches {key!r}. {offered}")
         self.key = key
-        self.near_matches = list(near_matches)
+        self.near_matches: list[str] = list(near_matches)
         """Keys that look like it, the nearest first."""
 
 
@@ -141,6 +153,18 @@ def _path_in_catalog(file: Path) -> str:
     if len(parts) > 4 and parts[-4] == "models":
         return "/".join(parts[-3:])
     return f"{LOCAL_PUBLISHER}/{_base_key(file)}/{file.name}"
+
+
+def quantization_in_name(file_name: str) -> str | None:
+    """The quantization that the name of a model's file tells, in upper case."""
+    found = _QUANTIZATION.search(_stem(Path(file_name)))
+    return found[1].upper() if found else None
+
+
+def shard_number(file_name: str) -> tuple[str, int]:
+    """The name without the number of the part, and that number; 0 for a model in one file."""
+    shard = _SHARD.search(Path(file_name).stem)
+    return (_stem(Path(file_name)), int(shard[1])) if shard else (file_name, 0)
 
 
 def _stem(file: Path) -> str:
@@ -211,6 +235,31 @@ class Catalog:
             read_model_file(file, path_in_catalog=file.relative_to(SHIPPED_MODELS_DIR).as_posix()) for file in files
         )
 
+    @classmethod
+    def from_folder(cls, folder: Path) -> Catalog:
+        """The models in a folder of LM Studio's layout. Files that cannot be used are left out, with a warning."""
+        models = []
+        for file in sorted(folder.glob("*/*/*.gguf")):
+            if shard_number(file.name)[1] > 1 or "mmproj" in file.name.lower():
+                continue
+            try:
+                models.append(read_model_file(file, path_in_catalog=file.relative_to(folder).as_posix()))
+            except InvalidModelFileError as error:
+                _logger.warning("Left out of the models folder: %s", error)
+        return cls(models)
+
+    def add(self, model: ModelFile) -> ModelFile:
+        """Offer *model*, too, or instead of the one with the same path. What else is there keeps its key.
+
+        Returns the model under the key that it got.
+        """
+        others = [other for other in self.models if other.path != model.path]
+        taken = {other.model_key for other in others}
+        added = _with_free_key(model, taken, taken)
+        self.models = (*others, added)
+        self._names = [(each, _names(each)) for each in self.models]
+        return added
+
     def resolve(self, key: str) -> tuple[ModelFile, list[str]]:
         """The model that *key* means, and the keys of all that it could mean, if they are several.
 
@@ -245,6 +294,9 @@ def _names(model: ModelFile) -> frozenset[str]:
         repo = str(path.parent)
         names |= {repo, path.parts[1], "/".join(path.parts[1:])}
         names |= {f"{repo}@{model.quantization[0]}"} if model.quantization else set()
+    if model.kind == "embedding":
+        plain = base.removeprefix(_EMBEDDING_PREFIX)
+        names |= {plain, _EMBEDDING_PREFIX + plain}
     if model.file is not None:
         names.add(model.file.as_posix())
     return frozenset(name.lower() for name in names)
@@ -255,10 +307,15 @@ def _with_unique_keys(models: Sequence[ModelFile]) -> list[ModelFile]:
     shared = {key for key, count in Counter(model.model_key for model in models).items() if count > 1}
     unique: dict[str, ModelFile] = {}
     for model in models:
-        key = model.model_key
-        if key in shared and model.quantization:
-            key = f"{key}@{model.quantization[0].lower()}"
-        numbered = (key, *(f"{key}:{number}" for number in range(2, len(models) + 2)))
-        free = next(name for name in numbered if name not in unique)
-        unique[free] = replace(model, model_key=free)
+        named = _with_free_key(model, shared, unique)
+        unique[named.model_key] = named
     return list(unique.values())
+
+
+def _with_free_key(model: ModelFile, shared: Collection[str], taken: Collection[str]) -> ModelFile:
+    """*model* under a key that is not in *taken*, and that tells its quantization if its own is in *shared*."""
+    key = model.model_key
+    if key in shared and model.quantization:
+        key = f"{key}@{model.quantization[0].lower()}"
+    numbered = (key, *(f"{key}:{number}" for number in range(2, len(taken) + 3)))
+    return replace(model, model_key=next(name for name in numbered if name not in taken))

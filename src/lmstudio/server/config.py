@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -25,15 +25,21 @@ from lmstudio._sdk_models import (
     LlmLlamaCacheQuantizationType,
     LlmLlamaMirostatSamplingConfig,
     LlmLoadPromptTemplate,
+    LlmManualPromptTemplate,
     LlmPromptTemplate,
     LlmReasoningParsing,
     LlmStructuredPredictionSetting,
     LlmToolChoice,
     LlmToolFunction,
     LlmToolUseSetting,
+    ToolNaming,
 )
 from lmstudio.server.engine.base import GenerationRequest, LoadOptions, ModelKind, Sampling
 from lmstudio.server.errors import RequestError
+from lmstudio.server.tool_calls.naming import ToolNames
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "DEFAULT_PREDICTION_FIELDS",
@@ -132,6 +138,10 @@ _LLM_LOAD_SETTINGS: Final[dict[str, tuple[str, _Setting]]] = {
     "llama.physicalBatchSize": ("physical_batch_size", _Setting(_Count)),
     "llama.flashAttention": ("flash_attention", _Setting(bool)),
     "llama.kCacheQuantizationType": ("k_cache_type", _Setting(LlmLlamaCacheQuantizationType, is_checkbox=True)),
+    "llama.reasoningBudgetMessage": ("reasoning_budget_message", _Setting(str)),
+    "llama.speculativeDecoding.draftMaxTokens": ("draft_max_tokens", _Setting(Annotated[int, Meta(ge=0)])),
+    "llama.speculativeDecoding.draftMinTokens": ("draft_min_tokens", _Setting(Annotated[int, Meta(ge=0)])),
+    "llama.speculativeDecoding.draftMinContinueProbability": ("draft_min_probability", _Setting(_Fraction)),
     "llama.vCacheQuantizationType": ("v_cache_type", _Setting(LlmLlamaCacheQuantizationType, is_checkbox=True)),
 }
 _LOAD_SETTINGS: Final = {
@@ -151,7 +161,7 @@ class LoadConfig:
     """Without the draft model, whose file the catalogue knows."""
     draft_model_key: str | None
     fields: Mapping[str, Any]
-    """What of the client's configuration the options were made from."""
+    """The client's configuration, as it asks for it again: also what has no effect here, such as the choice of GPUs."""
 
     @classmethod
     def parse(cls, kind: ModelKind, stack: KvConfigStack) -> LoadConfig:
@@ -162,8 +172,10 @@ class LoadConfig:
         """
         given = collapse(stack)
         settings = _LOAD_SETTINGS[kind]
-        fields = {key: value for key, value in given.items() if key in settings}
-        options = {settings[key][0]: settings[key][1].read(key, value) for key, value in fields.items()}
+        fields = {key: value for key, value in given.items() if key.startswith((f"{kind}.load.", "load."))}
+        options = {
+            settings[key][0]: settings[key][1].read(key, value) for key, value in fields.items() if key in settings
+        }
         draft_model_key = None
         if kind == "llm" and given.get(_LOAD_DRAFT_SIMPLE, True) is True and given.get(_LOAD_DRAFT_MODEL):
             draft_model_key = _Setting(str).read(_LOAD_DRAFT_MODEL, given[_LOAD_DRAFT_MODEL])
@@ -220,14 +232,20 @@ _PREDICTION_SETTINGS: Final[dict[str, _Setting]] = {
         "structured": _Setting(LlmStructuredPredictionSetting),
         "tools": _Setting(LlmToolUseSetting),
         "toolChoice": _Setting(LlmToolChoice),
+        "toolNaming": _Setting(ToolNaming),
         "promptTemplate": _Setting(LlmPromptTemplate),
+        "systemPrompt": _Setting(str),
         "logProbs": _Setting(Annotated[int, Meta(ge=0, le=100)], is_checkbox=True),
+        "speculativeDecoding.draftModel": _Setting(str),
+        "speculativeDecoding.maxTokensToDraft": _Setting(_Count),
+        "speculativeDecoding.numDraftTokensExact": _Setting(_Count),
+        "speculativeDecoding.minDraftLengthToConsider": _Setting(Annotated[int, Meta(ge=0)]),
+        "speculativeDecoding.minContinueDraftingProbability": _Setting(_Fraction),
         "reasoning.enableThinking": _Setting(bool),
+        "reasoning.budgetTokens": _Setting(Annotated[int, Meta(ge=0)], is_checkbox=True),
         "reasoning.parsing": _Setting(LlmReasoningParsing),
     }.items()
 }
-
-_DRAFT_MODEL: Final = _PREDICTION + "speculativeDecoding.draftModel"
 
 DEFAULT_PREDICTION_FIELDS: Final[Mapping[str, Any]] = {
     _PREDICTION + key: value
@@ -242,6 +260,10 @@ DEFAULT_PREDICTION_FIELDS: Final[Mapping[str, Any]] = {
         "stopStrings": [],
         "structured": {"type": "none"},
         "tools": {"type": "none"},
+        "toolChoice": {"type": "generic", "mode": "auto"},
+        "toolNaming": "removeSpecial",
+        "reasoning.enableThinking": True,
+        "reasoning.budgetTokens": {"checked": False, "value": 1024},
         "reasoning.parsing": {"enabled": True, "startString": "<think>", "endString": "</think>"},
     }.items()
 }
@@ -296,10 +318,8 @@ class PredictionConfig:
         """
         self.fields: Mapping[str, Any] = {key: value for key, value in fields.items() if key in _PREDICTION_SETTINGS}
         self._values = {key: _PREDICTION_SETTINGS[key].read(key, value) for key, value in self.fields.items()}
-        self.draft_model_key: str = _Setting(str).read(_DRAFT_MODEL, fields.get(_DRAFT_MODEL, ""))
-        """The model whose guesses are to speed this up; "" for none."""
         template = self.template
-        self.is_raw = is_raw or (template is not None and is_concatenation(template))
+        self.is_raw: bool = is_raw or (template is not None and is_concatenation(template))
         """No chat template applies: the prompt is the text itself."""
 
     @classmethod
@@ -318,10 +338,46 @@ class PredictionConfig:
         return self._values.get(_PREDICTION + key)
 
     @property
+    def draft_model_key(self) -> str:
+        """The model whose guesses are to speed this up; "" for none."""
+        key: str = self._value("speculativeDecoding.draftModel") or ""
+        return key
+
+    def load_options(self, options: LoadOptions, draft_model: Path | None) -> LoadOptions:
+        """*options* with *draft_model* beside the model, to guess in the way that is configured."""
+        values = {
+            "draft_max_tokens": self._value("speculativeDecoding.numDraftTokensExact")
+            or self._value("speculativeDecoding.maxTokensToDraft"),
+            "draft_min_tokens": self._value("speculativeDecoding.minDraftLengthToConsider"),
+            "draft_min_probability": self._value("speculativeDecoding.minContinueDraftingProbability"),
+        }
+        given = {name: value for name, value in values.items() if value is not None}
+        return replace(options, draft_model=draft_model, **given)
+
+    @property
     def template(self) -> LlmPromptTemplate | None:
         """What replaces the model's own chat template."""
         template: LlmPromptTemplate | None = self._value("promptTemplate")
         return template
+
+    @property
+    def manual_template(self) -> LlmManualPromptTemplate | None:
+        """What stands around each message, in place of a Jinja template."""
+        template = self.template
+        return template.manual_prompt_template if template is not None and template.type == "manual" else None
+
+    @property
+    def jinja_template(self) -> str | None:
+        """The Jinja template that replaces the model's own."""
+        template = self.template
+        jinja = template.jinja_prompt_template if template is not None and template.type == "jinja" else None
+        return None if jinja is None else jinja.template
+
+    @property
+    def system_prompt(self) -> str:
+        """What a chat without a system prompt begins with; "" for nothing."""
+        text: str = self._value("systemPrompt") or ""
+        return text
 
     @property
     def overflow_policy(self) -> LlmContextOverflowPolicy:
@@ -348,6 +404,12 @@ class PredictionConfig:
         is_usable = parsing is not None and parsing.enabled and parsing.start_string and parsing.end_string
         return parsing if is_usable else None
 
+    @property
+    def reasoning_budget(self) -> int | None:
+        """After how many tokens reasoning is to end; None for no limit, or where it is not told apart."""
+        budget: int | None = self._value("reasoning.budgetTokens")
+        return None if self.reasoning is None else budget
+
     @cached_property
     def tool_call_stop_strings(self) -> Sequence[str]:
         """Strings that end the text because a tool is to be called."""
@@ -360,13 +422,26 @@ class PredictionConfig:
         strings = (*(self._value("stopStrings") or ()), *self.tool_call_stop_strings, *template_strings)
         return [string for string in dict.fromkeys(strings) if string]
 
-    @property
+    @cached_property
     def tools(self) -> list[dict[str, Any]]:
-        """The tools that the model may call, in the form that chat templates expect."""
+        """The tools that the model may call, in the form that chat templates expect, under the client's names."""
         setting, choice = self._value("tools"), self._value("toolChoice")
-        if choice is not None and choice.mode == "none":
+        if self.is_raw or (choice is not None and choice.mode == "none"):
             return []
         return tool_definitions(getattr(setting, "tools", None) or ())
+
+    @property
+    def must_call_tool(self) -> bool:
+        """Whether the reply has to be a tool call: by the choice, or by a mark beside the tools."""
+        choice: LlmToolChoice | None = self._value("toolChoice")
+        is_required = choice is not None and choice.mode == "required"
+        return bool(self.tools) and (is_required or getattr(self._value("tools"), "force", None) is True)
+
+    def tool_names(self, tools: Sequence[Mapping[str, Any]] | None = None) -> ToolNames:
+        """How the model knows the tools: those of this configuration, or *tools*."""
+        naming: ToolNaming = self._value("toolNaming") or "removeSpecial"
+        offered = self.tools if tools is None else tools
+        return ToolNames((tool["function"]["name"] for tool in offered), naming)
 
     def request(self, prompt: str) -> GenerationRequest:
         """What the engine is asked for *prompt*.

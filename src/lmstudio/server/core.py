@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio.server._port import Handlers
 from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
+from lmstudio.server.files.store import FileLimits, FileStore
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceManager
+from lmstudio.server.presets import Presets
+from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
+from lmstudio.server.repository.listing import DownloadCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models import KvConfigStack
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.engine.base import Engine
+    from lmstudio.server.presets import PresetSource
 
 __all__ = ["ServerCore", "available_memory_bytes"]
 
@@ -35,7 +40,7 @@ def available_memory_bytes(memory_file: Path = _MEMORY_FILE) -> int | None:
 
 
 class ServerCore:
-    """Serves the namespaces llm, embedding and system for any number of connections.
+    """Serves the namespaces llm, embedding, system, files and repository for any number of connections.
 
     Belongs to one event loop. Close it with `aclose`, which also closes the engine.
     """
@@ -49,7 +54,12 @@ class ServerCore:
         jit_ttl_seconds: float | None = DEFAULT_JIT_TTL_SECONDS,
         evict_jit: bool = False,
         prediction_defaults: Mapping[str, Any] | None = None,
+        presets: PresetSource | None = None,
         free_memory: Callable[[], int | None] = available_memory_bytes,
+        download_catalog: DownloadCatalog | None = None,
+        models_folder: Path | None = None,
+        free_disk: Callable[[Path], int] = free_disk_bytes,
+        file_limits: FileLimits | None = None,
         on_shutdown_request: Callable[[], object] | None = None,
     ) -> None:
         """Serve the models of *catalog* with *engine*.
@@ -59,18 +69,26 @@ class ServerCore:
         that were loaded so ("only keep last JIT model"). LM Studio has this on; here it is off by default, because two
         models in turn, one for chat and one for embeddings, would evict each other.
         *prediction_defaults* (key-value fields by full key) apply where a request says nothing, over LM Studio's own.
+        *download_catalog* holds what clients can download, by default the models of this package; they go to
+        *models_folder*, by default a temporary one.
+        *file_limits* say how much a client may upload.
+        *presets* are what requests may name instead of giving settings.
         *on_shutdown_request* is called when a privileged client asks for the end; without it that is refused.
         """
         self.engine = engine
         self.catalog = catalog
-        self.clock = clock or Clock()
-        self.instances = InstanceManager(
+        self.clock: Clock = clock or Clock()
+        self.instances: InstanceManager = InstanceManager(
             engine, catalog, clock=self.clock, jit_ttl_seconds=jit_ttl_seconds, evict_jit=evict_jit
         )
         self.free_memory = free_memory
+        self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()
+        self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
+        self.files: FileStore = FileStore(file_limits)
         self.on_shutdown_request = on_shutdown_request
         self._prediction_defaults = {**DEFAULT_PREDICTION_FIELDS, **(prediction_defaults or {})}
         PredictionConfig(self._prediction_defaults)  # a bad default is the caller's mistake, not a client's
+        self._presets = Presets(presets)
         self._handlers: dict[str, Handlers] = {}
 
     def handlers(self, namespace: str) -> Handlers:
@@ -83,11 +101,24 @@ class ServerCore:
                 BINDERS[namespace](handlers, self)
         return self._handlers[namespace]
 
-    def prediction_config(self, stack: KvConfigStack) -> PredictionConfig:
-        """How to predict: *stack* over this server's defaults. Raises RequestError for a value that is not valid."""
-        return PredictionConfig.parse(stack, self._prediction_defaults)
+    def prediction_config(
+        self, stack: KvConfigStack, *, preset: str | None = None, ignore_session: bool = False, is_raw: bool = False
+    ) -> PredictionConfig:
+        """How to predict: *stack* over the *preset* over this server's defaults.
+
+        With *ignore_session* over LM Studio's defaults instead of those that this server was started with.
+
+        Raises:
+            RequestError: no such preset, or a value that is not valid.
+        """
+        defaults = DEFAULT_PREDICTION_FIELDS if ignore_session else self._prediction_defaults
+        if preset:
+            defaults = {**defaults, **self._presets.find(preset)}
+        return PredictionConfig.parse(stack, defaults, is_raw=is_raw)
 
     async def aclose(self) -> None:
-        """Cancel all loads, unload all models, close the engine."""
+        """Cancel all loads and downloads, unload all models, close the engine, delete all files of clients."""
+        self.files.close()
         await self.instances.aclose()
         await self.engine.close()
+        await self.downloads.aclose()  # last: models of a temporary folder may have been loaded

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from lmstudio._address import ServerAddress
@@ -20,18 +21,20 @@ from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.server.catalog import Catalog, InvalidModelFileError, read_model_file
 from lmstudio.server.engine.base import Engine, EngineError, ModelFile
 from lmstudio.server.errors import PortInUseError, RequestError, ServerStartError
+from lmstudio.server.repository.listing import DownloadCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from lmstudio.server.app import AppSettings, Core
     from lmstudio.server.connection import ConnectionLimits
+    from lmstudio.server.files.store import FileLimits
     from lmstudio.server.instances import Clock
     from lmstudio.server.listener import Listener
+    from lmstudio.server.presets import PresetSource
 
 T = TypeVar("T")
 
@@ -52,6 +55,8 @@ class CoreSettings(TypedDict, total=False):
     jit_ttl_seconds: float | None
     evict_jit: bool
     prediction_defaults: Mapping[str, Any]
+    presets: PresetSource
+    file_limits: FileLimits
 
 
 class Server:
@@ -64,12 +69,15 @@ class Server:
     that was forgotten is stopped when the interpreter ends.
 
     *models*: paths of GGUF files, or `ModelFile` objects; by default the two tiny ones that come with this package, or
-    with the scripted engine the two that it makes up. *engine*: "llama_cpp", "scripted", or an engine. *port* 0 takes
+    with the scripted engine the two that it makes up. *catalog*: what clients can download, as a folder of models with
+    LM Studio's layout, a JSON file, or the http address of one; by default the models of this package. *models_folder*:
+    where downloads go, and more models to offer; by default downloads are gone when the server stops. *engine*:
+    "llama_cpp", "scripted", or an engine. *port* 0 takes
     any free port. *api_tokens*: if there are any, clients must hold one of them. *allowed_origins*: web pages that may
     connect besides those of this machine, e.g. "https://example.com". *core_settings*: see `CoreSettings`.
 
     Raises (`start`):
-        ServerStartError: the port is in use, a model's file is not usable, a package is missing.
+        ServerStartError: the port is in use, a model's file or the catalogue is not usable, a package is missing.
         LMStudioValueError: an API token does not have the form of one.
     """
 
@@ -78,16 +86,24 @@ class Server:
         models: Sequence[str | Path | ModelFile] | None = None,
         *,
         engine: Literal["llama_cpp", "scripted"] | Engine = "llama_cpp",
+        catalog: str | Path | None = None,
+        models_folder: str | Path | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         api_tokens: Sequence[str] = (),
         allowed_origins: Sequence[str] = (),
         **core_settings: Unpack[CoreSettings],
     ) -> None:
+        if not isinstance(engine, Engine) and engine not in ("llama_cpp", "scripted"):
+            raise ValueError(f"engine must be 'llama_cpp', 'scripted' or an Engine, not {engine!r:.80}.")
+        if isinstance(models, (str, Path)):
+            raise ValueError(f"models must be a list of files, e.g. [{str(models)!r}].")
         self.host = host
-        self.port = port
+        self.port: int = port
         """The port that clients connect to, once the server has been started."""
         self._models = models
+        self._download_catalog = DownloadCatalog(catalog)
+        self._models_folder = None if models_folder is None else Path(models_folder).absolute()
         self._core_settings = core_settings
         self._engine_choice = engine
         self._engine: Engine | None = engine if isinstance(engine, Engine) else None
@@ -169,7 +185,7 @@ class Server:
                 started.result()
             except RequestError as error:  # a setting of the core that no request could have either
                 self._end_thread()
-                raise ServerStartError(f"{error.title}.") from error
+                raise ServerStartError(error.title) from error
             except BaseException:
                 self._end_thread()
                 raise
@@ -251,7 +267,14 @@ class Server:
     def _new_core(self) -> Core:
         from lmstudio.server.core import ServerCore
 
-        return ServerCore(self.engine, self._catalog, on_shutdown_request=self._request_end, **self._core_settings)
+        return ServerCore(
+            self.engine,
+            self._catalog,
+            download_catalog=self._download_catalog,
+            models_folder=self._models_folder,
+            on_shutdown_request=self._request_end,
+            **self._core_settings,
+        )
 
     def _prepare(self) -> None:
         """Find the engine and read the models' files, on the caller's thread."""
@@ -260,8 +283,19 @@ class Server:
         try:
             self._engine = self._new_engine()
             self._catalog = self._new_catalog(self._engine)
-        except (InvalidModelFileError, EngineError) as error:
+            for model in self._downloaded_models():
+                self._catalog.add(model)
+            self._download_catalog.check()
+        except (InvalidModelFileError, EngineError, RequestError) as error:
             raise ServerStartError(str(error)) from error
+
+    def _downloaded_models(self) -> tuple[ModelFile, ...]:
+        folder = self._models_folder
+        if folder is None:
+            return ()
+        if folder.exists() and not folder.is_dir():
+            raise ServerStartError(f"{folder} is not a folder; name the one that downloaded models go to.")
+        return Catalog.from_folder(folder).models
 
     def _new_catalog(self, engine: Engine) -> Catalog:
         if self._models is not None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -25,16 +25,17 @@ from lmstudio._sdk_models import (
     Quantization,
 )
 from lmstudio.server.catalog import ModelNotFoundError
+from lmstudio.server.drafts import DraftedModels
 from lmstudio.server.engine.base import EngineError, ModelDiedError
 from lmstudio.server.errors import RequestError
 from lmstudio.server.loads import EvictedInstance, PendingLoad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from lmstudio._sdk_models import KvConfig, ModelProcessingStatus, ModelQuery, ModelSpecifier
     from lmstudio.server.catalog import Catalog
-    from lmstudio.server.config import LoadConfig
+    from lmstudio.server.config import LoadConfig, PredictionConfig
     from lmstudio.server.engine.base import Engine, LoadedModel, ModelFile, ModelKind
 
 __all__ = ["Clock", "Instance", "InstanceManager", "Timer", "Use", "model_info", "require_local"]
@@ -89,6 +90,8 @@ class Instance:
     """Idle time after which it is unloaded; None for never."""
     is_jit: bool
     """Loaded because somebody used it, not because somebody asked for it."""
+    drafted: DraftedModels
+    """Copies with a draft model that only one prediction asked for."""
     draft_model_key: str | None = None
     instance_reference: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     last_used_ms: int | None = None
@@ -135,7 +138,7 @@ class Instance:
         """What it is doing, and for how many requests."""
         statuses = [use.status for use in self.uses if use.status is not None]
         order: tuple[ModelProcessingStatus, ...] = ("generating", "processingPrompt", "computingEmbedding", "idle")
-        status = next(status for status in order if status in statuses or status == "idle")
+        status: ModelProcessingStatus = next(status for status in order if status in statuses or status == "idle")
         return ModelProcessingState(status=status, queued=len(statuses))
 
 
@@ -362,7 +365,8 @@ class InstanceManager:
                 raise
             finally:
                 self._loads.discard(load)
-            instance = Instance(identifier, file, model, config, ttl_ms, is_jit, draft_key)
+            drafted = DraftedModels(lambda options: self._engine.load(file, options, lambda _: None))
+            instance = Instance(identifier, file, model, config, ttl_ms, is_jit, drafted, draft_key)
             self._instances[identifier] = instance
             self._restart_timer(instance)
             return instance
@@ -402,6 +406,29 @@ class InstanceManager:
             instance.uses.remove(use)
             instance.last_used_ms = round(self._clock.time() * 1000)
             self._restart_timer(instance)
+
+    @asynccontextmanager
+    async def model_for(self, instance: Instance, config: PredictionConfig) -> AsyncIterator[tuple[LoadedModel, str]]:
+        """The model to predict with, and the key of the draft model at its side, "" without.
+
+        Where *config* names another draft model than the one that *instance* was loaded with, the model is loaded once
+        more, and kept for the next prediction with that one.
+
+        Raises:
+            RequestError: there is no such draft model.
+            EngineError: the two cannot be loaded together.
+        """
+        own_key = instance.draft_model_key or ""
+        if not config.draft_model_key:
+            yield instance.model, own_key
+            return
+        draft = self.resolve("llm", config.draft_model_key)[0]
+        if draft.model_key == own_key:
+            yield instance.model, own_key
+            return
+        options = config.load_options(instance.config.options, draft.file)
+        async with instance.drafted.use(options) as model:
+            yield model, draft.model_key
 
     def _died(self, instance: Instance, error: ModelDiedError) -> RequestError:
         if instance.is_unloaded:
@@ -471,6 +498,7 @@ class InstanceManager:
 
     async def _free(self, instance: Instance) -> None:
         try:
+            await instance.drafted.close()
             await instance.model.close()
         except EngineError as error:
             _logger.warning("Unloading %r failed: %s", instance.identifier, error)

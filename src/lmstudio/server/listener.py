@@ -50,7 +50,7 @@ class Listener(uvicorn.Server):
                 proxy_headers=False,
             )
         )
-        self.stopping = asyncio.Event()
+        self.stopping: asyncio.Event = asyncio.Event()
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -64,10 +64,10 @@ class PendingLoad:
     ) -> None:
         self.identifier = identifier
         self.file = file
-        self.progress = 0.0
-        self.is_abandoned = False
+        self.progress: float = 0.0
+        self.is_abandoned: bool = False
         self._tickets: list[LoadTicket] = []
-        self.task = asyncio.ensure_future(load(self))
+        self.task: asyncio.Task[Instance] = asyncio.ensure_future(load(self))
         self.task.add_done_callback(self._settle)
 
     def join(self, listener: LoadListener) -> LoadTicket:

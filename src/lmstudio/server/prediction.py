@@ -6,39 +6,31 @@ import asyncio
 import logging
 import math
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from lmstudio._sdk_models import (
-    LlmCandidateToken,
-    LlmChannelPredictToClientPacketFragment,
     LlmChannelPredictToClientPacketPromptProcessingProgress,
-    LlmChannelPredictToClientPacketSuccess,
-    LlmPredictionFragment,
     LlmPredictionStats,
-    LlmToken,
     PromptProcessingDetails,
 )
 from lmstudio.server.engine.base import GenerationEnd, ModelDiedError, PromptProgress, PromptTooLongError, TextChunk
-from lmstudio.server.reasoning import ReasoningSplitter
+from lmstudio.server.output import FragmentStage, Packet, reasoning_splitter
+from lmstudio.server.tool_calls.formats import GENERIC, format_of
+from lmstudio.server.tool_calls.stage import ToolCallStage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable
 
-    from lmstudio._sdk_models import LlmPredictionStopReason, LlmReasoningParsing
+    from lmstudio._sdk_models import LlmPredictionStopReason
     from lmstudio.server.config import PredictionConfig
-    from lmstudio.server.engine.base import TokenInfo
+    from lmstudio.server.engine.base import GenerationRequest
     from lmstudio.server.instances import Clock, Instance, InstanceManager, Use
+    from lmstudio.server.output import OutputStage
     from lmstudio.server.prompt import Prompt
-    from lmstudio.server.reasoning import Piece
+    from lmstudio.server.tool_calls.formats import ToolCallFormat
 
-__all__ = ["FragmentStage", "OutputStage", "Packet", "Prediction", "PredictionOutput"]
-
-Packet: TypeAlias = (
-    LlmChannelPredictToClientPacketFragment
-    | LlmChannelPredictToClientPacketPromptProcessingProgress
-    | LlmChannelPredictToClientPacketSuccess
-)
+__all__ = ["Packet", "Prediction", "PredictionOutput"]
 
 _logger = logging.getLogger("lmstudio.server")
 
@@ -51,57 +43,7 @@ class PredictionOutput(Protocol):
 
     def drain(self) -> Awaitable[None]:
         """Wait while packets come faster than they leave."""
-
-
-class OutputStage(Protocol):
-    """Turns generated text into packets. What recognises tool calls is another one of these, around `FragmentStage`."""
-
-    def feed(self, chunk: TextChunk) -> Sequence[Packet]:
-        """The packets that *chunk* completes."""
-
-    def finish(self) -> Sequence[Packet]:
-        """The packets for what was held back."""
-
-
-class FragmentStage:
-    """Text into fragments, reasoning told apart."""
-
-    def __init__(self, reasoning: LlmReasoningParsing | None, prompt: str) -> None:
-        start, end = (reasoning.start_string, reasoning.end_string) if reasoning else ("", "")
-        # Templates of some models begin the answer with the start string, so that the model does not write it.
-        is_open = bool(start.strip()) and prompt.rstrip().endswith(start.strip())
-        self._splitter = ReasoningSplitter(start, end, is_open=is_open)
-
-    def feed(self, chunk: TextChunk) -> Sequence[Packet]:
-        """The fragments that *chunk* completes."""
-        return [_fragment(piece) for piece in self._splitter.feed(chunk)]
-
-    def finish(self) -> Sequence[Packet]:
-        """The fragments for a tag that did not become complete."""
-        return [_fragment(piece) for piece in self._splitter.finish()]
-
-
-def _fragment(piece: Piece) -> LlmChannelPredictToClientPacketFragment:
-    return LlmChannelPredictToClientPacketFragment(
-        fragment=LlmPredictionFragment(
-            content=piece.text,
-            tokens_count=piece.token_count,
-            contains_drafted=False,
-            reasoning_type=piece.kind,
-            is_structural=False,
-            tokens=[_token(info) for info in piece.tokens] if piece.tokens else None,
-        )
-    )
-
-
-def _token(info: TokenInfo) -> LlmToken:
-    candidates = [
-        LlmCandidateToken(text=other.text, id=other.id, log_prob=other.log_prob)
-        for other in info.candidates
-        if other.log_prob is not None and math.isfinite(other.log_prob)
-    ]
-    log_prob = info.log_prob if info.log_prob is not None and math.isfinite(info.log_prob) else None
-    return LlmToken(text=info.text, id=info.id, log_prob=log_prob, candidates=candidates or None)
+        raise NotImplementedError
 
 
 class _ProgressReport:
@@ -118,6 +60,8 @@ class _ProgressReport:
         return None if self._last is None else self._last.total_tokens
 
     def update(self, progress: PromptProgress) -> None:
+        if self._value >= 1:
+            return  # the prompt is being read again, with the reasoning so far
         self._last = progress
         todo = progress.total_tokens - progress.cached_tokens
         self._send(progress.processed_tokens / todo if todo > 0 and self._value >= 0 else max(0.0, self._value))
@@ -176,7 +120,11 @@ class Prediction:
         self._output = output
         self._clock = clock
         self._progress = _ProgressReport(output)
+        self._splitter = reasoning_splitter(None, "")
         self._stage: OutputStage | None = None
+        self._model = instance.model
+        self._draft_model_key = instance.draft_model_key or ""
+        self._written = ""
         self._tally = _Tally(clock.monotonic())
         self._task: asyncio.Task[None] | None = None
         self._is_cancelled = False
@@ -218,16 +166,22 @@ class Prediction:
 
     async def _generate(self, use: Use) -> None:
         prompt = await self._prompt.text()
-        try:
-            await self._stream(prompt, use)
-        except PromptTooLongError as error:
-            await self._stream(await self._prompt.shortened(error), use)
+        async with self._instances.model_for(self._instance, self._config) as (self._model, self._draft_model_key):
+            try:
+                await self._stream(prompt, use)
+            except PromptTooLongError as error:
+                await self._stream(await self._prompt.shortened(error), use)
 
     async def _stream(self, prompt: str, use: Use) -> None:
-        request = self._config.request(prompt)
-        stage = self._stage = FragmentStage(self._config.reasoning, prompt)
+        request = await self._prepare(prompt)
+        await self._read(request, use)
+        if self._tally.end is None and self._is_over_budget():
+            await self._read_answer(request, use)
+
+    async def _read(self, request: GenerationRequest, use: Use) -> None:
+        """Pass on what the engine makes of *request*, to its end or to the end of the budget for reasoning."""
         output, tally = self._output, self._tally
-        async with aclosing(self._instance.model.generate(request)) as events:
+        async with aclosing(self._model.generate(request)) as events:
             async for event in events:
                 if isinstance(event, TextChunk):
                     if tally.first_text is None:
@@ -235,13 +189,82 @@ class Prediction:
                         tally.first_text = self._clock.monotonic()
                         use.status = "generating"
                     tally.predicted_tokens += event.token_count
-                    for packet in stage.feed(event):
-                        output.send(packet)
+                    self._feed(event)
                     await output.drain()
+                    if self._is_over_budget():
+                        return
                 elif isinstance(event, PromptProgress):
                     self._progress.update(event)
                 else:
                     tally.end = event
+
+    def _feed(self, chunk: TextChunk) -> None:
+        self._written += chunk.text
+        if self._stage is not None:
+            for packet in self._stage.feed(chunk):
+                self._output.send(packet)
+
+    def _is_over_budget(self) -> bool:
+        budget, splitter = self._config.reasoning_budget, self._splitter
+        return budget is not None and splitter.is_inside and splitter.reasoning_tokens >= budget
+
+    async def _read_answer(self, request: GenerationRequest, use: Use) -> None:
+        """Go on after reasoning that was too long, as if the model had ended it there.
+
+        No engine has a switch for this that works on a plain text, so the text so far becomes part of the prompt, which
+        the engine still has in its cache. The budget is exact as far as the engine sends every token by itself.
+        """
+        tally = self._tally
+        written, prompt_tokens = tally.predicted_tokens, self._progress.prompt_tokens
+        self._feed(TextChunk(self._reasoning_end(), 0))
+        left = None if request.max_tokens is None else request.max_tokens - written
+        end = GenerationEnd("maxPredictedTokensReached", None, prompt_tokens or 0, 0, None)
+        if left is None or left > 0:
+            try:
+                await self._read(replace(request, prompt=request.prompt + self._written, max_tokens=left), use)
+            except PromptTooLongError:
+                end = replace(end, stop_reason="contextLengthReached")
+            else:
+                end = tally.end or end
+        tally.end = replace(end, prompt_tokens=prompt_tokens or 0, predicted_tokens=written + end.predicted_tokens)
+
+    def _reasoning_end(self) -> str:
+        parsing = self._config.reasoning
+        message = self._instance.config.options.reasoning_budget_message
+        last_words = f"\n{message}" if message and self._written else ""
+        return "" if parsing is None else f"{last_words}\n{parsing.end_string}\n\n"
+
+    async def _prepare(self, prompt: str) -> GenerationRequest:
+        """What to ask the engine for; from now on `_stage` reads its text."""
+        config = self._config
+        self._written = ""
+        self._splitter = reasoning_splitter(config.reasoning, prompt)
+        if self._splitter.is_inside and (config.reasoning_budget == 0 or config.must_call_tool):
+            prompt += self._reasoning_end().lstrip("\n")
+            self._splitter = reasoning_splitter(config.reasoning, prompt)
+        if not config.tools:
+            self._stage = FragmentStage(self._splitter)
+            return config.request(prompt)
+        form = await self._format()
+        names = config.tool_names()
+        request = config.request(prompt)
+        if config.must_call_tool:
+            # The model goes on inside of a call, with nothing but a call allowed: no reasoning, no text before it.
+            schema = form.forced_schema(names.definitions(config.tools))
+            request = replace(request, prompt=prompt + form.forced_opening(), json_schema=schema, grammar=None)
+            self._splitter = reasoning_splitter(None, prompt)
+        elif request.json_schema is None and request.grammar is None:
+            request = replace(request, triggered_grammar=form.grammar(names.definitions(config.tools)))
+        self._stage = ToolCallStage(self._splitter, form, names, is_forced=config.must_call_tool)
+        return request
+
+    async def _format(self) -> ToolCallFormat:
+        """How the model writes tool calls: as its template shows, or as it was told to."""
+        config = self._config
+        if config.manual_template is not None:
+            return GENERIC
+        jinja = config.jinja_template
+        return format_of(await self._instance.model.chat_template() if jinja is None else jinja)
 
     def _stop_reason(self, end: GenerationEnd) -> LlmPredictionStopReason:
         is_tool_call = end.stop_reason == "stopStringFound" and end.stop_string in self._config.tool_call_stop_strings
@@ -250,7 +273,7 @@ class Prediction:
     def _finish(self, reason: LlmPredictionStopReason) -> LlmPredictionStats:
         """Send what was held back; the statistics."""
         if self._stage is not None:
-            for packet in self._stage.finish():
+            for packet in self._stage.finish(reason):
                 self._output.send(packet)
         stats = self._stats(reason)
         _logger.info(
@@ -279,7 +302,7 @@ class Prediction:
         )
         if end is not None and end.draft_tokens is not None:
             accepted = end.accepted_draft_tokens or 0
-            stats.used_draft_model_key = self._instance.draft_model_key
+            stats.used_draft_model_key = self._draft_model_key or None
             stats.total_draft_tokens_count = end.draft_tokens
             stats.accepted_draft_tokens_count = accepted
             stats.rejected_draft_tokens_count = end.draft_tokens - accepted

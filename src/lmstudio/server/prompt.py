@@ -15,8 +15,9 @@ from lmstudio._sdk_models import (
     ToolCallRequestData,
     ToolResultMessage,
 )
-from lmstudio.server.engine.base import PromptTooLongError
+from lmstudio.server.engine.base import ChatImage, PromptTooLongError
 from lmstudio.server.errors import RequestError
+from lmstudio.server.tool_calls.plain_prompt import knows_tools, plain_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models import ChatHistoryData, LlmManualPromptTemplate, ToolCallRequest
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.engine.base import LoadedModel
+    from lmstudio.server.tool_calls.naming import ToolNames
 
 __all__ = ["ChatPrompt", "Prompt", "RawPrompt", "chat_prompt", "template_messages"]
 
@@ -39,6 +41,7 @@ class Prompt(Protocol):
 
     async def text(self) -> str:
         """The whole prompt."""
+        raise NotImplementedError
 
     async def shortened(self, error: PromptTooLongError) -> str:
         """A prompt that fits where the whole one did not.
@@ -46,6 +49,7 @@ class Prompt(Protocol):
         Raises:
             PromptTooLongError: that is not wanted, or not possible.
         """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,15 @@ def chat_prompt(
         RequestError: the history holds something that this server cannot show to a model.
     """
     if config.is_raw:
+        if any(isinstance(part, ChatImage) for message in history.messages for part in message.content):
+            raise RequestError("A text without a chat template cannot contain images.", suggestion="Send a chat.")
         return RawPrompt("".join(_joined_text(message.content, "") for message in history.messages))
-    return ChatPrompt(model, template_messages(history), config, config.tools if tools is None else tools)
+    names = config.tool_names(tools)
+    offered = names.definitions(config.tools if tools is None else tools)
+    messages = template_messages(history, names)
+    if config.system_prompt and all(message["role"] != "system" for message in messages):
+        messages.insert(0, {"role": "system", "content": config.system_prompt})
+    return ChatPrompt(model, messages, config, offered)
 
 
 class ChatPrompt:
@@ -125,15 +136,16 @@ class ChatPrompt:
         return text, len(await self._model.tokenize(text))
 
     async def _render(self, messages: list[Message]) -> str:
-        template = self._config.template
-        if template is not None and template.type == "manual" and template.manual_prompt_template is not None:
-            return _render_manually(template.manual_prompt_template, messages)
-        jinja = template.jinja_prompt_template if template is not None and template.type == "jinja" else None
+        manual, jinja = self._config.manual_template, self._config.jinja_template
+        if manual is not None:
+            return _render_manually(manual, plain_messages(messages, self._tools))
+        tools = self._tools
+        uses_tools = bool(tools) or any(message["role"] == "tool" for message in messages)
+        if uses_tools and not knows_tools(await self._model.chat_template() if jinja is None else jinja):
+            # Such a template would drop them without a word.
+            messages, tools = plain_messages(messages, tools), ()
         return await self._model.render_chat(
-            messages,
-            tools=self._tools,
-            template=None if jinja is None else jinja.template,
-            enable_thinking=self._config.enable_thinking,
+            messages, tools=tools, template=jinja, enable_thinking=self._config.enable_thinking
         )
 
 
@@ -168,7 +180,6 @@ def _render_manually(template: LlmManualPromptTemplate, messages: Iterable[Messa
         "user": (template.before_user, template.after_user),
         "assistant": (template.before_assistant, template.after_assistant),
     }
-    # A template of this kind has no words for tools: what one returned is told by the user.
     parts = [
         f"{before}{message['content']}{after}"
         for message in messages
@@ -177,8 +188,8 @@ def _render_manually(template: LlmManualPromptTemplate, messages: Iterable[Messa
     return "".join(parts) + template.before_assistant
 
 
-def template_messages(history: ChatHistoryData) -> list[Message]:
-    """The messages as chat templates expect them.
+def template_messages(history: ChatHistoryData, names: ToolNames) -> list[Message]:
+    """The messages as chat templates expect them, tools under the *names* for the model.
 
     A tool message becomes one message per result. Requests without an id get one, and results without an id belong to
     the open requests in order.
@@ -195,28 +206,33 @@ def template_messages(history: ChatHistoryData) -> list[Message]:
                     request_id, name = _answered(open_requests, result.tool_call_id)
                     answer: Message = {"role": "tool", "content": result.content, "tool_call_id": request_id}
                     if result.name or name:
-                        answer["name"] = result.name or name
+                        answer["name"] = names.shown(result.name) if result.name else name
                     messages.append(answer)
             case AssistantResponse(content=parts):
                 answer = {"role": "assistant", "content": _joined_text(parts)}
                 requests = [part.tool_call_request for part in parts if isinstance(part, ToolCallRequestData)]
                 if requests:
-                    calls = [_tool_call(request, len(messages), number) for number, request in enumerate(requests)]
+                    calls = [
+                        _tool_call(request, names.shown(request.name), f"call_{len(messages)}_{number}")
+                        for number, request in enumerate(requests)
+                    ]
                     open_requests.extend((call["id"], call["function"]["name"]) for call in calls)
                     answer["tool_calls"] = calls
                 messages.append(answer)
             case SystemPrompt(content=parts):
                 messages.append({"role": "system", "content": _joined_text(parts)})
             case _:
-                messages.append({"role": "user", "content": _joined_text(message.content)})
+                question: Message = {"role": "user", "content": _joined_text(message.content)}
+                images = [part for part in message.content if isinstance(part, ChatImage)]
+                messages.append({**question, "images": images} if images else question)
     return messages
 
 
-def _tool_call(request: ToolCallRequest, message_number: int, number: int) -> dict[str, Any]:
+def _tool_call(request: ToolCallRequest, name: str, default_id: str) -> dict[str, Any]:
     return {
-        "id": request.id or f"call_{message_number}_{number}",
+        "id": request.id or default_id,
         "type": "function",
-        "function": {"name": request.name, "arguments": json.dumps(request.arguments or {}, ensure_ascii=False)},
+        "function": {"name": name, "arguments": json.dumps(request.arguments or {}, ensure_ascii=False)},
     }
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
-SERVED_NAMESPACES = ("llm", "embedding", "system")
+SERVED_NAMESPACES = ("llm", "embedding", "files", "repository", "system")
 _LOOK_SECONDS = 0.5
 
 

@@ -132,13 +132,13 @@ class EngineProcess:
         self._log = LastLines()
         self._log_grew = asyncio.Event()
         self._messages: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
-        self.is_closing = False
+        self.is_closing: bool = False
         """Whether `close` has been called."""
         self._failed: Mapping[str, Any] | None = None
         # One task per process outlives whoever started it, so that no way of cancelling leaves a zombie.
         self._supervisor = asyncio.create_task(self._supervise(), name=f"engine process {process.pid}")
-        self.pid = process.pid
-        self.address = ""
+        self.pid: int = process.pid
+        self.address: str = ""
         """Where the worker's HTTP server listens, once loaded."""
 
     @classmethod

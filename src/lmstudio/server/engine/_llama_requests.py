@@ -22,6 +22,8 @@ from lmstudio.server.engine.base import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_WORD_TRIGGER: Final = 1
+"""The engine's number for a trigger that is a text."""
 _COMPACT_JSON: Final = {
     # Free white space lets small models write blanks without end.
     "whitespace_flexible": False,
@@ -45,7 +47,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
         raise EngineError(f"The text is not valid Unicode: {error.reason} at position {error.start}.") from error
 
 
-def completion_body(request: GenerationRequest) -> bytes:
+def completion_body(request: GenerationRequest, *, has_draft_model: bool = False) -> bytes:
     """The body of POST /completion. Stop strings are not in it: see `LlamaCppModel.generate`."""
     body: dict[str, Any] = {
         "prompt": request.prompt,
@@ -58,14 +60,22 @@ def completion_body(request: GenerationRequest) -> bytes:
         "response_fields": [field.encode_name for field in msgspec.structs.fields(StreamEvent)],
         **_sampling_fields(request.sampling),
     }
-    if request.stop_strings:
-        body["timings_per_token"] = True  # we end such a generation ourselves, and need the numbers then
+    if request.stop_strings or has_draft_model:
+        # We end a generation with stop strings ourselves, and need the numbers then; and they tell what was guessed.
+        body["timings_per_token"] = True
     if request.log_probs is not None:
         body["n_probs"] = max(1, request.log_probs)
     if request.json_schema is not None:
         body["json_schema"] = enforceable_schema(request.json_schema)
     if request.grammar is not None:
         body["grammar"] = request.grammar
+    elif request.triggered_grammar is not None:
+        trigger = request.triggered_grammar.trigger
+        body["grammar"] = request.triggered_grammar.grammar
+        body["grammar_lazy"] = True
+        body["grammar_triggers"] = [{"type": _WORD_TRIGGER, "value": trigger}]
+        # The engine wants to be told so of a trigger that is a single token.
+        body["preserved_tokens"] = [trigger]
     return encode(body)
 
 

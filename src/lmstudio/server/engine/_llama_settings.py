@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from lmstudio.server._gguf import InvalidModelFileError, read_gguf
-from lmstudio.server.engine.base import EngineError, LoadOptions, ModelFile
+from lmstudio.server.engine.base import SMALL_MODEL_BYTES, EngineError, LoadOptions, ModelFile
 
 DEFAULT_CONTEXT_LENGTH: Final = 4096
 DEFAULT_PARALLEL_SESSIONS: Final = 4
 DEFAULT_BATCH_SIZE: Final = 512
 """Tokens per step of prompt reading: a request is cancelled, and progress reported, between two steps."""
-SMALL_MODEL_BYTES: Final = 64 * 2**20
-"""Below this (about 50 million parameters) a second thread costs more than it brings, and context costs nothing."""
 _ALL_LAYERS: Final = 999
 
 
@@ -76,6 +74,13 @@ def load_parameters(model: ModelFile, options: LoadOptions, *, key: str) -> dict
         parameters["speculative.draft.mparams.path"] = str(options.draft_model)
         parameters["speculative.types"] = ["@common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE"]
         parameters |= _thread_parameters("speculative.draft.", threads)
+        for name, value in (
+            ("n_max", options.draft_max_tokens),
+            ("n_min", options.draft_min_tokens),
+            ("p_min", options.draft_min_probability),
+        ):
+            if value is not None:
+                parameters[f"speculative.draft.{name}"] = value
     return parameters
 
 

@@ -42,6 +42,7 @@ class CompletionStream:
         self._predicted_tokens = 0
         self._counted_tokens = 0
         self._pending_tokens: list[TokenInfo] = []
+        self._drafted_tokens = self._counted_drafted = 0
         self._prompt_tokens = 0
         self.is_finished = False
         """Whether the GenerationEnd has been given out; the engine may still be generating then."""
@@ -58,6 +59,8 @@ class CompletionStream:
             yield from self._fail(event.error)
             return
         self._prompt_tokens, self._predicted_tokens = event.tokens_evaluated, event.tokens_predicted
+        if event.timings is not None and event.timings.draft_n_accepted is not None:
+            self._drafted_tokens = event.timings.draft_n_accepted
         if event.prompt_progress is not None:
             yield from self._report(prompt_progress(event.prompt_progress))
             return
@@ -93,7 +96,8 @@ class CompletionStream:
             return
         count, self._counted_tokens = self._predicted_tokens - self._counted_tokens, self._predicted_tokens
         tokens, self._pending_tokens = tuple(self._pending_tokens), []
-        yield TextChunk(text, count, tokens)
+        has_drafted, self._counted_drafted = self._drafted_tokens > self._counted_drafted, self._drafted_tokens
+        yield TextChunk(text, count, tokens, has_drafted)
 
     def _end(
         self, event: StreamEvent, reason: EngineStopReason | None = None, stop_string: str | None = None

@@ -74,9 +74,9 @@ def main() -> None:
     try:
         import xllamacpp
 
-        parameters = xllamacpp.CommonParams()
+        parameters = xllamacpp.CommonParams()  # pyright: ignore[reportAttributeAccessIssue]  # compiled
         apply_parameters(xllamacpp, parameters, settings["parameters"])
-        server = xllamacpp.Server(parameters)
+        server = xllamacpp.Server(parameters)  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:
         _say(output, {"failed": str(error), "type": type(error).__name__})
         # Not os._exit: the engine's log, which holds the reason, is written by a thread that ends with the process.

@@ -13,13 +13,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ModelKind: TypeAlias = Literal["llm", "embedding"]
 ProgressCallback: TypeAlias = Callable[[float], None]
+
+
+SMALL_MODEL_BYTES: Final = 64 * 2**20
+"""Below this (about 50 million parameters) a second thread costs more than it brings, and context costs nothing."""
 
 
 class EngineError(Exception):
@@ -70,6 +74,12 @@ class LoadOptions:
     v_cache_type: str | None = None
     chat_template: str | None = None
     draft_model: Path | None = None
+    draft_max_tokens: int | None = None
+    draft_min_tokens: int | None = None
+    draft_min_probability: float | None = None
+    """The draft model guesses on as long as it is as sure as this."""
+    reasoning_budget_message: str | None = None
+    """What ends reasoning that is cut short. The server writes it; engines need not know."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,14 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class TriggeredGrammar:
+    """A GBNF grammar for the text from *trigger* on, if the model writes that; its root begins with it."""
+
+    trigger: str
+    grammar: str
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
     """One text completion. The prompt is complete: templates have been applied."""
 
@@ -104,8 +122,19 @@ class GenerationRequest:
     """A JSON schema that the text must satisfy; {} allows any JSON value. Excludes *grammar*."""
     grammar: str | None = None
     """A GBNF grammar that the text must satisfy."""
+    triggered_grammar: TriggeredGrammar | None = None
+    """What an engine should hold the model to from some point on, if it can. Excludes the two above."""
     log_probs: int | None = None
     """Number of candidates per token to report; None reports no tokens at all."""
+
+
+@dataclass(frozen=True)
+class ChatImage:
+    """An image in a chat."""
+
+    name: str
+    content: bytes
+    """The file: PNG, JPEG, WebP or what else the client has sent."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +165,8 @@ class TextChunk:
     text: str
     token_count: int
     tokens: Sequence[TokenInfo] = ()
+    has_drafted: bool = False
+    """Whether a draft model guessed some of it."""
 
 
 EngineStopReason: TypeAlias = Literal[
@@ -199,9 +230,13 @@ class LoadedModel(ABC):
         """Apply the chat template, ending with the generation prompt.
 
         *messages* are OpenAI-shaped: `role`, `content` (text), and for tool use `tool_calls` (each with `id`, `type`,
-        `function.name` and `function.arguments` as JSON text), `tool_call_id` and `name`. *template* (Jinja) replaces
-        the model's own.
+        `function.name` and `function.arguments` as JSON text), `tool_call_id` and `name`. Messages to a vision
+        model may have `images`, a list of `ChatImage`. *template* (Jinja) replaces the model's own.
         """
+
+    async def chat_template(self) -> str:
+        """The template (Jinja) that `render_chat` applies by itself; "" if there is none, or nobody knows."""
+        return ""
 
     @abstractmethod
     async def tokenize(self, text: str, *, special: bool = True) -> list[int]:

@@ -63,7 +63,7 @@ class LlamaCppEngine(Engine):
     def __init__(self, *, worker_command: Sequence[str] | None = None) -> None:
         self._worker_command = worker_command
         try:
-            self.version = importlib.metadata.version("xllamacpp")
+            self.version: str = importlib.metadata.version("xllamacpp")
         except importlib.metadata.PackageNotFoundError:
             self.version = "not installed"
 
@@ -79,7 +79,9 @@ class LlamaCppEngine(Engine):
         key = secrets.token_hex(16)
         parameters = load_parameters(model, options, key=key)
         process = await EngineProcess.start(parameters, model.file.name, on_progress, command=self._worker_command)
-        loaded = LlamaCppModel(model, process, key, worker_command=self._worker_command)
+        loaded = LlamaCppModel(
+            model, process, key, worker_command=self._worker_command, has_draft_model=options.draft_model is not None
+        )
         try:
             await loaded.read_context_length()
         except BaseException:
@@ -94,6 +96,10 @@ class LlamaCppEngine(Engine):
 class _Slot(msgspec.Struct):
     n_ctx: int
     is_processing: bool = False
+
+
+class _Properties(msgspec.Struct):
+    chat_template: str = ""
 
 
 class _Tokens(msgspec.Struct):
@@ -119,9 +125,16 @@ class LlamaCppModel(LoadedModel):
     """A model in a process of its own."""
 
     def __init__(
-        self, model: ModelFile, process: EngineProcess, key: str, *, worker_command: Sequence[str] | None = None
+        self,
+        model: ModelFile,
+        process: EngineProcess,
+        key: str,
+        *,
+        worker_command: Sequence[str] | None = None,
+        has_draft_model: bool = False,
     ) -> None:
         self._model = model
+        self._has_draft_model = has_draft_model
         self._worker_command = worker_command
         self._process = process
         self._client = LoopbackClient(process.address, key)
@@ -129,7 +142,8 @@ class LlamaCppModel(LoadedModel):
         self._schema_complaints: dict[bytes, str | None] = {}
         self._renderer: tuple[str, LlamaCppModel] | None = None
         self._renderer_lock = asyncio.Lock()
-        self.context_length = 0
+        self._template: str | None = None
+        self.context_length: int = 0
 
     @property
     def process_id(self) -> int:
@@ -198,6 +212,13 @@ class LlamaCppModel(LoadedModel):
         self._renderer = (template, renderer)
         return renderer
 
+    async def chat_template(self) -> str:
+        """The template that the engine found in the file, or was given when it loaded the model."""
+        if self._template is None:
+            reply = await self._send("/props", None, what="describe itself")
+            self._template = _decoded(reply, _Properties).chat_template
+        return self._template
+
     async def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """The ids of *text*; control tokens written out in it count as such."""
         reply = await self._send("/tokenize", encode({"content": text, "add_special": special}), what="tokenize")
@@ -211,7 +232,9 @@ class LlamaCppModel(LoadedModel):
                 raise EngineError("A text can satisfy a JSON schema or a grammar, not both.")
             await self._check_schema(request.json_schema)
         stream = CompletionStream(request)
-        reply = await self._open("/completion", completion_body(request), what="generate text")
+        reply = await self._open(
+            "/completion", completion_body(request, has_draft_model=self._has_draft_model), what="generate text"
+        )
         try:
             while not stream.is_finished:
                 lines = await reply.read_lines()

@@ -17,13 +17,16 @@ import hashlib
 import json
 import math
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from lmstudio.server.engine._gate import Gate, Signal
+from lmstudio.server.engine._scripted_calls import CALL_START, BrokenToolCall, Reasoning, ToolCall
 from lmstudio.server.engine._scripted_json import minimal_instance
-from lmstudio.server.engine._scripted_run import Chunk, Reply, play, token_id, words
+from lmstudio.server.engine._scripted_run import Chunk, Reply, is_continued, play, token_id, words
 from lmstudio.server.engine.base import (
+    ChatImage,
     Engine,
     EngineError,
     GenerationEnd,
@@ -39,16 +42,27 @@ from lmstudio.server.engine.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
-__all__ = ["Gate", "RenderedChat", "Reply", "ScriptedEngine", "ScriptedModel", "scripted_models"]
+__all__ = [
+    "BrokenToolCall",
+    "Chunk",
+    "Gate",
+    "Reasoning",
+    "RenderedChat",
+    "Reply",
+    "ScriptedEngine",
+    "ScriptedModel",
+    "ToolCall",
+    "scripted_models",
+]
 
 _CHUNKS_PER_TURN: Final = 64
 _END_OF_TEXT: Final = "\n<|"
 
 
-Answer: TypeAlias = "Reply | str | Sequence[Chunk]"
-Script: TypeAlias = "Answer | Sequence[Reply] | Callable[[GenerationRequest], Answer] | None"
+Answer: TypeAlias = "Reply | Chunk | Sequence[Chunk]"
+Script: TypeAlias = "Reply | Chunk | Sequence[Reply | Chunk] | Callable[[GenerationRequest], Answer] | None"
 
 
 @dataclass(frozen=True)
@@ -61,13 +75,20 @@ class RenderedChat:
     enable_thinking: bool | None
     prompt: str
 
+    @property
+    def images(self) -> list[ChatImage]:
+        """The images of all messages."""
+        return [image for message in self.messages for image in message.get("images", ())]
+
 
 class ScriptedEngine(Engine):
     """An engine for tests; see the module's text.
 
-    *reply* is the program: one answer for every request (a `Reply`, a text, or a sequence of chunks), a sequence of
-    `Reply` objects for successive requests, or a function of the request. None: repeat the last user text. It may be
-    replaced at any time by assigning to `reply`.
+    *reply* is the program: one answer for every request (a `Reply`, a text, a tool call, or a sequence of chunks), a
+    sequence of `Reply` objects for successive requests (texts may stand between them), or a function of the request.
+    None: repeat the last user text. It may be replaced at any time by assigning to `reply`.
+
+        ScriptedEngine([Reply(["Let me see.", ToolCall("add", {"a": 1, "b": 2})]), "1 + 2 = 3."])
 
     *load_steps* progress reports follow the initial 0, *load_delay_seconds* apart; *load_gate* stands after that 0.
     *fail_load* fails every load with this message. *embedding_length* is the length of the vectors.
@@ -100,11 +121,12 @@ class ScriptedEngine(Engine):
         """Every load begun, in order."""
         self.models: list[ScriptedModel] = []
         """The models in memory."""
-        self.cancelled = 0
+        self.cancelled: int = 0
         """How many generations and loads were abandoned before their end."""
-        self.is_closed = False
+        self.is_closed: bool = False
         self._changed = threading.Condition()
         self._words: dict[int, str] = {}
+        self._last: tuple[str, Reply] | None = None
 
     async def load(self, model: ModelFile, options: LoadOptions, on_progress: ProgressCallback) -> ScriptedModel:
         """Make up *model*; see `Engine.load`."""
@@ -162,18 +184,33 @@ class ScriptedEngine(Engine):
             self._changed.notify_all()
 
     def reply_to(self, request: GenerationRequest) -> Reply:
-        """What the script says to *request*, which is recorded."""
+        """What the script says to *request*, which is recorded.
+
+        A request that goes on from what the last reply has written belongs to that reply.
+        """
         self.requests.append(request)
+        if self._last is not None:
+            prompt, reply = self._last
+            if is_continued(reply, prompt, request.prompt):
+                return reply
+        reply = self._next_reply(request)
+        self._last = request.prompt, reply
+        return reply
+
+    def _next_reply(self, request: GenerationRequest) -> Reply:
         script = self.reply
         if callable(script):
             script = script(request)
         if script is None:
             return _default_reply(request)
-        if isinstance(script, (Reply, str)):
-            return script if isinstance(script, Reply) else Reply(script)
-        replies = [item for item in script if isinstance(item, Reply)]
-        if not replies:
-            return Reply([item for item in script if not isinstance(item, Reply)])
+        if isinstance(script, Reply):
+            return script
+        if isinstance(script, str) or not isinstance(script, Sequence):
+            return Reply(script)
+        chunks = [item for item in script if not isinstance(item, Reply)]
+        if len(chunks) == len(script):
+            return Reply(chunks)
+        replies = [item if isinstance(item, Reply) else Reply(item) for item in script]
         self.reply = replies[1:] or _exhausted
         return replies[0]
 
@@ -204,7 +241,7 @@ class ScriptedModel(LoadedModel):
         self._engine = engine
         self.model = model
         self.options = options
-        self.context_length = options.context_length or model.max_context_length
+        self.context_length: int = options.context_length or model.max_context_length
         self._ended = Signal()
         self._ending = threading.Lock()
         self._end_message = ""
@@ -251,6 +288,10 @@ class ScriptedModel(LoadedModel):
         self._engine.chats.append(RenderedChat(messages, tools, template, enable_thinking, prompt))
         return prompt
 
+    async def chat_template(self) -> str:
+        """A template that shows how this model writes calls; see `ToolCall`."""
+        return f"{{{{ tools }}}} {CALL_START.strip()}"
+
     async def tokenize(self, text: str, *, special: bool = True) -> list[int]:  # noqa: ARG002 (there are none)
         """One id per word; see `ScriptedEngine.tokenize`. There are no special tokens."""
         self._check_usable(self.model.kind)
@@ -280,7 +321,7 @@ class ScriptedModel(LoadedModel):
         is_over = False
         try:
             for number, step in enumerate(play(reply, request, prompt_tokens, self.context_length)):
-                if isinstance(step, (Gate, float)):
+                if isinstance(step, (Gate, float, int)):
                     await self._wait(step)
                     continue
                 if number % _CHUNKS_PER_TURN == 0:
@@ -298,7 +339,7 @@ class ScriptedModel(LoadedModel):
 
     async def _wait(self, until: Gate | float) -> None:
         """Stand at a gate, or for a number of seconds, unless the model ends meanwhile."""
-        passing = asyncio.sleep(until) if isinstance(until, float) else until.pass_through()
+        passing = until.pass_through() if isinstance(until, Gate) else asyncio.sleep(until)
         waits = [asyncio.ensure_future(passing), asyncio.ensure_future(self._ended.wait_in_task())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

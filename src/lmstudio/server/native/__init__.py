@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lmstudio.server.native import embedding, llm, system
+from lmstudio.server.native import embedding, files, llm, repository, system
 
 if TYPE_CHECKING:
     from lmstudio.server._port import Handlers
@@ -15,5 +15,11 @@ __all__ = ["BINDERS"]
 
 Binder: TypeAlias = Callable[["Handlers", "ServerCore"], None]
 
-BINDERS: Final[dict[str, Binder]] = {"llm": llm.bind, "embedding": embedding.bind, "system": system.bind}
+BINDERS: Final[dict[str, Binder]] = {
+    "llm": llm.bind,
+    "embedding": embedding.bind,
+    "files": files.bind,
+    "system": system.bind,
+    "repository": repository.bind,
+}
 """By namespace: what fills its handlers."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from lmstudio._endpoints.llm import APPLY_PROMPT_TEMPLATE, COMPLETE_RAW_TEXT, MODELS, PREDICT, PRELOAD_DRAFT_MODEL
 from lmstudio._sdk_models import (
-    ErrorDisplayDataGenericPresetNotFound,
     LlmChannelGetOrLoadToClientPacketAlreadyLoaded,
     LlmChannelGetOrLoadToClientPacketLoadSuccess,
     LlmChannelGetOrLoadToClientPacketStartLoading,
@@ -16,10 +15,10 @@ from lmstudio._sdk_models import (
     LlmInstanceInfo,
     LlmRpcApplyPromptTemplateReturns,
 )
-from lmstudio.server.config import tool_definitions
-from lmstudio.server.errors import RequestError
+from lmstudio.server.config import PredictionConfig, tool_definitions
+from lmstudio.server.files.chat import with_contents
 from lmstudio.server.native.models import LoadPackets, ModelHandlers
-from lmstudio.server.prediction import Packet, Prediction
+from lmstudio.server.prediction import Prediction
 from lmstudio.server.prompt import RawPrompt, chat_prompt
 
 if TYPE_CHECKING:
@@ -33,9 +32,9 @@ if TYPE_CHECKING:
         LlmRpcPreloadDraftModelParameter,
     )
     from lmstudio.server._port import ClientContext, Handlers, ServerChannel
-    from lmstudio.server.config import PredictionConfig
     from lmstudio.server.core import ServerCore
     from lmstudio.server.instances import Instance
+    from lmstudio.server.output import Packet
     from lmstudio.server.prompt import Prompt
 
 PACKETS: Final = LoadPackets(
@@ -65,12 +64,13 @@ class LlmHandlers(ModelHandlers[LlmInstanceInfo]):
 
     async def _predict(
         self,
-        _: ClientContext,
+        context: ClientContext,
         parameter: LlmChannelPredictCreationParameter,
         channel: ServerChannel[Any, ChannelPacketCancel],
     ) -> None:
         instance, config = self._target(parameter)
-        await self._run(instance, config, chat_prompt(instance.model, parameter.history, config), channel)
+        history = await with_contents(self.core.files, context, parameter.history, instance.file)
+        await self._run(instance, config, chat_prompt(instance.model, history, config), channel)
 
     async def _complete_raw_text(
         self,
@@ -78,20 +78,25 @@ class LlmHandlers(ModelHandlers[LlmInstanceInfo]):
         parameter: LlmChannelCompleteRawTextCreationParameter,
         channel: ServerChannel[Any, ChannelPacketCancel],
     ) -> None:
-        instance, config = self._target(parameter)
+        instance, config = self._target(parameter, is_raw=True)
         await self._run(instance, config, RawPrompt(parameter.raw_prompt), channel)
 
     def _target(
-        self, parameter: LlmChannelPredictCreationParameter | LlmChannelCompleteRawTextCreationParameter
+        self,
+        parameter: LlmChannelPredictCreationParameter | LlmChannelCompleteRawTextCreationParameter,
+        *,
+        is_raw: bool = False,
     ) -> tuple[Instance, PredictionConfig]:
         instances = self.core.instances
         instance = instances.find("llm", parameter.model_specifier)
-        if parameter.fuzzy_preset_identifier:
-            raise _preset_not_found(parameter.fuzzy_preset_identifier)
-        config = self.core.prediction_config(parameter.prediction_config_stack)
+        config = self.core.prediction_config(
+            parameter.prediction_config_stack,
+            preset=parameter.fuzzy_preset_identifier,
+            ignore_session=bool(parameter.ignore_server_session_config),
+            is_raw=is_raw,
+        )
         if config.draft_model_key:
-            # The engine takes a draft model when it loads, so this only says whether it could have.
-            instances.resolve("llm", config.draft_model_key)
+            instances.resolve("llm", config.draft_model_key)  # refused before anything is generated
         return instance, config
 
     async def _run(
@@ -114,26 +119,20 @@ class LlmHandlers(ModelHandlers[LlmInstanceInfo]):
         )
 
     async def _apply_prompt_template(
-        self, _: ClientContext, parameter: LlmRpcApplyPromptTemplateParameter
+        self, context: ClientContext, parameter: LlmRpcApplyPromptTemplateParameter
     ) -> LlmRpcApplyPromptTemplateReturns:
         instance = self.core.instances.find("llm", parameter.specifier)
         config = self.core.prediction_config(parameter.prediction_config_stack)
         offered = parameter.opts.tool_definitions
         tools = None if offered is None else tool_definitions(offered)
-        prompt = chat_prompt(instance.model, parameter.history, config, tools)
+        history = await with_contents(self.core.files, context, parameter.history, instance.file)
+        prompt = chat_prompt(instance.model, history, config, tools)
         with self.core.instances.use(instance):
             return LlmRpcApplyPromptTemplateReturns(formatted=await prompt.text())
 
     async def _preload_draft_model(self, _: ClientContext, parameter: LlmRpcPreloadDraftModelParameter) -> None:
-        self.core.instances.find("llm", parameter.specifier)
-        self.core.instances.resolve("llm", parameter.draft_model_key)
-
-
-def _preset_not_found(name: str) -> RequestError:
-    return RequestError(
-        f"No preset matches {name!r}: this server has no presets.",
-        suggestion="Give the settings with the request.",
-        display_data=ErrorDisplayDataGenericPresetNotFound(
-            specified_fuzzy_preset_identifier=name, available_presets_sample=[], total_available_presets=0
-        ),
-    )
+        instance = self.core.instances.find("llm", parameter.specifier)
+        config = PredictionConfig({"llm.prediction.speculativeDecoding.draftModel": parameter.draft_model_key})
+        with self.core.instances.use(instance):
+            async with self.core.instances.model_for(instance, config):
+                pass  # it is loaded now, and stays

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lmstudio._endpoints.models import (
     COUNT_TOKENS,
@@ -16,7 +17,6 @@ from lmstudio._endpoints.models import (
 )
 from lmstudio._sdk_models import (
     ChannelPacketProgress,
-    EstimatedModelMemoryUsage,
     EstimatedResourcesUsage,
     KvConfigStack,
     ModelChannelGetOrLoadToClientPacketLoadProgress,
@@ -27,6 +27,7 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.server.config import LoadConfig, kv_config
 from lmstudio.server.errors import RequestError
+from lmstudio.server.estimate import estimate_memory
 from lmstudio.server.instances import model_info, require_local
 from lmstudio.server.loads import EvictedInstance
 
@@ -48,14 +49,11 @@ if TYPE_CHECKING:
     )
     from lmstudio.server._port import ClientContext, Handlers, ServerChannel
     from lmstudio.server.core import ServerCore
-    from lmstudio.server.engine.base import ModelFile, ModelKind
+    from lmstudio.server.engine.base import ModelKind
     from lmstudio.server.instances import Instance
     from lmstudio.server.loads import LoadEvent
 
 InstanceInfoT = TypeVar("InstanceInfoT")
-
-_ASSUMED_CONTEXT_LENGTH: Final = 4096
-"""What an engine chooses for a model that can do more, when nobody says how much."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class ModelHandlers(Generic[InstanceInfoT]):
         self, core: ServerCore, kind: ModelKind, endpoints: ModelEndpoints[InstanceInfoT], packets: LoadPackets
     ) -> None:
         self.core = core
-        self.kind = kind
+        self.kind: ModelKind = kind
         self._endpoints = endpoints
         self._packets = packets
 
@@ -182,7 +180,8 @@ class ModelHandlers(Generic[InstanceInfoT]):
         self.core.instances.find(self.kind, parameter.specifier)
         if self.kind == "embedding":
             return kv_config({})
-        return self.core.prediction_config(KvConfigStack(layers=[])).to_kv()
+        ignore_session = bool(parameter.ignore_server_session_config)
+        return self.core.prediction_config(KvConfigStack(layers=[]), ignore_session=ignore_session).to_kv()
 
     async def _get_processing_state(
         self, _: ClientContext, parameter: ModelRpcGetModelInfoParameter
@@ -197,8 +196,11 @@ class ModelHandlers(Generic[InstanceInfoT]):
         require_local(parameter.device_identifier)
         file, _candidates = self.core.instances.resolve(self.kind, parameter.model_key)
         config = LoadConfig.parse(self.kind, parameter.load_config_stack)
-        context_length = config.options.context_length or min(file.max_context_length, _ASSUMED_CONTEXT_LENGTH)
-        memory = estimate_memory(file, context_length)
+        options = config.options
+        if config.draft_model_key is not None:
+            options = replace(options, draft_model=self.core.instances.resolve("llm", config.draft_model_key)[0].file)
+        # Reading the header of a large file may take a moment.
+        memory = await asyncio.to_thread(estimate_memory, file, options)
         free = self.core.free_memory()
         return EstimatedResourcesUsage(memory=memory, passes_guardrails=free is None or memory.total_bytes <= free)
 
@@ -216,24 +218,3 @@ class ModelHandlers(Generic[InstanceInfoT]):
         with self.core.instances.use(instance):
             tokens = await instance.model.tokenize(parameter.input_string, special=special)
         return ModelRpcCountTokensReturns(token_count=len(tokens))
-
-
-def estimate_memory(file: ModelFile, context_length: int) -> EstimatedModelMemoryUsage:
-    """About how much memory *file* takes with this context: the right order of magnitude, no more.
-
-    The weights take what the file takes. A transformer of P parameters is about (10.7 P)^(1/3) wide and a 128th of that
-    deep; keys and values of 16 bits, shared by half of the heads, then take width^2 / 64 bytes per token. Whether a
-    graphics card takes a part of it is the engine's decision when it loads, so nothing is claimed about that.
-    """
-    bits = file.quantization[1] if file.quantization else 8
-    width = (10.7 * file.size_bytes * 8 / bits) ** (1 / 3)
-    context_bytes = round(context_length * width**2 / 64)
-    return EstimatedModelMemoryUsage(
-        confidence="low",
-        model_vram_bytes=0,
-        context_vram_bytes=0,
-        total_vram_bytes=0,
-        model_bytes=file.size_bytes,
-        context_bytes=context_bytes,
-        total_bytes=file.size_bytes + context_bytes,
-    )

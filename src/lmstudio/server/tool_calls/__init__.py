@@ -1,0 +1,1 @@
+"""Tool calls in generated text: formats, names, and the stage that finds them."""
