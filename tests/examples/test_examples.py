@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import io
 import runpy
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,14 @@ def test_every_example_has_a_test_here() -> None:
         ("async_concurrent.py", "What is 7 - 4?"),
         ("embeddings.py", "The capital of France is Paris."),
         ("testing_your_code.py", "ok"),
+        ("tools_and_act.py", "multiply({'a': 12, 'b': 34})"),
+        ("tools_without_act.py", "The result is 408."),
+        ("act_async.py", "10:15 in Paris"),
+        ("events.py", "[prompt 100%"),
+        ("images_and_files.py", "line 3: Oslo is the capital of Norway."),
+        ("openai_messages.py", '"content": "What is 2 + 3?"'),
+        ("download_model.py", "downloaded pebble-embed-0.8m"),
+        ("cancel_from_elsewhere.py", "a king: Aborted: enough of stories"),
     ],
 )
 def test_example_prints_what_it_promises(name: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -64,6 +73,14 @@ def test_example_prints_what_it_promises(name: str, expected: str, capsys: pytes
     # What the tiny model says varies; quick_start's question is answered with the country or with an apology.
     printed = capsys.readouterr().out
     assert expected in printed or (name == "quick_start.py" and printed.strip())
+
+
+def test_the_mcp_example_uses_the_tool_of_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("mcp.server", reason="needs the extra `mcp`")
+    if version("mcp").startswith("1."):
+        pytest.skip("the example is for version 2 of the mcp package")
+    run("mcp_tools.py")
+    assert "tools: get_weather" in capsys.readouterr().out
 
 
 def test_the_chat_example_remembers_and_ends_with_the_input(

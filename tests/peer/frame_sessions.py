@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 import lmstudio as lms
-from lmstudio.server import Gate, Reply, ScriptedEngine
+from lmstudio.server import BrokenToolCall, Gate, Reasoning, Reply, ScriptedEngine, ToolCall
+from lmstudio.server.engine.base import TextChunk
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -321,7 +322,20 @@ async def _predict(client: Any, engine: ScriptedEngine) -> None:
     stream = await settle(model.respond_stream("2 + 2?", config={"logProbs": 2}))
     await settle(stream.start())
     await settle(stream.wait_for_result())
+    engine.reply = tool_calls()
+    only_tools = {"rawTools": PREDICTION_CONFIG["rawTools"]}
+    await settle(model.respond("Add.", config={**only_tools, "logProbs": 1}))
+    engine.reply = Reply([Reasoning("one two three"), "Three."])
+    await settle(model.respond("Count.", config={**only_tools, "reasoningBudget": 2}))
+    engine.reply = Reply(["One", TextChunk(" two", 1, has_drafted=True)], draft_tokens=2, accepted_draft_tokens=1)
+    await settle(model.respond("Count.", config={"draftModel": CHAT}))
     engine.reply = None
+
+
+def tool_calls() -> Reply:
+    """Every kind of packet about tool calls, between texts."""
+    calls = (ToolCall("add", {"a": 1}, id="1"), ToolCall("noop"), BrokenToolCall("oops"))
+    return Reply([Reasoning("A sum."), "Let me see.", *calls, " So."])
 
 
 class Person(lms.BaseModel):

@@ -24,6 +24,7 @@ from frame_sessions import (
     read,
     run_without_loop,
     settle,
+    tool_calls,
     whole_chat,
 )
 from node_peer import JsClient, JsError, NodePeer
@@ -127,6 +128,11 @@ def predict_with_js(js: JsClient, engine: ScriptedEngine) -> None:
     off = dict.fromkeys(MAY_BE_FALSE[lms.LlmPredictionConfig], False)
     js.run("predict", model=model, method="complete", input="Once upon", opts=off)
     js.run("predict", model=model, input="Who?", zod="person")
+    engine.reply = tool_calls()
+    js.run("predict", model=model, input="Add.", opts={"rawTools": PREDICTION_CONFIG["rawTools"], "logProbs": 1})
+    engine.reply = [tool_calls(), "Done."]
+    tools = [{"kind": kind, "name": name, "result": 3} for kind, name in (("function", "add"), ("raw", "noop"))]
+    js.run("act", model=model, input="Add.", tools=tools, onInvalid="answer")
     engine.reply = Reply(["One", Gate(), " two"])
     for method in ("respond", "complete"):
         js.run("predict", model=model, method=method, input="Count.", cancelAfter=1)
@@ -145,7 +151,7 @@ def ask_the_system_with_js(js: JsClient) -> None:
     fails_with_js(js, "system.startHttpServer", {"port": 1234})
     for method in ("system.stopHttpServer", "system.requestShutdown", "plugins.reindexPlugins"):
         fails_with_js(js, method)
-    fails_with_js(js, "repository.searchModels", {"searchTerm": "a"})
+    fails_with_js(js, "runtime.surveyHardware")
 
 
 def record_real_engine() -> list[RecordedFrame]:
@@ -160,8 +166,23 @@ def record_real_engine() -> list[RecordedFrame]:
         js.run("predict", model={"key": LLM}, input="Tell me a story.", opts={"maxTokens": 20, "logProbs": 2})
         js.run("predict", model={"key": LLM}, method="complete", input="Once upon", opts={"maxTokens": 20})
         js.run("predict", model={"key": LLM}, input="Who? Nina is 31 years old.", zod="person")
+        use_tools_of_real_engine(js)
         js.call_model({"namespace": "embedding", "key": EMBEDDER}, "embed", ["some", "texts"])
     return relay.frames
+
+
+def use_tools_of_real_engine(js: JsClient) -> None:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    function = {"name": "get_weather", "description": "Get the weather", "parameters": parameters}
+    opts: dict[str, Any] = {"rawTools": {"type": "toolArray", "tools": [{"type": "function", "function": function}]}}
+    for question, mode in (("What is the weather in Oslo?", "auto"), ("Hello!", "required")):
+        choice = {"type": "generic", "mode": mode}
+        run = js.run(
+            "predict", model={"key": LLM}, input=question, opts={**opts, "toolChoice": choice, "temperature": 0}
+        )
+        assert run.all("toolEnd")
+    opts = {"reasoningBudget": 3, "maxTokens": 30, "draftModel": LLM}
+    js.run("predict", model={"key": LLM}, input="What is 4 + 5? /think", opts=opts)
 
 
 async def use_real_engine(client: Any) -> None:

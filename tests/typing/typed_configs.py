@@ -1,6 +1,9 @@
-"""What a type checker must make of configurations and loading. Checked by `mypy --strict`, never run."""
+"""What a type checker must make of configurations and loading. Checked by mypy and pyright, never run."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from typing_extensions import assert_type
 
@@ -19,13 +22,21 @@ def load_configs(client: lms.Client) -> None:
     lms.embedding_model("key", config={"gpu": {"mainGpu": 0, "splitStrategy": "favorMainGpu"}})
 
 
+def load_configs_of_lmstudio_js(client: lms.Client) -> None:
+    gpu = lms.GpuSetting(ratio="off", num_cpu_expert_layers_ratio=0.5, main_gpu=0, disabled_gpus=[1])
+    client.llm.model("key", config=lms.LlmLoadModelConfig(gpu=gpu, max_parallel_predictions=2, seed=False))
+    client.llm.model("key", config={"autoFit": True, "gpu": {"disabledGpus": [1]}})
+    client.llm.model("key", config={"speculativeDraftSimple": True, "speculativeDraftModel": "tiny"})
+    client.llm.model("key", config={"mlxKvCacheQuantization": False, "llamaVCacheQuantizationType": False})
+
+
 def wrong_load_configs(client: lms.Client) -> None:
-    client.llm.model("key", config={"contextLenght": 4096})  # type: ignore[arg-type]  # misspelt
-    client.llm.model("key", config={"contextLength": "long"})  # type: ignore[arg-type]  # no number
-    client.llm.model("key", config={"gpu": {"ratio": "half"}})  # type: ignore[arg-type]  # no ratio
-    client.embedding.model("key", config=lms.LlmLoadModelConfig())  # type: ignore[arg-type]  # of the other kind
-    lms.LlmLoadModelConfig(True)  # type: ignore[call-arg]  # keywords only
-    lms.LlmLoadModelConfig(context_lenght=4096)  # type: ignore[call-arg]  # misspelt
+    client.llm.model("key", config={"contextLenght": 4096})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # misspelt
+    client.llm.model("key", config={"contextLength": "long"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no number
+    client.llm.model("key", config={"gpu": {"ratio": "half"}})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no ratio
+    client.embedding.model("key", config=lms.LlmLoadModelConfig())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # of the other kind
+    lms.LlmLoadModelConfig(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # keywords only
+    lms.LlmLoadModelConfig(context_lenght=4096)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # misspelt
 
 
 def prediction_configs(model: lms.LLM) -> None:
@@ -33,9 +44,19 @@ def prediction_configs(model: lms.LLM) -> None:
     model.respond("Hi", config=lms.LlmPredictionConfig(temperature=0.5, max_tokens=False))
     model.complete("Hi", config={"reasoningBudget": 0, "enableThinking": False})
     model.respond("Hi", config={"structured": {"type": "json"}, "raw": {"fields": [{"key": "x", "value": 1}]}})
+    model.respond("Hi", config={"toolChoice": {"type": "generic", "mode": "required"}, "toolNaming": "snakeCase"})
+    model.respond("Hi", config={"rawTools": {"type": "toolArray", "tools": [], "force": True}, "xtcProbability": False})
+    model.respond("Hi", config={"toolNaming": "kebab"})  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # no such way
+    model.respond("Hi", config={"reasoningParsing": {"enabled": True}})  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # incomplete
     kept: lms.LlmPredictionConfigDict = {"temperature": 0.5}
     kept["maxTokens"] = 5
     model.respond("Hi", config=kept)
+
+
+def configs_made_at_run_time(model: lms.LLM, settings: Mapping[str, Any], stop: list[str]) -> None:
+    model.respond("Hi", config=lms.LlmPredictionConfig.from_dict(settings))
+    model.respond("Hi", config={"temperature": float(settings["t"]), "stopStrings": stop})
+    model.respond("Hi", config=settings)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]  # so that misspelt keys are found
 
 
 def configs_are_read(model: lms.LLM, other: lms.EmbeddingModel) -> None:
@@ -112,7 +133,24 @@ def errors(error: lms.LMStudioError) -> None:
         case lms.LMStudioServerError():
             assert_type(error.server_error, lms.SerializedLMSExtendedError | None)
             assert_type(error.code, str | None)
+        case _:
+            assert_type(error, lms.LMStudioError)
     try:
         lms.llm()
     except (lms.LMStudioTimeoutError, TimeoutError) as timeout:
         print(timeout)
+
+
+# As with the official SDK: members that it does not know need not be given --------------------------------------------
+
+
+def official_constructors() -> None:
+    request = lms.ToolCallRequest(type="function", name="add", arguments={"a": 1})
+    lms.ToolCallRequest(type="method", name="add")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # there is one type
+    assert_type(lms.ToolCallRequestData(tool_call_request=request), lms.ToolCallRequestData)
+    fragment = lms.LlmPredictionFragment(content="", tokens_count=1, contains_drafted=False, reasoning_type="none")
+    assert_type(fragment.is_structural, bool)
+    info = lms.EmbeddingModelInfo(
+        model_key="m", format="gguf", display_name="M", path="p/m", size_bytes=1, max_context_length=512
+    )
+    assert_type(info.publisher, str)

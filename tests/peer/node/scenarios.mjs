@@ -10,7 +10,7 @@
 
 import { createInterface } from "node:readline";
 
-import { LMStudioClient } from "@lmstudio/sdk";
+import { LMStudioClient, rawFunctionTool, tool, unimplementedRawFunctionTool } from "@lmstudio/sdk";
 import { z } from "zod";
 
 const ZOD_SCHEMAS = { person: z.object({ name: z.string(), age: z.number().int() }) };
@@ -26,7 +26,8 @@ const MODEL_MEMBERS = [
   "vision",
   "trainedForToolUse",
 ];
-const UNSERVED_NAMESPACES = ["diagnostics", "files", "repository", "plugins", "runtime"];
+const UNSERVED_NAMESPACES = ["diagnostics", "repository", "plugins", "runtime"];
+const SERVED_ENDPOINTS = ["searchModels", "getModelDownloadOptions", "downloadModel"];
 
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const warn = (...parts) => print({ warning: parts.map((part) => part?.stack ?? String(part)).join(" ") });
@@ -94,6 +95,7 @@ async function predict(client, { model, method = "respond", input, opts, zod, ca
     },
     ...(method === "respond" && {
       onMessage: (message) => emit("message", { role: message.getRole(), text: message.getText() }),
+      ...toolCallbacks(emit),
     }),
   });
   const streamed = [];
@@ -101,6 +103,90 @@ async function predict(client, { model, method = "respond", input, opts, zod, ca
     streamed.push(content);
   }
   return { streamed, ...(await prediction.result()) };
+}
+
+const TOOL_CALLBACKS = ["Start", "NameReceived", "ArgumentFragmentGenerated", "End", "Failure", "Finalized", "Dequeued"];
+
+/** Every `onToolCallRequest...` as an event "tool...": its arguments, without the process-wide number of the call. */
+function toolCallbacks(emit, { isAct = false } = {}) {
+  const callback = (name) => (...args) => {
+    const roundIndex = isAct ? args.shift() : undefined;
+    args.shift();
+    const [data] = args.map((value) => (value instanceof Error ? describeError(value) : value));
+    emit(`tool${name}`, isAct ? { roundIndex, data } : data);
+  };
+  return Object.fromEntries(TOOL_CALLBACKS.map((name) => [`onToolCallRequest${name}`, callback(name)]));
+}
+
+/** A tool of *kind*; whatever it is called with becomes the event "called", and *result* (or *error*) what it returns. */
+function makeTool({ kind, name, description = `The tool ${name}.`, result, error, parameters }, emit) {
+  const properties = parameters ?? { a: { type: "integer" } };
+  const parametersJsonSchema = { type: "object", properties, required: Object.keys(properties) };
+  async function implementation(params, ctx) {
+    emit("called", { name, params, callId: typeof ctx.callId, isAborted: ctx.signal.aborted });
+    ctx.status("At work.");
+    if (error !== undefined) {
+      throw new Error(error);
+    }
+    return result;
+  }
+  switch (kind) {
+    case "function":
+      return tool({ name, description, parameters: { a: z.number().int() }, implementation });
+    case "raw":
+      return rawFunctionTool({ name, description, parametersJsonSchema, implementation });
+    case "unimplemented":
+      return unimplementedRawFunctionTool({ name, description, parametersJsonSchema });
+  }
+}
+
+/** `act`: every callback as an event. *guard* and *onInvalid* say what those two handlers do. */
+async function act(client, { model, input, tools, opts, guard, onInvalid, abortAfter }, emit) {
+  const controller = new AbortController();
+  let fragments = 0;
+  const handlers = {
+    guardToolCall(_round, _callId, { toolCallRequest, allow, allowAndOverrideParameters, deny }) {
+      const decision = guard[toolCallRequest.name];
+      if (decision?.deny !== undefined) {
+        deny(decision.deny);
+      } else if (decision?.override !== undefined) {
+        allowAndOverrideParameters(decision.override);
+      } else {
+        allow();
+      }
+    },
+    handleInvalidToolRequest: (error, request) => request && { problem: error.message, request: request.name },
+  };
+  const report = (name) => (roundIndex, ...rest) => emit(name, { roundIndex, data: rest.at(-1) });
+  return await (await modelFor(client, model)).act(input, tools.map((each) => makeTool(each, emit)), {
+    ...opts,
+    signal: controller.signal,
+    onRoundStart: report("roundStart"),
+    onRoundEnd: report("roundEnd"),
+    onFirstToken: report("firstToken"),
+    onPromptProcessingProgress: report("progress"),
+    onPredictionFragment({ roundIndex, content }) {
+      emit("fragment", { roundIndex, data: content });
+      fragments += 1;
+      if (fragments === abortAfter) {
+        controller.abort();
+      }
+    },
+    onPredictionCompleted: ({ roundIndex, content, stats }) =>
+      emit("prediction", { roundIndex, content, stopReason: stats.stopReason }),
+    onMessage: (message) =>
+      emit("message", {
+        role: message.getRole(),
+        text: message.getText(),
+        requests: message.getToolCallRequests(),
+        results: message.getToolCallResults(),
+      }),
+    onToolCallSuccess: report("toolSuccess"),
+    onToolCallResult: report("toolResult"),
+    ...toolCallbacks(emit, { isAct: true }),
+    ...(guard && { guardToolCall: handlers.guardToolCall }),
+    ...(onInvalid === "answer" && { handleInvalidToolRequest: handlers.handleInvalidToolRequest }),
+  });
 }
 
 /** `load` or `model`; *abortAt* is the progress from which on it is aborted. */
@@ -120,6 +206,128 @@ async function load(client, { namespace = "llm", method = "load", modelKey, opts
   return plain(model);
 }
 
+const OPTION_MEMBERS = [
+  "quantization",
+  "name",
+  "sizeBytes",
+  "fitEstimation",
+  "indexedModelIdentifier",
+  "compatibilityType",
+];
+const pick = (object, names) => Object.fromEntries(names.map((name) => [name, object[name]]));
+
+async function searchModels(client, { opts = {} }) {
+  const entries = await client.repository.searchModels(opts);
+  return entries.map((entry) => ({
+    name: entry.name,
+    isExactMatch: entry.isExactMatch(),
+    isStaffPick: entry.isStaffPick(),
+  }));
+}
+
+async function downloadOptions(client, { term }) {
+  const [entry] = await client.repository.searchModels({ searchTerm: term });
+  return await entry.getDownloadOptions();
+}
+
+// lmstudio.js leaves a promise behind that nobody can catch when a download fails. Any other such promise is a mistake.
+const downloadFailures = new Set();
+process.on("unhandledRejection", (reason) => {
+  if (!downloadFailures.has(reason)) {
+    throw reason;
+  }
+});
+
+/** Downloads the first option of the first model that is found; *abortAt* is the number of bytes to abort at. */
+async function download(client, { term, abortAt }, emit) {
+  const controller = new AbortController();
+  const [option] = await downloadOptions(client, { term });
+  const downloaded = option.download({
+    signal: controller.signal,
+    onProgress(update) {
+      emit("progress", update);
+      if (update.downloadedBytes >= abortAt) {
+        controller.abort(new Error("The test does not want it any more."));
+      }
+    },
+    onStartFinalizing: () => emit("finalizing"),
+  });
+  return await downloaded.catch((error) => {
+    downloadFailures.add(error);
+    throw error;
+  });
+}
+
+/** Handles of files, each given as {method, parameters}. */
+async function prepared(client, files) {
+  const handles = [];
+  for (const { method = "prepareFileBase64", parameters } of files) {
+    handles.push(await client.files[method](...parameters));
+  }
+  return handles;
+}
+
+async function prepare(client, { files }) {
+  const handles = await prepared(client, files);
+  return await Promise.all(
+    handles.map(async (handle) => ({
+      ...pick(handle, ["name", "identifier", "type", "sizeBytes"]),
+      isImage: handle.isImage(),
+      path: await handle.getFilePath(),
+    })),
+  );
+}
+
+async function parseDocument(client, { file, opts, abortAt }, emit) {
+  const [handle] = await prepared(client, [file]);
+  const controller = new AbortController();
+  const library = await client.files.getDocumentParsingLibrary(handle);
+  emit("library", library);
+  return await client.files.parseDocument(handle, {
+    ...opts,
+    signal: controller.signal,
+    onParserLoaded: (parser) => emit("parser", parser),
+    onProgress(progress) {
+      emit("progress", progress);
+      if (progress >= abortAt) {
+        controller.abort(new Error("The test does not want it any more."));
+      }
+    },
+  });
+}
+
+async function retrieve(client, { query, files, modelKey, opts, abortAt }, emit) {
+  const handles = await prepared(client, files);
+  const controller = new AbortController();
+  const note = (event) => (file, index, list) => emit(event, [file.name, index, list.map(({ name }) => name)]);
+  const noteStep = (event) => (file, step, progress) => emit(event, [file.name, step, progress]);
+  const { entries } = await client.files.retrieve(query, handles, {
+    ...opts,
+    embeddingModel: await client.embedding.model(modelKey, { verbose: false }),
+    signal: controller.signal,
+    onFileProcessList: (list) => emit("list", list.map(({ name }) => name)),
+    onFileProcessingStart: note("start"),
+    onFileProcessingEnd: note("end"),
+    onFileProcessingStepStart(file, step) {
+      emit("stepStart", [file.name, step]);
+      if (step === abortAt) {
+        controller.abort(new Error("The test does not want it any more."));
+      }
+    },
+    onFileProcessingStepProgress: noteStep("stepProgress"),
+    onFileProcessingStepEnd: noteStep("stepEnd"),
+    onSearchingStart: () => emit("searching"),
+    onSearchingEnd: () => emit("searched"),
+  });
+  return entries.map(({ content, score, source }) => ({ content, score, source: source.name }));
+}
+
+async function respondToImages(client, { files, text }) {
+  const images = await prepared(client, files);
+  const { content } = await (await client.llm.model()).respond([{ role: "user", content: text, images }]);
+  return content;
+}
+
 const endOf = (channel) =>
   new Promise((resolve, reject) => {
     channel.onError.subscribeOnce(reject);
@@ -129,17 +337,18 @@ const endOf = (channel) =>
 /** All endpoints that the server leaves to LM Studio, with the words of each refusal. */
 async function callUnserved(client) {
   const outcomes = [];
+  const isLeftOut = ({ name }) => !SERVED_ENDPOINTS.includes(name);
   const note = (namespace, kind, { name: endpoint }, answer) => {
     const refusal = answer.then(() => null, (error) => error.message);
     outcomes.push(refusal.then((message) => ({ namespace, kind, endpoint, message })));
   };
   for (const namespace of UNSERVED_NAMESPACES) {
     const port = client[`${namespace}Port`];
-    for (const endpoint of port.backendInterface.getAllRpcEndpoints()) {
+    for (const endpoint of port.backendInterface.getAllRpcEndpoints().filter(isLeftOut)) {
       endpoint.parameter = z.any(); // whatever it is, it is refused
       note(namespace, "rpc", endpoint, port.callRpc(endpoint.name, undefined));
     }
-    for (const endpoint of port.backendInterface.getAllChannelEndpoints()) {
+    for (const endpoint of port.backendInterface.getAllChannelEndpoints().filter(isLeftOut)) {
       endpoint.creationParameter = z.any();
       note(namespace, "channel", endpoint, endOf(port.createChannel(endpoint.name, undefined)));
     }
@@ -154,8 +363,20 @@ const SCENARIOS = {
   predict,
   predictMany: (client, { inputs, ...args }) =>
     Promise.all(inputs.map((input) => predict(client, { ...args, input }, () => {}))),
+  act,
   load,
   callUnserved,
+  searchModels,
+  downloadOptions: async (client, args) =>
+    (await downloadOptions(client, args)).map((option) => ({
+      ...pick(option, OPTION_MEMBERS),
+      isRecommended: option.isRecommended(),
+    })),
+  download,
+  prepare,
+  parseDocument,
+  retrieve,
+  respondToImages,
   async whenDisconnected(client, _args, emit) {
     const end = client.system.whenDisconnected();
     // On the same connection, so the channel is open when this is answered.
@@ -172,8 +393,8 @@ const SCENARIOS = {
 };
 
 function describeError(error) {
-  const { name, message, title, cause, suggestion, errorData } = error;
-  return { name, message, title, cause: cause?.message ?? cause, suggestion, errorData };
+  const { name, message, title, cause, suggestion, errorData, rawContent } = error;
+  return { name, message, title, cause: cause?.message ?? cause, suggestion, errorData, rawContent };
 }
 
 async function run(command) {

@@ -1,0 +1,4 @@
+import lmstudio as lms
+
+model = lms.llm()
+print(model.respond("What makes bread rise?"))

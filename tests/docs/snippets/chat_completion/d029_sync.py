@@ -1,0 +1,3 @@
+result = model.respond(chat)
+
+print(result)

@@ -1,0 +1,3 @@
+result = await model.respond(chat)
+
+print(result)

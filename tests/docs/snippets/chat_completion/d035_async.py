@@ -1,0 +1,9 @@
+result = await model.respond(
+    chat,
+    config={
+        "temperature": 0.6,
+        "maxTokens": 50,
+    },
+)
+
+print(result)

@@ -1,0 +1,3 @@
+import lmstudio as lms
+
+model = lms.llm("qwen2.5-7b-instruct")

@@ -1,0 +1,3 @@
+result = model.complete("My name is", config={"maxTokens": 100})
+
+print(result)

@@ -1,0 +1,9 @@
+result = await model.complete(
+    initial_text,
+    config={
+        "temperature": 0.6,
+        "maxTokens": 50,
+    },
+)
+
+print(result)

@@ -1,0 +1,11 @@
+prediction_stream = await model.complete_stream(
+    initial_text,
+    config={
+        "temperature": 0.6,
+        "maxTokens": 50,
+    },
+)
+
+async for fragment in prediction_stream:
+    print(fragment.content, end="", flush=True)
+print()

@@ -1,0 +1,1 @@
+context_length = model.get_context_length()

@@ -1,0 +1,5 @@
+import lmstudio as lms
+
+model = lms.llm()
+
+print(model.get_load_config())

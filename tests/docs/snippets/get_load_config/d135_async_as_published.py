@@ -1,0 +1,6 @@
+import lmstudio as lms
+
+async with lms.Client() as client:
+    model = await client.llm.model()
+
+    print(await model.get_load_config())

@@ -1,0 +1,4 @@
+import lmstudio as lms
+
+async with lms.AsyncClient() as client:
+    model = await client.llm.model("qwen2-vl-2b-instruct")

@@ -1,0 +1,7 @@
+import lmstudio as lms
+
+with lms.Client() as client:
+    model = client.llm.model("qwen/qwen3-4b-2507")
+    result = model.respond("Why do cats purr?")
+
+    print(result)

@@ -1,0 +1,3 @@
+import lmstudio as lms
+
+model = lms.llm()

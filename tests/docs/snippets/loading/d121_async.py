@@ -1,0 +1,4 @@
+import lmstudio as lms
+
+async with lms.AsyncClient() as client:
+    model = await client.llm.model("qwen/qwen3-4b-2507")

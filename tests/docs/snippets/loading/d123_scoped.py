@@ -1,0 +1,5 @@
+import lmstudio as lms
+
+with lms.Client() as client:
+    model = client.llm.load_new_instance("qwen/qwen3-4b-2507")
+    another_model = client.llm.load_new_instance("qwen/qwen3-4b-2507", "my-second-model")

@@ -1,0 +1,4 @@
+import lmstudio as lms
+
+model = lms.llm()
+model.unload()

@@ -1,0 +1,5 @@
+import lmstudio as lms
+
+with lms.Client() as client:
+    model = client.llm.model()
+    model.unload()

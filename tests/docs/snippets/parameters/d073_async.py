@@ -1,0 +1,12 @@
+import lmstudio as lms
+
+async with lms.AsyncClient() as client:
+    model = await client.llm.model(
+        "qwen2.5-7b-instruct",
+        config={
+            "contextLength": 8192,
+            "gpu": {
+                "ratio": 0.5,
+            },
+        },
+    )

@@ -1,0 +1,7 @@
+from pydantic import BaseModel
+
+
+class BookSchema(BaseModel):
+    title: str
+    author: str
+    year: int

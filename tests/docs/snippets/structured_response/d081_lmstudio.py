@@ -1,0 +1,7 @@
+from lmstudio import BaseModel
+
+
+class BookSchema(BaseModel):
+    title: str
+    author: str
+    year: int

@@ -1,0 +1,9 @@
+schema = {
+    "type": "object",
+    "properties": {
+        "title": {"type": "string"},
+        "author": {"type": "string"},
+        "year": {"type": "integer"},
+    },
+    "required": ["title", "author", "year"],
+}

@@ -1,0 +1,10 @@
+prediction_stream = model.respond_stream("Describe a famous novel.", response_format=schema)
+
+for fragment in prediction_stream:
+    print(fragment.content, end="", flush=True)
+print()
+
+result = prediction_stream.result()
+book = result.parsed
+
+print(book)

@@ -1,0 +1,1 @@
+prediction = llm.respond("How tall is a giraffe?")

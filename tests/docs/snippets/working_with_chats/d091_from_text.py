@@ -1,0 +1,1 @@
+chat = Chat.from_history("How tall is a giraffe?")

@@ -1,0 +1,8 @@
+prediction = llm.respond(
+    {
+        "messages": [
+            {"role": "system", "content": "You know every animal of the savanna."},
+            {"role": "user", "content": "How tall is a giraffe?"},
+        ]
+    }
+)

@@ -1,0 +1,108 @@
+"""The Python of the README runs as it stands there."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import json
+import re
+import threading
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sample_files import JPEG, pdf
+
+import lmstudio as lms
+from lmstudio import _discovery
+from lmstudio.server import Reply, ScriptedEngine, Server, ToolCall, scripted_models
+from lmstudio.server.models import CHAT_MODEL_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lmstudio.server.engine.base import GenerationRequest
+
+README = Path(__file__).parents[2] / "README.md"
+MODEL, EMBEDDER = "qwen2.5-7b-instruct", "nomic-embed-text-v1.5"
+
+
+def answer(request: GenerationRequest) -> Any:
+    """A call of the tool that is offered; when its result is there, or without tools, a text."""
+    if "<|tools|>" in request.prompt and "<|tool|>" not in request.prompt:
+        name = re.search(r'"name": "(\w+)"', request.prompt)
+        assert name is not None
+        return Reply([ToolCall(name[1], {"a": 12, "b": 34} if name[1] == "multiply" else {})])
+    return "Oslo." if request.json_schema is None else '{"title": "Hunger", "year": 1890}'
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Where clients find it without an address: a server with the models that the README names, all of them loaded."""
+    catalog = tmp_path / "catalog.json"
+    listed = {"owner": "maker", "name": "Qwen2.5-7B-Instruct-GGUF", "files": [{"path": str(CHAT_MODEL_FILE)}]}
+    catalog.write_text(json.dumps({"models": [listed]}))
+    chat, embedding = scripted_models()
+    models = [replace(chat, model_key=MODEL, vision=True), replace(embedding, model_key=EMBEDDER)]
+    with Server(models, engine=ScriptedEngine(answer), catalog=catalog) as server:
+        monkeypatch.setattr(_discovery, "API_SERVER_PORTS", (server.port,))
+        with lms.Client() as client:
+            client.llm.model(MODEL)
+            client.embedding.model(EMBEDDER)
+            yield server
+
+
+@pytest.fixture
+def surroundings(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The files, and the MCP server, that the README takes for granted."""
+    mcp = pytest.importorskip("mcp", reason="needs the extra `mcp`")
+    if version("mcp").startswith("1."):
+        pytest.skip("the README is about version 2 of the mcp package")
+    from mcp.server import MCPServer
+
+    calendar = MCPServer("calendar", log_level="ERROR")
+
+    @calendar.tool()
+    def list_events() -> str:
+        """List what is on the calendar."""
+        return "nothing"
+
+    connect = mcp.Client
+    monkeypatch.setattr(mcp, "Client", lambda address: connect(calendar if address.startswith("http:") else address))
+    monkeypatch.chdir(tmp_path)
+    Path("photo.jpg").write_bytes(JPEG)
+    Path("contract.pdf").write_bytes(pdf("The buyer pays for the return."))
+    yield
+    lms.close_default_client()
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+
+
+def snippets() -> Iterator[str]:
+    """The Python of the README, on the lines where it stands."""
+    text = README.read_text(encoding="utf-8")
+    for found in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        yield "\n" * text.count("\n", 0, found.start(1)) + found[1]
+
+
+def run(snippet: str, names: dict[str, Any]) -> None:
+    result = eval(compile(snippet, README, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    if inspect.iscoroutine(result):
+        asyncio.run(result)
+
+
+@pytest.mark.usefixtures("surroundings")
+def test_every_snippet_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"lms": lms}
+    with lms.Client() as client:
+        for snippet in snippets():
+            names.update(client=client, model=client.llm.model(MODEL))
+            run(snippet, names)
+    printed = capsys.readouterr().out
+    assert names["book"].title == "Hunger"
+    assert "multiply {'a': 12, 'b': 34}" in printed
+    assert "1 The buyer pays for the return." in printed

@@ -1,0 +1,108 @@
+"""The npm package @lmstudio/sdk searches our server's catalogue and downloads from it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from file_host import PATIENCE_SECONDS, FileHost
+from node_peer import JsClient, JsError, NodePeer
+
+from lmstudio.server import Server
+from lmstudio.server.models import EMBEDDING_MODEL_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONTENT = EMBEDDING_MODEL_FILE.read_bytes()
+NAME = "pebble-embed-0.8m-q8_0.gguf"
+KEY = "pebble-embed-0.8m"
+IDENTIFIER = f"maker/pebble-GGUF/{NAME}"
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[NodePeer]:
+    with NodePeer() as node:
+        yield node
+
+
+@pytest.fixture(autouse=True)
+def _lmstudio_js_has_nothing_to_complain_about(node: NodePeer) -> Iterator[None]:
+    node.take_warnings()
+    yield
+    assert node.take_warnings() == []
+
+
+@pytest.fixture
+def host() -> Iterator[FileHost]:
+    with FileHost(model=CONTENT) as host:
+        yield host
+
+
+@pytest.fixture
+def js(node: NodePeer, host: FileHost, tmp_path: Path) -> Iterator[JsClient]:
+    """A client of a server whose catalogue has one model of *host*, and one that cannot be had."""
+
+    def model(name: str, path: str) -> dict[str, Any]:
+        files = [{"url": f"{host.url}/{path}", "name": NAME, "size": len(CONTENT)}]
+        return {"owner": "maker", "name": name, "files": files, "staffPick": name == "gone-GGUF"}
+
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps({"models": [model("pebble-GGUF", "model"), model("gone-GGUF", "gone")]}))
+    with (
+        Server(engine="scripted", catalog=catalog, models_folder=tmp_path / "models") as server,
+        node.client(server) as client,
+    ):
+        yield client
+
+
+def test_search(js: JsClient) -> None:
+    entries = js.run("searchModels").value
+    assert entries == [
+        {"name": "maker/gone-GGUF", "isExactMatch": False, "isStaffPick": True},
+        {"name": "maker/pebble-GGUF", "isExactMatch": False, "isStaffPick": False},
+    ]
+    opts = {"searchTerm": "pebble-gguf", "limit": 3, "compatibilityTypes": ["gguf"]}
+    assert js.run("searchModels", opts=opts).value == [{**entries[1], "isExactMatch": True}]
+
+
+def test_download_options(js: JsClient) -> None:
+    assert js.run("downloadOptions", term="pebble").value == [
+        {
+            "quantization": "Q8_0",
+            "name": "pebble-GGUF",
+            "sizeBytes": len(CONTENT),
+            "fitEstimation": "fitWithoutGPU",
+            "indexedModelIdentifier": IDENTIFIER,
+            "compatibilityType": "gguf",
+            "isRecommended": True,
+        }
+    ]
+
+
+def test_download_resolves_to_a_key_that_loads(js: JsClient) -> None:
+    run = js.run("download", term="pebble")
+    assert run.value == KEY
+    sizes = [update["downloadedBytes"] for update in run.all("progress")]
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (0, len(CONTENT))
+    assert len(run.all("finalizing")) == 1
+    assert KEY in [model["modelKey"] for model in js.call("system.listDownloadedModels", "embedding")]
+    assert js.run("load", namespace="embedding", modelKey=KEY).value["path"] == IDENTIFIER
+
+
+def test_download_is_aborted(js: JsClient, host: FileHost, tmp_path: Path) -> None:
+    host.stop_after = 100_000
+    run = js.begin("download", term="pebble", abortAt=10_000)
+    with pytest.raises(JsError, match=r"The test does not want it any more\."):
+        run.end()
+    assert host.hung_up.wait(PATIENCE_SECONDS)
+    assert not list((tmp_path / "models").glob("maker/*"))
+
+
+def test_failed_download_rejects_and_says_why(js: JsClient, host: FileHost) -> None:
+    with pytest.raises(JsError, match=f"Cannot download {host.url}/gone: 404 Not Found"):
+        js.run("download", term="gone")
+    assert js.run("download", term="pebble").value == KEY
