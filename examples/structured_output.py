@@ -18,6 +18,12 @@ def main() -> None:
         person = model.respond(prompt, response_format=Person, config={"temperature": 0.0}).parsed
         print(f"{person.name} is {person.age}")
 
+        cut_off = model.respond(prompt, response_format=Person, config={"temperature": 0.0, "maxTokens": 5})
+        try:
+            print(cut_off.parsed)
+        except lms.LMStudioStructuredOutputError as error:  # says why; the text is there in any case
+            print(f"{error} {cut_off.content!r}")
+
 
 if __name__ == "__main__":
     main()
