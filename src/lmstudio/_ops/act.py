@@ -121,14 +121,11 @@ class _Act(Generic[ParsedT]):
         self._call_ids: Iterator[int] = count()
         self._prediction: Prediction[Any] | None = None
         self._signal = AbortSignal()
-        """What tools see: aborted when act ends early, for whatever reason."""
+        """What predictions and tools see: aborted when act ends early, for whatever reason."""
         self.runner: ToolRunner = port.runtime.new_tool_runner(options.max_parallel_tool_calls)
 
     def abort(self) -> None:
-        """The caller's signal was aborted, in any thread: end the prediction; `run` notices."""
-        prediction = self._prediction
-        if prediction is not None:
-            prediction.cancel()
+        """The caller's signal was aborted, in any thread: the prediction and the tools end; `run` notices."""
         self._signal.abort()
         self.runner.cancel()
 
@@ -206,6 +203,7 @@ class _Act(Generic[ParsedT]):
             for event in prediction.take_events():
                 if isinstance(event, ToolCallFailedEvent):  # cut off by this error
                     await self._tell("on_tool_call_request_failure", event.call_id, event.error, turn.index)
+            self._check_signal()  # whose reason is better than that of ours
             raise
 
     def _check_signal(self) -> None:
@@ -232,6 +230,7 @@ class _Act(Generic[ParsedT]):
             on_prompt_processing_progress=None if progress is None else lambda value: progress(value, index),
             tool_definitions=[tool.definition for tool in self._tools.values()] if offers_tools else [],
             call_ids=self._call_ids,
+            signal=self._signal,
             **more,
         )
 

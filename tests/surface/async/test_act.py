@@ -545,6 +545,15 @@ async def test_a_signal_that_was_aborted_before_sends_nothing(server: Server, en
     assert engine.requests == []
 
 
+async def test_a_signal_that_is_aborted_before_a_prediction_begins_sends_nothing(
+    server: Server, engine: ScriptedEngine
+) -> None:
+    signal = lms.AbortSignal()
+    with pytest.raises(lms.LMStudioCancelledError, match="too late"):
+        await act(server, "Hi", [add], signal=signal, on_round_start=lambda _round: signal.abort("too late"))
+    assert engine.requests == []
+
+
 async def test_no_queued_tool_begins_after_the_end(server: Server, engine: ScriptedEngine) -> None:
     signal = lms.AbortSignal()
     begun: list[int] = []
