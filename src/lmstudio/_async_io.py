@@ -12,7 +12,7 @@ from ._auth import resolve_credentials
 from ._runtime import Delivery, Inbox, Runtime
 from ._surface.base import Surface
 from ._transfer import LoopHooks
-from ._ws import ConnectionSettings, LinkManager, new_http_client
+from ._ws import ConnectionSettings, LinkManager, check_logger, new_http_client
 from .errors import (
     LMStudioError,
     LMStudioRuntimeError,
@@ -22,6 +22,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Coroutine
 
     import httpx
@@ -87,6 +88,7 @@ class AsyncRuntime(Runtime):
     def __init__(self, settings: ConnectionSettings, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._settings = settings
         self.links = LinkManager(settings, asyncio_hooks(loop))
         self.is_closed = False
 
@@ -98,6 +100,9 @@ class AsyncRuntime(Runtime):
             action()
         elif not self._loop.is_closed():  # a finaliser on another thread, or after the loop has stopped
             self._loop.call_soon_threadsafe(action)
+
+    def logger(self, area: str) -> logging.Logger:
+        return self._settings.logger(area)
 
     def new_tool_runner(self, limit: int | None) -> ToolRunner:
         from ._tool_runner import TaskToolRunner
@@ -202,10 +207,15 @@ class AsyncClientBase(AsyncBase):
     """Base of `AsyncClient`: everything about connections that differs between the surfaces."""
 
     def __init__(
-        self, api_host: str | None, api_token: str | None, client_identifier: str | None, client_passkey: str | None
+        self,
+        api_host: str | None,
+        api_token: str | None,
+        client_identifier: str | None,
+        client_passkey: str | None,
+        logger: logging.Logger | None,
     ) -> None:
         credentials = resolve_credentials(api_token, client_identifier, client_passkey)
-        settings = ConnectionSettings(api_host, credentials)
+        settings = ConnectionSettings(api_host, credentials, check_logger(logger))
         settings.address()  # refuses a bad address here, where it was given
         self._state = AsyncClientState(settings)
         weakref.finalize(self, self._state.close_soon).atexit = False

@@ -11,7 +11,6 @@ so that a plain function costs one call and no coroutine.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from .errors import LMStudioValueError
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from ._runtime import Runtime
-
-_logger = logging.getLogger("lmstudio.callbacks")
 
 _CO_COROUTINE = 0x80  # of code objects; `inspect` takes long to import
 
@@ -58,9 +55,9 @@ def notify(runtime: Runtime, callback: Callable[..., object] | None, *arguments:
         if not runtime.suspends:
             _refuse(result)
     except Exception as error:
-        _log(callback, error)
+        _log(runtime, callback, error)
         return None
-    return _settle(callback, result)
+    return _settle(runtime, callback, result)
 
 
 async def tell(runtime: Runtime, callback: Callable[..., object] | None, *arguments: object) -> None:
@@ -69,11 +66,11 @@ async def tell(runtime: Runtime, callback: Callable[..., object] | None, *argume
         await pending
 
 
-async def _settle(callback: Callable[..., object], pending: Any) -> None:
+async def _settle(runtime: Runtime, callback: Callable[..., object], pending: Any) -> None:
     try:
         await pending
     except Exception as error:
-        _log(callback, error)
+        _log(runtime, callback, error)
 
 
 def _refuse(pending: Any) -> None:
@@ -83,8 +80,8 @@ def _refuse(pending: Any) -> None:
     raise LMStudioValueError(f"It returned {type(pending).__name__}, which the synchronous client cannot await.")
 
 
-def _log(callback: Callable[..., object], error: Exception) -> None:
-    _logger.error("The callback %r failed; the operation goes on.", callback, exc_info=error)
+def _log(runtime: Runtime, callback: Callable[..., object], error: Exception) -> None:
+    runtime.logger("callbacks").error("The callback %r failed; the operation goes on.", callback, exc_info=error)
 
 
 def is_coroutine_function(function: object) -> bool:

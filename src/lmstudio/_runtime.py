@@ -5,6 +5,7 @@ There are two runtimes: in the asynchronous one a wait suspends the task, in the
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
@@ -60,6 +61,10 @@ class Runtime(ABC):
 
             port = self._ports.setdefault(namespace, Port(namespace, self))
         return port
+
+    def logger(self, area: str) -> logging.Logger:
+        """Where this client reports what happens in *area*: "models", for example."""
+        return logging.getLogger(f"lmstudio.{area}")
 
     @property
     def message_timeout(self) -> float | None:

@@ -22,7 +22,7 @@ from ._auth import resolve_credentials
 from ._runtime import Delivery, Inbox, Runtime
 from ._surface.base import Surface
 from ._transfer import CLOSE_SECONDS
-from ._ws import ConnectionSettings, LinkManager, new_http_client
+from ._ws import ConnectionSettings, LinkManager, check_logger, new_http_client
 from .errors import (
     LMStudioError,
     LMStudioRuntimeError,
@@ -34,6 +34,7 @@ from .errors import (
 from .json_api import Multiplexer, Port, run_blocking
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Coroutine
 
     import httpx
@@ -193,6 +194,7 @@ class BlockingRuntime(Runtime):
 
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__()
+        self._settings = settings
         self.process_id = os.getpid()
         self._loop = _background.acquire()
         self._closed = False
@@ -227,6 +229,9 @@ class BlockingRuntime(Runtime):
             if not self._loop.is_closed():
                 raise
         action()  # nothing runs on the loop any more for this client; the action finds out that it is closed
+
+    def logger(self, area: str) -> logging.Logger:
+        return self._settings.logger(area)
 
     def new_tool_runner(self, limit: int | None) -> ToolRunner:
         from ._tool_runner import ThreadToolRunner
@@ -377,10 +382,15 @@ class ClientBase(SyncBase):
     """Base of `Client`: everything about connections that differs between the surfaces."""
 
     def __init__(
-        self, api_host: str | None, api_token: str | None, client_identifier: str | None, client_passkey: str | None
+        self,
+        api_host: str | None,
+        api_token: str | None,
+        client_identifier: str | None,
+        client_passkey: str | None,
+        logger: logging.Logger | None,
     ) -> None:
         credentials = resolve_credentials(api_token, client_identifier, client_passkey)
-        settings = ConnectionSettings(api_host, credentials)
+        settings = ConnectionSettings(api_host, credentials, check_logger(logger))
         settings.address()  # refuses a bad address here, where it was given
         self._state = ClientState(settings)
         weakref.finalize(self, self._state.close, wait=False).atexit = False

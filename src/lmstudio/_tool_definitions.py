@@ -39,8 +39,6 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
 
-_logger = logging.getLogger("lmstudio.tools")
-
 # The context of a call ------------------------------------------------------------------------------------------------
 
 
@@ -50,7 +48,7 @@ class ToolCallContext:
     A tool gets it in a parameter with this type hint, which the model does not see, or from `get_tool_call_context()`.
     """
 
-    __slots__ = ("_on_status", "_on_warn", "call_id", "name", "signal")
+    __slots__ = ("_logger", "_on_status", "_on_warn", "call_id", "name", "signal")
 
     def __init__(
         self,
@@ -60,6 +58,7 @@ class ToolCallContext:
         *,
         on_status: Callable[[str], object] | None = None,
         on_warn: Callable[[str], object] | None = None,
+        logger: logging.Logger | None = None,
     ) -> None:
         self.call_id: int = call_id
         """The number of the call, as in the callbacks of `act`."""
@@ -69,10 +68,11 @@ class ToolCallContext:
         """Aborted when the result is not wanted any more. A tool that takes long should look at it."""
         self._on_status = on_status
         self._on_warn = on_warn
+        self._logger = logger or logging.getLogger("lmstudio.tools")
 
     def status(self, text: str) -> None:
         """Report what the tool is doing. The model does not see it: it goes to the log `lmstudio.tools`, level INFO."""
-        _logger.info("%s: %s", self.name, text)
+        self._logger.info("%s: %s", self.name, text)
         if self._on_status is not None:
             self._on_status(text)
 
@@ -81,7 +81,7 @@ class ToolCallContext:
 
         What the model should know belongs into the result of the tool, or into an exception.
         """
-        _logger.warning("%s: %s", self.name, text)
+        self._logger.warning("%s: %s", self.name, text)
         if self._on_warn is not None:
             self._on_warn(text)
 

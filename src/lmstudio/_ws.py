@@ -22,7 +22,7 @@ from . import _wire
 from ._address import ServerAddress, parse_api_host
 from ._discovery import find_local_server
 from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks, describe
-from .errors import LMStudioAuthenticationError, LMStudioError, LMStudioWebsocketError
+from .errors import LMStudioAuthenticationError, LMStudioError, LMStudioValueError, LMStudioWebsocketError
 from .json_api import Multiplexer, Port, closed_error, fresh_copy
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from ._auth import Credentials
 
-_logger = logging.getLogger("lmstudio.websocket")
 
 CONNECT_SECONDS = 5.0
 """For TCP and TLS, each."""
@@ -44,10 +43,23 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 
     api_host: str | None
     credentials: Credentials
+    own_logger: logging.Logger | None = None
+    """What the user wants to hear of this client on; None for those of the package."""
+
+    def logger(self, area: str) -> logging.Logger:
+        """As `Runtime.logger`."""
+        return logging.getLogger(f"lmstudio.{area}") if self.own_logger is None else self.own_logger.getChild(area)
 
     def address(self) -> ServerAddress | None:
         """The address given by the user, None if the local server is to be found."""
         return None if self.api_host is None else parse_api_host(self.api_host)
+
+
+def check_logger(logger: object) -> logging.Logger | None:
+    """*logger*, if it is one or None."""
+    if logger is None or isinstance(logger, logging.Logger):
+        return logger
+    raise LMStudioValueError(f"logger must be a logging.Logger, got {type(logger).__name__}.")
 
 
 class LinkManager:
@@ -55,6 +67,7 @@ class LinkManager:
 
     def __init__(self, settings: ConnectionSettings, hooks: LoopHooks) -> None:
         self._settings = settings
+        self.logger: logging.Logger = settings.logger("websocket")
         self.hooks = hooks
         self._links: dict[str, _Link] = {}
         self._running: set[_Link] = set()
@@ -249,7 +262,7 @@ class _Link:
 
     def _lose(self, error: LMStudioError) -> None:
         if self.multiplexer.failure is None:
-            _logger.debug("Connection of %s ended: %s", self._namespace, error)
+            self._manager.logger.debug("Connection of %s ended: %s", self._namespace, error)
             self._manager.forget_address()
             self.multiplexer.fail(error)
 
@@ -266,7 +279,7 @@ class _Link:
             await self._authenticate(transfer, url)
             self._transfer = transfer
             self.opened.set()
-            _logger.debug("Connected to %s", url)
+            self._manager.logger.debug("Connected to %s", url)
             await transfer.run(lambda: self._last_messages)
         finally:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):

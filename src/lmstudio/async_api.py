@@ -29,6 +29,7 @@ from ._surface.async_streams import AsyncPredictionStream
 # sync: from .convenience import *
 
 if TYPE_CHECKING:
+    import logging
     from types import TracebackType
 
     from typing_extensions import Self
@@ -69,6 +70,8 @@ class AsyncClient(AsyncClientBase):
         client_identifier: Instead of a token, a name for this client. Clients with the same name and passkey share what
             the server keeps for them, such as uploaded files.
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
+        logger: Where this client reports connections, loads, tools and failed callbacks, each on a child of it; by
+            default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks`.
     """
 
     def __init__(
@@ -78,8 +81,9 @@ class AsyncClient(AsyncClientBase):
         *,
         client_identifier: str | None = None,
         client_passkey: str | None = None,
+        logger: logging.Logger | None = None,
     ) -> None:
-        super().__init__(api_host, api_token, client_identifier, client_passkey)
+        super().__init__(api_host, api_token, client_identifier, client_passkey, logger)
         self._llm = _AsyncSessionLlm(self)
         self._embedding = _AsyncSessionEmbedding(self)
         self._system = _AsyncSessionSystem(self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
     from lmstudio.events import PredictionEvent
     from lmstudio.json_api import Port
     from lmstudio.tools import Tool
-
-_logger = logging.getLogger("lmstudio.tools")
 
 
 async def act(
@@ -114,6 +111,7 @@ class _Act(Generic[ParsedT]):
         options: ActOptions[ParsedT],
     ) -> None:
         self._port, self._runtime, self._target = port, port.runtime, target
+        self._logger = port.runtime.logger("tools")
         self._tools = {tool.name: tool for tool in tools}
         self._options = options
         # The caller's chat may change meanwhile, by `on_message=chat.append` for example.
@@ -317,7 +315,7 @@ class _Act(Generic[ParsedT]):
     def _start(self, call: _Call, arguments: dict[str, Any]) -> None:
         tool = call.tool
         assert tool is not None
-        context = ToolCallContext(call.info.call_id, tool.name, self._signal)
+        context = ToolCallContext(call.info.call_id, tool.name, self._signal, logger=self._logger)
         self.runner.start(
             ToolJob(
                 call.info.call_id,
@@ -349,7 +347,7 @@ class _Act(Generic[ParsedT]):
     async def _take_tool_error(self, turn: _Round, call: _Call, error: Exception) -> None:
         failure = LMStudioPredictionError(f"Unhandled Python exception: {_shown(error)}")
         failure.__cause__ = error
-        _logger.debug("The tool %r failed.", call.request.name, exc_info=error)
+        self._logger.debug("The tool %r failed.", call.request.name, exc_info=error)
         text = await self._ask_handler(failure, call.request)
         await self._set_result(turn, call, json.dumps(str(failure) if text is None else text, ensure_ascii=False))
 

@@ -45,8 +45,6 @@ LoadProgressCallback: TypeAlias = Callable[[float], object]
 AnyLoadConfig: TypeAlias = EmbeddingLoadModelConfig | LlmLoadModelConfig
 OnMismatch: TypeAlias = Literal["use", "error", "reload"]
 
-_logger = logging.getLogger("lmstudio.models")
-
 _LOG_LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -127,7 +125,8 @@ _NO_WATCH = LoadWatch()
 class _Progress:
     """Passes on a progress that starts at 0, never falls and ends at 1."""
 
-    def __init__(self, watch: LoadWatch, model_key: str) -> None:
+    def __init__(self, watch: LoadWatch, model_key: str, logger: logging.Logger) -> None:
+        self.logger = logger
         self._callback, self._level = watch.on_progress, watch.log_level
         self._model_key = model_key
         self._last = -1.0
@@ -149,7 +148,7 @@ class _Progress:
         now = monotonic()
         if value == 1.0 or now - self._logged_at >= _LOG_SECONDS:
             self._logged_at = now
-            _logger.log(level, "Loading %s: %d %%", self._model_key, math.floor(value * 100))
+            self.logger.log(level, "Loading %s: %d %%", self._model_key, math.floor(value * 100))
 
 
 async def load_model(
@@ -172,7 +171,8 @@ async def load_model(
     watch.check(port)
     channel = port.channel(endpoints.load_model, parameter, attempted)
     info: InfoT
-    info, _ = await _follow_load(channel, ModelChannelLoadModelToServerPacketCancel(), attempted, request, watch)
+    cancel = ModelChannelLoadModelToServerPacketCancel()
+    info, _ = await _follow_load(channel, cancel, attempted, request, watch, port.runtime.logger("models"))
     return info
 
 
@@ -210,7 +210,8 @@ async def get_or_load(
         channel: SharedChannel[Any, Any] = SharedChannel(port, endpoints.get_or_load, parameter, attempted)
         cancel = ModelChannelGetOrLoadToServerPacketCancel()
         info: Any
-        info, was_loaded = await _follow_load(channel, cancel, attempted, request, watch)
+        logger = port.runtime.logger("models")
+        info, was_loaded = await _follow_load(channel, cancel, attempted, request, watch, logger)
         if on_mismatch == "use":
             break
         try:
@@ -235,13 +236,18 @@ async def get_or_load(
 
 
 async def _follow_load(
-    channel: Channel[Any, Any], cancel_packet: object, attempted: str, request: LoadRequest, watch: LoadWatch
+    channel: Channel[Any, Any],
+    cancel_packet: object,
+    attempted: str,
+    request: LoadRequest,
+    watch: LoadWatch,
+    logger: logging.Logger,
 ) -> tuple[Any, bool]:
     """Consume the packets of a load until it is done. Both channels differ only in the names of their packets.
 
     Returns the instance's information, and whether it was loaded before.
     """
-    progress = _Progress(watch, request.model_key)
+    progress = _Progress(watch, request.model_key, logger)
     signal = watch.signal
     check_signal(signal)
 
@@ -277,12 +283,12 @@ async def _note(packet: Any, request: LoadRequest, progress: _Progress) -> None:
         case "resolved":
             if packet.ambiguous:
                 candidates = ", ".join(packet.ambiguous)
-                _logger.warning("Model key %r is ambiguous (%s).", request.model_key, candidates)
+                progress.logger.warning("Model key %r is ambiguous (%s).", request.model_key, candidates)
             await progress.report(0.0)
         case "startLoading":
             await progress.report(0.0)
         case "unloadingOtherJITModel":
-            _logger.info("Unloading %s to make room for %s.", packet.info.identifier, request.model_key)
+            progress.logger.info("Unloading %s to make room for %s.", packet.info.identifier, request.model_key)
         case "progress" | "loadProgress":
             await progress.report(packet.progress)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -276,3 +277,27 @@ def test_without_a_server_there_is_no_end_to_wait_for(proxy: FaultProxy) -> None
     with lms.Client(proxy.api_host) as client:
         with pytest.raises(lms.LMStudioWebsocketError, match="not reachable"):
             client.system.when_disconnected()
+
+
+def test_a_client_can_report_on_a_logger_of_its_own(
+    server: Server, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    logger = logging.getLogger("mine")
+    caplog.set_level(logging.DEBUG)
+    with lms.Client(server.api_host, logger=logger) as client:
+        model = client.llm.model("scripted-chat", verbose=True)
+        model.respond("Hi", on_first_token=fail)
+    names = {record.name for record in caplog.records if record.name.partition(".")[0] in ("mine", "lmstudio")}
+    assert {name for name in names if not name.startswith("lmstudio.server")} == {
+        "mine.websocket",
+        "mine.models",
+        "mine.callbacks",
+    }
+
+
+def test_a_logger_is_a_logger() -> None:
+    with pytest.raises(lms.LMStudioValueError, match="logger must be"):
+        lms.Client(logger="mine")  # type: ignore[arg-type]
