@@ -47,8 +47,9 @@ class Script:
         self.process = process
 
     def line(self) -> str:
-        """The next line that it writes, without the line end; "" when it is over."""
-        return _stream(self.process.stdout).readline().rstrip("\n")
+        """The next line that it writes, without the line end; "" when it is over, or writes none for too long."""
+        with self._ended_if_stuck():
+            return _stream(self.process.stdout).readline().rstrip("\n")
 
     def tell(self, line: str = "") -> None:
         """Write a line to its standard input."""
@@ -60,17 +61,22 @@ class Script:
         """Wait until it ends."""
         started = time.monotonic()
         # Not communicate(), which forgets what `line` has buffered.
-        watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
-        watchdog.start()
-        try:
+        with self._ended_if_stuck():
             _stream(self.process.stdin).close()
             output = _stream(self.process.stdout).read()
             errors = _stream(self.process.stderr).read()
             code = self.process.wait()
+        return Ending(code, output, errors, time.monotonic() - started)
+
+    @contextmanager
+    def _ended_if_stuck(self) -> Iterator[None]:
+        watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        watchdog.start()
+        try:
+            yield
         finally:
             watchdog.cancel()
             watchdog.join()
-        return Ending(code, output, errors, time.monotonic() - started)
 
 
 def _stream(stream: IO[str] | None) -> IO[str]:
