@@ -85,11 +85,11 @@ class Stage:
 
     async def load(self, file: ModelFile = CHAT, **arguments: Any) -> Instance:
         config = LoadConfig.parse(file.kind, KvConfigStack(layers=[]))
-        return present(await self.manager.load(file, config, **arguments).join(ignore).instance())
+        return present(await self.manager.load(file, config, **arguments).join(ignore).result())
 
     async def jit_load(self, name: str = "scripted-chat", kind: ModelKind = "llm", **arguments: Any) -> Instance:
         config = LoadConfig.parse(kind, KvConfigStack(layers=[]))
-        return present(await self.manager.jit_load(kind, name, config, **arguments).join(ignore).instance())
+        return present(await self.manager.jit_load(kind, name, config, **arguments).join(ignore).result())
 
     def identifiers(self, kind: ModelKind = "llm") -> list[str]:
         return [instance.identifier for instance in self.manager.loaded(kind)]

@@ -119,7 +119,7 @@ class Stage:
     async def load(self, fields: Mapping[str, Any] | None = None) -> Stage:
         layer = KvConfigStackLayer(layer_name="apiOverride", config=kv_config(fields or {}))
         load = self.instances.load(CHAT, LoadConfig.parse("llm", KvConfigStack(layers=[layer])))
-        instance = await load.join(lambda _: None).instance()
+        instance = await load.join(lambda _: None).result()
         assert instance is not None
         self.instance = instance
         return self

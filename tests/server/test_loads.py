@@ -98,7 +98,7 @@ def test_every_waiter_sees_the_progress_from_when_it_came() -> None:
             await gate.wait_reached()
             second = load.join(seen[1].append)
             gate.open()
-            assert await first.instance() is await second.instance()
+            assert await first.result() is await second.result()
             assert seen == [[0.0, 0.5, 1.0], [0.5, 1.0]]
 
     run(test)
@@ -112,7 +112,7 @@ def test_late_waiter_is_told_how_far_the_load_is() -> None:
             load.report(0.25)
             load.report(0.1)
             seen: list[LoadEvent] = []
-            await load.join(seen.append).instance()
+            await load.join(seen.append).result()
             assert seen == [0.25, 0.5, 0.75, 1.0]
 
     run(test)
@@ -167,7 +167,7 @@ def test_cancelled_ticket_gives_nothing_and_cancels_the_load_at_once() -> None:
         gate = Gate()
         async with staged(ScriptedEngine(load_gate=gate)) as stage:
             ticket = stage.manager.load(CHAT, NO_CONFIG).join(ignore)
-            waiter = asyncio.ensure_future(ticket.instance())
+            waiter = asyncio.ensure_future(ticket.result())
             await gate.wait_reached()
             ticket.cancel()
             assert await waiter is None
@@ -180,7 +180,7 @@ def test_ticket_that_is_cancelled_too_late_gives_the_instance() -> None:
     async def test() -> None:
         async with staged() as stage:
             ticket = stage.manager.load(CHAT, NO_CONFIG).join(ignore)
-            instance = await ticket.instance()
+            instance = await ticket.result()
             ticket.cancel()
             assert present(instance).identifier == "scripted-chat"
             assert stage.identifiers() == ["scripted-chat"]
@@ -207,7 +207,7 @@ def test_failure_at_the_moment_of_a_cancellation_is_not_reported_by_the_loop() -
         asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
         async with staged() as stage:
             ticket = stage.manager.load(CHAT, NO_CONFIG).join(ignore)
-            waiter = asyncio.ensure_future(ticket.instance())
+            waiter = asyncio.ensure_future(ticket.result())
             await asyncio.sleep(0)
             ticket.outcome.set_exception(EngineError("The file is damaged."))
             waiter.cancel()
@@ -250,7 +250,7 @@ def test_draft_model_is_loaded_by_its_file() -> None:
                 config=kv_config({"llm.load.llama.speculativeDecoding.draftModel": "Other-Chat"}),
             )
             config = LoadConfig.parse("llm", KvConfigStack(layers=[layer]))
-            instance = present(await stage.manager.load(CHAT, config).join(ignore).instance())
+            instance = present(await stage.manager.load(CHAT, config).join(ignore).result())
             assert instance.draft_model_key == "other-chat"
             assert stage.engine.loads == [(CHAT, LoadOptions(draft_model=OTHER.file))]
             with pytest.raises(RequestError, match='Cannot find model "nothing"'):
@@ -366,7 +366,7 @@ def test_eviction_unloads_idle_just_in_time_instances_only_and_tells_the_waiters
             await stage.load(identifier="explicit")
             embedding = await stage.jit_load("scripted-embed", "embedding")
             seen: list[LoadEvent] = []
-            await stage.manager.jit_load("llm", "other-chat", NO_CONFIG).join(seen.append).instance()
+            await stage.manager.jit_load("llm", "other-chat", NO_CONFIG).join(seen.append).result()
             assert (stage.identifiers(), stage.identifiers("embedding")) == (["explicit", "other-chat"], [])
             assert seen[0] == EvictedInstance(embedding)
 

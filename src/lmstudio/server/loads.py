@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lmstudio.server.shared_job import SharedJob
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from lmstudio.server.engine.base import ModelFile
     from lmstudio.server.instances import Instance
 
-__all__ = ["EvictedInstance", "LoadEvent", "LoadListener", "LoadTicket", "PendingLoad"]
+__all__ = ["EvictedInstance", "LoadEvent", "PendingLoad"]
 
 
 @dataclass(frozen=True)
@@ -25,39 +25,10 @@ class EvictedInstance:
 
 LoadEvent: TypeAlias = float | EvictedInstance
 """Progress from 0 to 1, never decreasing, or an eviction."""
-LoadListener: TypeAlias = Callable[[LoadEvent], None]
 
 
-class LoadTicket:
-    """The claim of one who waits for a load. A coroutine would not do: it can be cancelled before it has begun."""
-
-    def __init__(self, load: PendingLoad, listener: LoadListener) -> None:
-        self.listener = listener
-        self.outcome: asyncio.Future[Instance | None] = asyncio.get_running_loop().create_future()
-        self._load = load
-
-    async def instance(self) -> Instance | None:
-        """The instance, once it is there; None after `cancel`. Cancelling this is as good as `cancel`.
-
-        Raises:
-            EngineError, RequestError: the load failed.
-        """
-        try:
-            return await self.outcome
-        finally:
-            self._load.leave(self)
-            if not self.outcome.cancelled():
-                self.outcome.exception()  # seen, even if a cancellation came at the same moment
-
-    def cancel(self) -> None:
-        """Wait no longer. Too late is no error."""
-        if not self.outcome.done():
-            self.outcome.set_result(None)
-            self._load.leave(self)
-
-
-class PendingLoad:
-    """A load in progress, for everybody who waits for it. The last one to give up cancels it."""
+class PendingLoad(SharedJob[LoadEvent, "Instance"]):
+    """A load in progress."""
 
     def __init__(
         self, identifier: str, file: ModelFile, load: Callable[[PendingLoad], Coroutine[Any, Any, Instance]]
@@ -65,31 +36,7 @@ class PendingLoad:
         self.identifier = identifier
         self.file = file
         self.progress: float = 0.0
-        self.is_abandoned: bool = False
-        self._tickets: list[LoadTicket] = []
-        self.task: asyncio.Task[Instance] = asyncio.ensure_future(load(self))
-        self.task.add_done_callback(self._settle)
-
-    def join(self, listener: LoadListener) -> LoadTicket:
-        """Wait, too; *listener* hears of the progress from here on."""
-        ticket = LoadTicket(self, listener)
-        self._tickets.append(ticket)
-        if self.progress:
-            listener(self.progress)
-        return ticket
-
-    def leave(self, ticket: LoadTicket) -> None:
-        """Stop the load at once if *ticket* was the last one."""
-        if ticket in self._tickets:
-            self._tickets.remove(ticket)
-        if not self._tickets:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Stop the load at once, unless it is over."""
-        if not self.task.done():
-            self.is_abandoned = True
-            self.task.cancel()
+        super().__init__(load(self))
 
     def report(self, event: LoadEvent) -> None:
         """Tell all who wait."""
@@ -98,17 +45,8 @@ class PendingLoad:
             if event <= self.progress and self.progress:
                 return
             self.progress = event
-        for ticket in tuple(self._tickets):
-            ticket.listener(event)
+        self._tell(event)
 
-    def _settle(self, task: asyncio.Task[Instance]) -> None:
-        error = None if task.cancelled() else task.exception()
-        for ticket in self._tickets:
-            if ticket.outcome.done():
-                continue
-            if task.cancelled():
-                ticket.outcome.cancel()
-            elif error is not None:
-                ticket.outcome.set_exception(error)
-            else:
-                ticket.outcome.set_result(task.result())
+    def _so_far(self) -> list[LoadEvent]:
+        # Who comes later needs no evictions: they are over.
+        return [self.progress] if self.progress else []

@@ -113,7 +113,7 @@ class ModelHandlers(Generic[InstanceInfoT]):
 
         ticket = load.join(report)
         channel.listen(lambda _: ticket.cancel())
-        instance = await ticket.instance()
+        instance = await ticket.result()
         if instance is not None:
             channel.send(self._packets.success(info=instance.info()))
 
@@ -143,7 +143,7 @@ class ModelHandlers(Generic[InstanceInfoT]):
 
         ticket = load.join(report)
         channel.listen(lambda _: ticket.cancel())
-        instance = await ticket.instance()
+        instance = await ticket.result()
         if instance is not None:
             channel.send(self._packets.load_success(info=instance.info()))
 

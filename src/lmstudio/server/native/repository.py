@@ -13,6 +13,7 @@ from lmstudio._sdk_models import (
     RepositoryRpcGetModelDownloadOptionsReturns,
     RepositoryRpcSearchModelsReturns,
 )
+from lmstudio.server.errors import RequestError
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import (
@@ -93,7 +94,9 @@ class RepositoryHandlers:
         option = await self._core.download_catalog.option(parameter.download_identifier)
         ticket = self._core.downloads.start(option).join(channel.send)
         channel.listen(lambda _: ticket.cancel())
-        model = await ticket.model()
+        model = await ticket.result()
+        if model is None:
+            raise RequestError(f"The download of {option.identifier!r} was cancelled.")
         channel.send(RepositoryChannelDownloadModelToClientPacketSuccess(default_identifier=model.model_key))
 
 

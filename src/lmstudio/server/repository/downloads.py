@@ -7,7 +7,6 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,19 +16,19 @@ from lmstudio._sdk_models import ChannelPacketDownloadProgress, ChannelPacketSta
 from lmstudio.server.catalog import InvalidModelFileError, read_model_file
 from lmstudio.server.errors import RequestError
 from lmstudio.server.repository.fetching import fetch, in_thread
+from lmstudio.server.shared_job import SharedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.engine.base import ModelFile
     from lmstudio.server.instances import Clock
     from lmstudio.server.repository.listing import DownloadOption
 
-__all__ = ["Download", "DownloadTicket", "Downloads", "free_disk_bytes"]
+__all__ = ["Download", "Downloads", "free_disk_bytes"]
 
 DownloadEvent: TypeAlias = ChannelPacketDownloadProgress | ChannelPacketStartFinalizing
-DownloadListener: TypeAlias = Callable[[DownloadEvent], None]
 
 _REPORT_SHARE: Final = 200
 """A report for every two hundredth part of the whole, ..."""
@@ -42,49 +41,8 @@ def free_disk_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-class DownloadTicket:
-    """The claim of one who waits for a download."""
-
-    def __init__(self, download: Download, listener: DownloadListener) -> None:
-        self.listener = listener
-        self._download = download
-        self._outcome: asyncio.Future[ModelFile] = asyncio.get_running_loop().create_future()
-
-    async def model(self) -> ModelFile:
-        """The model, once it is there. Cancelling this is as good as `cancel`.
-
-        Raises:
-            RequestError: the download failed, or `cancel` was called.
-        """
-        try:
-            return await self._outcome
-        finally:
-            self._download.leave(self)
-            if not self._outcome.cancelled():
-                self._outcome.exception()  # seen, even if a cancellation came at the same moment
-
-    def cancel(self) -> None:
-        """Wait no longer. Too late is no error."""
-        if not self._outcome.done():
-            self._outcome.set_exception(
-                RequestError(f"The download of {self._download.option.identifier!r} was cancelled.")
-            )
-            self._download.leave(self)
-
-    def settle(self, task: asyncio.Task[ModelFile]) -> None:
-        """Take over the outcome of the download."""
-        if self._outcome.done():
-            return
-        if task.cancelled():
-            self._outcome.cancel()
-        elif (error := task.exception()) is not None:
-            self._outcome.set_exception(error)
-        else:
-            self._outcome.set_result(task.result())
-
-
-class Download:
-    """A download in progress, for everybody who waits for it. The last one to give up cancels it."""
+class Download(SharedJob[DownloadEvent, "ModelFile"]):
+    """A download in progress."""
 
     def __init__(
         self,
@@ -93,35 +51,11 @@ class Download:
         work: Callable[[Download], Coroutine[Any, Any, ModelFile]],
     ) -> None:
         self.option = option
-        self.is_abandoned: bool = False
         self._clock = clock
         self._started = self._reported_at = clock.monotonic()
         self._received = self._fetched = self._reported = 0
         self._events: list[DownloadEvent] = []
-        self._tickets: list[DownloadTicket] = []
-        self.task: asyncio.Task[ModelFile] = asyncio.ensure_future(work(self))
-        self.task.add_done_callback(self._settle)
-
-    def join(self, listener: DownloadListener) -> DownloadTicket:
-        """Wait, too; *listener* hears how far it is, and what comes."""
-        ticket = DownloadTicket(self, listener)
-        self._tickets.append(ticket)
-        for event in self._events:
-            listener(event)
-        return ticket
-
-    def leave(self, ticket: DownloadTicket) -> None:
-        """Stop the download at once if *ticket* was the last one."""
-        if ticket in self._tickets:
-            self._tickets.remove(ticket)
-        if not self._tickets:
-            self.abandon()
-
-    def abandon(self) -> None:
-        """Stop the download at once, unless it is over."""
-        if not self.task.done():
-            self.is_abandoned = True
-            self.task.cancel()
+        super().__init__(work(self))
 
     def receive(self, size: int) -> None:
         """*size* more bytes are there: tell all who wait, but not too often."""
@@ -157,14 +91,10 @@ class Download:
     def _tell(self, event: DownloadEvent) -> None:
         # Who joins later needs the last progress only.
         self._events = [event] if isinstance(event, ChannelPacketDownloadProgress) else [*self._events, event]
-        for ticket in tuple(self._tickets):
-            ticket.listener(event)
+        super()._tell(event)
 
-    def _settle(self, task: asyncio.Task[ModelFile]) -> None:
-        for ticket in self._tickets:
-            ticket.settle(task)
-        if not task.cancelled():
-            task.exception()  # seen, even if nobody waits any more
+    def _so_far(self) -> list[DownloadEvent]:
+        return self._events
 
 
 class Downloads:
