@@ -16,10 +16,11 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from node_peer import NODE_FOLDER, node_environment, require_node
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+
+from .node_peer import NODE_FOLDER, node_environment, require_node
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

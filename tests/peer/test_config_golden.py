@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from node_peer import NODE_FOLDER, node_environment, require_node
 
 from lmstudio import _wire
 from lmstudio._kv_config import (
@@ -27,6 +26,8 @@ from lmstudio._kv_config import (
 )
 from lmstudio._sdk_models import KvConfig
 from lmstudio.errors import LMStudioValueError
+
+from .node_peer import NODE_FOLDER, node_environment, require_node
 
 if TYPE_CHECKING:
     from types import ModuleType

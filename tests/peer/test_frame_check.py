@@ -7,7 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from frame_relay import Direction, RecordedFrame, check_frames
+
+from .frame_relay import Direction, RecordedFrame, check_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pytest
-from frame_relay import FrameRelay, FrameReport, RecordedFrame, Violation, check_frames
-from frame_sessions import (
+
+import lmstudio as lms
+from lmstudio.server import Gate, Reply, ScriptedEngine, Server
+
+from .frame_relay import FrameRelay, FrameReport, RecordedFrame, Violation, check_frames
+from .frame_sessions import (
     CHAT,
     EMBED,
     EMBEDDING_LOAD_CONFIG,
@@ -27,10 +31,7 @@ from frame_sessions import (
     tool_calls,
     whole_chat,
 )
-from node_peer import JsClient, JsError, NodePeer
-
-import lmstudio as lms
-from lmstudio.server import Gate, Reply, ScriptedEngine, Server
+from .node_peer import JsClient, JsError, NodePeer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from node_peer import JsClient, JsError, NodePeer
 
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
 
+from .node_peer import JsClient, JsError, NodePeer
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("nothing_to_complain_about")
 
 LLM = "pebble-2.6m"
 EMBED = "pebble-embed-0.8m"
@@ -27,22 +30,9 @@ EXACT = {"temperature": 0}
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[NodePeer]:
-    with NodePeer() as node:
-        yield node
-
-
-@pytest.fixture(scope="module")
 def real_server() -> Iterator[Server]:
     with Server() as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _lmstudio_js_has_nothing_to_complain_about(node: NodePeer) -> Iterator[None]:
-    node.take_warnings()
-    yield
-    assert node.take_warnings() == []
 
 
 @pytest.fixture

@@ -9,34 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from frame_relay import FrameRelay, RecordedFrame, check_frames
-from node_peer import JsClient, JsError, NodePeer
 from sample_files import JPEG, PNG, docx, pdf
 
 import lmstudio as lms
 from lmstudio.server import ScriptedEngine, Server
 from lmstudio.server.engine.scripted import ScriptedModel, scripted_models
 
+from .frame_relay import FrameRelay, RecordedFrame, check_frames
+from .node_peer import JsClient, JsError, NodePeer
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = pytest.mark.usefixtures("nothing_to_complain_about")
 
 CHAT, EMBED = scripted_models()
 MODELS = [replace(CHAT, vision=True), EMBED]
 FACTS = "Rome is the capital of Italy.\n\nOslo is the capital of Norway.\n\nParis is the capital of France.\n"
 SMALL = {"chunkingMethod": {"type": "recursive-v1", "chunkSize": 40, "chunkOverlap": 0}, "limit": 2}
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[NodePeer]:
-    with NodePeer() as node:
-        yield node
-
-
-@pytest.fixture(autouse=True)
-def _lmstudio_js_has_nothing_to_complain_about(node: NodePeer) -> Iterator[None]:
-    node.take_warnings()
-    yield
-    assert node.take_warnings() == []
 
 
 @pytest.fixture

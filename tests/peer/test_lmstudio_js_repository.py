@@ -7,32 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from file_host import PATIENCE_SECONDS, FileHost
-from node_peer import JsClient, JsError, NodePeer
 
 from lmstudio.server import Server
 from lmstudio.server.models import EMBEDDING_MODEL_FILE
+
+from .node_peer import JsClient, JsError, NodePeer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("nothing_to_complain_about")
+
 CONTENT = EMBEDDING_MODEL_FILE.read_bytes()
 NAME = "pebble-embed-0.8m-q8_0.gguf"
 KEY = "pebble-embed-0.8m"
 IDENTIFIER = f"maker/pebble-GGUF/{NAME}"
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[NodePeer]:
-    with NodePeer() as node:
-        yield node
-
-
-@pytest.fixture(autouse=True)
-def _lmstudio_js_has_nothing_to_complain_about(node: NodePeer) -> Iterator[None]:
-    node.take_warnings()
-    yield
-    assert node.take_warnings() == []
 
 
 @pytest.fixture

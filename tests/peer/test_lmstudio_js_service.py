@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from node_peer import JsClient, JsError, NodePeer
 
 from lmstudio._version import __version__
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
+
+from .node_peer import JsClient, JsError, NodePeer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +19,6 @@ CHAT = "scripted-chat"
 EMBED = "scripted-embed"
 TOKEN = "sk-lm-abcdefgh:abcdefghijklmnopqrst"
 OTHER_TOKEN = "sk-lm-abcdefgh:tsrqponmlkjihgfedcba"
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[NodePeer]:
-    with NodePeer() as node:
-        yield node
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from node_peer import JsClient, JsError, NodePeer, Run
 
 from lmstudio.server import BrokenToolCall, Gate, Reasoning, Reply, ScriptedEngine, Server, ToolCall
+
+from .node_peer import JsClient, JsError, NodePeer, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,12 +17,6 @@ LLM = {"key": "pebble-2.6m"}
 CHAT = {"key": "scripted-chat"}
 EXACT = {"temperature": 0, "repeatPenalty": False}
 """The prediction config that makes the tiny model say the same every time."""
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[NodePeer]:
-    with NodePeer() as node:
-        yield node
 
 
 @pytest.fixture(scope="module")

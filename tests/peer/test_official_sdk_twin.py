@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from official_sdk import require_official_python, run_script
 from sample_files import PNG
 
 from lmstudio.server import BrokenToolCall, Gate, Reasoning, Reply, ScriptedEngine, Server, ToolCall
 from lmstudio.server.engine.scripted import scripted_models
+
+from .official_sdk import require_official_python, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
