@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ToolRequestCallbacks,
     )
     from ._ops.repository import DownloadFinalizedCallback, DownloadProgressCallback
+    from ._retries import RetryConfig
     from ._sdk_models import (
         AnyChatMessage,
         AssistantResponse,
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
     from ._text import text
+    from ._timeouts import Timeout, TimeoutInput
     from .async_api import (
         AnyAsyncDownloadedModel,
         AsyncClient,
@@ -134,6 +136,7 @@ if TYPE_CHECKING:
         LMStudioCancelledError,
         LMStudioChannelClosedError,
         LMStudioClientError,
+        LMStudioConnectTimeoutError,
         LMStudioError,
         LMStudioFileNotFoundError,
         LMStudioModelNotFoundError,
@@ -203,6 +206,8 @@ _EXPORTS = {
     "_ops.loading": "AnyLoadConfig LoadProgressCallback",
     "_specifiers": "AnyModelSpecifier",
     "_abort": "AbortSignal",
+    "_retries": "RetryConfig",
+    "_timeouts": "Timeout TimeoutInput",
     "_ops.act_options": "ActCallbacks",
     "_ops.guard": "GuardToolCallController",
     "_ops.prediction_options": (
@@ -240,6 +245,7 @@ _EXPORTS = {
     ),
     "errors": (
         "LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
+        "LMStudioConnectTimeoutError "
         "LMStudioError LMStudioFileNotFoundError LMStudioModelNotFoundError LMStudioOSError LMStudioPredictionError "
         "LMStudioPresetNotFoundError LMStudioRuntimeError LMStudioServerError LMStudioStructuredOutputError "
         "LMStudioTimeoutError LMStudioUnknownMessageWarning LMStudioValueError LMStudioWebsocketError "
@@ -325,6 +331,7 @@ __all__ = [
     "LMStudioCancelledError",
     "LMStudioChannelClosedError",
     "LMStudioClientError",
+    "LMStudioConnectTimeoutError",
     "LMStudioError",
     "LMStudioFileNotFoundError",
     "LMStudioModelNotFoundError",
@@ -376,12 +383,15 @@ __all__ = [
     "ResponseSchema",
     "RetrievalResult",
     "RetrievalResultEntry",
+    "RetryConfig",
     "SerializedLMSExtendedError",
     "SyncModelHandle",
     "SystemPrompt",
     "SystemPromptContent",
     "TextData",
     "TextDataDict",
+    "Timeout",
+    "TimeoutInput",
     "TokenUsage",
     "ToolCallContext",
     "ToolCallRequest",

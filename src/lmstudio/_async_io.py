@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._auth import resolve_credentials
-from ._runtime import Delivery, Inbox, Runtime
+from ._runtime import Inbox, Runtime
 from ._surface.base import Surface
+from ._timeouts import DEFAULT_TIMEOUT
 from ._transfer import LoopHooks
-from ._ws import ConnectionSettings, LinkManager, check_logger, new_http_client
+from ._ws import LinkManager, new_http_client
 from .errors import (
     LMStudioError,
     LMStudioRuntimeError,
-    LMStudioTimeoutError,
     LMStudioWebsocketError,
     without_own_frames,
 )
@@ -27,7 +25,10 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ._retries import RetryConfig
+    from ._timeouts import Timeout
     from ._tool_runner import ToolRunner
+    from ._ws import ConnectionSettings
     from .json_api import Multiplexer, Port
 
 T = TypeVar("T")
@@ -36,38 +37,35 @@ T = TypeVar("T")
 class AsyncInbox(Inbox):
     """Suspends the consuming task while it is empty."""
 
-    __slots__ = ("_items", "_loop", "_waiters", "put")
+    __slots__ = ("_loop", "_waiters")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._loop = loop
-        self._items: deque[Delivery] = deque()
         self._waiters: list[asyncio.Future[None]] = []
-        self.put = self._items.append
 
     def wake(self) -> None:
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+                _settle(waiter)
 
-    async def get(self, timeout: float | None) -> Delivery:
-        items = self._items
-        while not items:
-            waiter = self._loop.create_future()
-            self._waiters.append(waiter)
-            timer = None if timeout is None else self._loop.call_later(timeout, _expire, waiter, timeout)
-            try:
-                await waiter
-            finally:
-                if timer is not None:
-                    timer.cancel()
-        return items.popleft()
+    async def pause(self, seconds: float | None) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        timer = None if seconds is None else self._loop.call_later(seconds, _settle, waiter)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
 
-def _expire(waiter: asyncio.Future[None], timeout: float) -> None:
+def _settle(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
-        waiter.set_exception(LMStudioTimeoutError(f"No message from the server within {timeout:g} seconds."))
+        waiter.set_result(None)
 
 
 def asyncio_hooks(loop: asyncio.AbstractEventLoop) -> LoopHooks:
@@ -103,6 +101,14 @@ class AsyncRuntime(Runtime):
 
     def logger(self, area: str) -> logging.Logger:
         return self._settings.logger(area)
+
+    @property
+    def timeout(self) -> Timeout:
+        return self._settings.timeout.over(DEFAULT_TIMEOUT)
+
+    @property
+    def retry(self) -> RetryConfig:
+        return self._settings.retry
 
     def new_tool_runner(self, limit: int | None) -> ToolRunner:
         from ._tool_runner import TaskToolRunner
@@ -206,17 +212,7 @@ class AsyncBase(Surface):
 class AsyncClientBase(AsyncBase):
     """Base of `AsyncClient`: everything about connections that differs between the surfaces."""
 
-    def __init__(
-        self,
-        api_host: str | None,
-        api_token: str | None,
-        client_identifier: str | None,
-        client_passkey: str | None,
-        logger: logging.Logger | None,
-    ) -> None:
-        credentials = resolve_credentials(api_token, client_identifier, client_passkey)
-        settings = ConnectionSettings(api_host, credentials, check_logger(logger))
-        settings.address()  # refuses a bad address here, where it was given
+    def __init__(self, settings: ConnectionSettings) -> None:
         self._state = AsyncClientState(settings)
         weakref.finalize(self, self._state.close_soon).atexit = False
 

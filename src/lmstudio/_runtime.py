@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
+
+from ._retries import NO_RETRIES
+from ._timeouts import DEFAULT_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from . import _wire
+    from ._retries import RetryConfig
+    from ._timeouts import CallLimits, Timeout
     from ._tool_runner import ToolRunner
     from .errors import LMStudioError
     from .json_api import Multiplexer, Port
@@ -39,9 +45,37 @@ class Outlet(ABC):
 class Inbox(Outlet):
     """Where deliveries wait for whoever consumes them. The reader puts, the consumer gets."""
 
+    __slots__ = ("_items", "put")
+
+    def __init__(self) -> None:
+        self._items: deque[Delivery] = deque()
+        self.put = self._items.append
+
+    @property
+    def has_items(self) -> bool:
+        """Something was put that nobody has got."""
+        return bool(self._items)
+
+    async def get(self, limits: CallLimits | None = None) -> Delivery:
+        """Consumer's side: the next delivery. Raises LMStudioTimeoutError when one of *limits* expires."""
+        items = self._items
+        is_waiting = False
+        while True:
+            try:
+                return items.popleft()
+            except IndexError:
+                pass  # what is raised in here would name the IndexError as its context
+            if limits is None:
+                await self.pause(None)
+                continue
+            if not is_waiting:
+                is_waiting = True
+                limits.begin_wait()
+            await self.pause(limits.left())
+
     @abstractmethod
-    async def get(self, timeout: float | None) -> Delivery:
-        """Consumer's side: the next delivery. *timeout* in seconds; raises LMStudioTimeoutError."""
+    async def pause(self, seconds: float | None) -> None:
+        """Wait until `wake` is called, or for so long; not at all if something is there. May end early."""
 
 
 class Runtime(ABC):
@@ -67,9 +101,14 @@ class Runtime(ABC):
         return logging.getLogger(f"lmstudio.{area}")
 
     @property
-    def message_timeout(self) -> float | None:
-        """Seconds to wait for one message before giving up; None waits for ever."""
-        return None
+    def timeout(self) -> Timeout:
+        """The limits of calls that have none of their own."""
+        return DEFAULT_TIMEOUT
+
+    @property
+    def retry(self) -> RetryConfig:
+        """When to send a read again whose connection was lost."""
+        return NO_RETRIES
 
     @abstractmethod
     def new_inbox(self) -> Inbox:

@@ -85,7 +85,7 @@ class SharedChannel(Channel[InT, OutT]):
         self._last_packet: _wire.Payload | None = None
 
     def _open(self) -> None:
-        multiplexer = self._port.live_multiplexer()
+        multiplexer = self.limits.multiplexer = self._port.live_multiplexer()
         request = multiplexer.shared.get(self._key)
         if request is None:
             request = SharedRequest(multiplexer, self._key)

@@ -61,8 +61,10 @@ class LoopHooks(msgspec.Struct, frozen=True):
 class LinkDownError(Exception):
     """Ends the tasks of a connection; carries what the callers will see."""
 
-    def __init__(self, error: LMStudioError) -> None:
+    def __init__(self, error: LMStudioError, *, is_transient: bool = False) -> None:
         self.error = error
+        self.is_transient = is_transient
+        """Another attempt to connect may succeed."""
 
 
 class FrameTransfer:
@@ -271,6 +273,7 @@ class FrameTransfer:
             for block in itertools.chain(unsent, (control,), *map(_blocks, messages)):
                 if not buffer and len(block) >= _LARGE_BYTES:
                     await self._put(block)  # not worth a copy
+                    self._multiplexer.sent_at = time.monotonic()
                     continue
                 buffer += block
                 if len(buffer) >= _WRITE_BYTES:

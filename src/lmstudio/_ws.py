@@ -12,17 +12,29 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
+from msgspec import UNSET
 
 from . import _wire
 from ._address import ServerAddress, parse_api_host
+from ._auth import resolve_credentials
 from ._discovery import find_local_server
+from ._retries import NO_RETRIES, RetryConfig, read_retry
+from ._timeouts import DEFAULT_TIMEOUT, INHERITED, Timeout, read_timeout
 from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks, describe
-from .errors import LMStudioAuthenticationError, LMStudioError, LMStudioValueError, LMStudioWebsocketError
+from .errors import (
+    LMStudioAuthenticationError,
+    LMStudioConnectTimeoutError,
+    LMStudioError,
+    LMStudioValueError,
+    LMStudioWebsocketError,
+)
 from .json_api import Multiplexer, Port, closed_error, fresh_copy
 
 if TYPE_CHECKING:
@@ -30,21 +42,25 @@ if TYPE_CHECKING:
     from httpcore import AsyncNetworkStream
 
     from ._auth import Credentials
-
-
-CONNECT_SECONDS = 5.0
-"""For TCP and TLS, each."""
-AUTHENTICATION_SECONDS = 10.0
-"""For the answer to the upgrade and that to the authentication, each: what lmstudio.js's server allows for its side."""
+    from ._timeouts import TimeoutInput
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True):
-    """Where and as whom to connect. *api_host* None: find the local server."""
+    """Where and as whom to connect, and how patiently. *api_host* None: find the local server."""
 
     api_host: str | None
     credentials: Credentials
     own_logger: logging.Logger | None = None
     """What the user wants to hear of this client on; None for those of the package."""
+    timeout: Timeout = INHERITED
+    """What the user has set."""
+    own_retry: RetryConfig | None = None
+    """What the user wants; None for the defaults."""
+
+    @property
+    def retry(self) -> RetryConfig:
+        """When to try again."""
+        return RetryConfig() if self.own_retry is None else self.own_retry
 
     def logger(self, area: str) -> logging.Logger:
         """As `Runtime.logger`."""
@@ -53,6 +69,27 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     def address(self) -> ServerAddress | None:
         """The address given by the user, None if the local server is to be found."""
         return None if self.api_host is None else parse_api_host(self.api_host)
+
+
+def connection_settings(
+    *,
+    api_host: str | None,
+    api_token: str | None,
+    client_identifier: str | None,
+    client_passkey: str | None,
+    logger: logging.Logger | None,
+    timeout: TimeoutInput,
+    retry: RetryConfig | None,
+) -> ConnectionSettings:
+    """The arguments of both clients, checked.
+
+    Raises:
+        LMStudioValueError: one of them cannot be used.
+    """
+    credentials = resolve_credentials(api_token, client_identifier, client_passkey)
+    settings = ConnectionSettings(api_host, credentials, check_logger(logger), read_timeout(timeout), read_retry(retry))
+    settings.address()  # refuses a bad address here, where it was given
+    return settings
 
 
 def check_logger(logger: object) -> logging.Logger | None:
@@ -75,6 +112,8 @@ class LinkManager:
         self._http: httpx.AsyncClient | None = None
         self._address = settings.address()
         self._resolving = anyio.Lock()
+        self.was_reached = False
+        """There was a connection to the server before."""
 
     def start(self, namespace: str, multiplexer: Multiplexer) -> None:
         """Connect *multiplexer* to *namespace*, in a task of its own."""
@@ -172,6 +211,24 @@ class LinkManager:
     def credentials(self) -> Credentials:
         return self._settings.credentials
 
+    @property
+    def connect_seconds(self) -> float | None:
+        """How long one attempt to connect may take, None for any time."""
+        seconds = self._settings.timeout.over(DEFAULT_TIMEOUT).connect
+        return None if seconds is UNSET else seconds
+
+    @property
+    def connect_retry(self) -> RetryConfig:
+        """When to try again to connect.
+
+        That nobody listens where a client connects for the first time is mostly a wrong address, or a server that was
+        not started: unless the user wants otherwise, it is reported at once.
+        """
+        wanted = self._settings.own_retry
+        if wanted is not None:
+            return wanted
+        return RetryConfig() if self.was_reached else NO_RETRIES
+
 
 def new_http_client(*, secure: bool) -> httpx.AsyncClient:
     """An HTTP client for one server. Proxy variables of the environment do not apply: most servers are local.
@@ -183,7 +240,7 @@ def new_http_client(*, secure: bool) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         verify=secure,
         trust_env=False,
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+        timeout=None,  # connecting as a whole has a limit, and so has the probe of a port
         # Upgraded connections are their owners' to close; one that a greeting left behind would be nobody's.
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
     )
@@ -211,6 +268,12 @@ class _Link:
         self.multiplexer = multiplexer
         self.opened = anyio.Event()
         """Authenticated, or failed to get there."""
+        multiplexer.allow_connecting = self._allow_connecting
+        limit = manager.connect_seconds
+        self._patience = math.inf if limit is None else limit
+        """Seconds that an attempt to connect may take."""
+        self._attempt_scope: anyio.CancelScope | None = None
+        self._attempt_began = 0.0
         self.ended = anyio.Event()
         self._scope: anyio.CancelScope | None = None
         self._last_messages: list[_wire.Outgoing] = []
@@ -245,7 +308,7 @@ class _Link:
         except LinkDownError as down:
             self._lose(down.error)
         finally:
-            self._lose(closed_error())
+            self._lose(closed_error(), was_lost=False)
             self._manager.ended(self)
             self.opened.set()
             self.ended.set()
@@ -260,30 +323,76 @@ class _Link:
         finally:
             self.close()
 
-    def _lose(self, error: LMStudioError) -> None:
+    def _lose(self, error: LMStudioError, *, was_lost: bool = True) -> None:
         if self.multiplexer.failure is None:
             self._manager.logger.debug("Connection of %s ended: %s", self._namespace, error)
             self._manager.forget_address()
-            self.multiplexer.fail(error)
+            self.multiplexer.fail(error, was_lost=was_lost and self.multiplexer.ready_at is not None)
 
     async def _connect_and_serve(self) -> None:
-        try:
-            address = await self._manager.address()
-        except LMStudioError as error:
-            raise LinkDownError(error) from None
-        url = address.websocket_url(self._namespace)
         resources = contextlib.AsyncExitStack()
         try:
-            stream = await self._open(resources, url)
-            transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose)
-            await self._authenticate(transfer, url)
-            self._transfer = transfer
-            self.opened.set()
-            self._manager.logger.debug("Connected to %s", url)
+            transfer = await self._connect(resources)
             await transfer.run(lambda: self._last_messages)
         finally:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await resources.aclose()
+            await _close(resources)
+
+    async def _connect(self, resources: contextlib.AsyncExitStack) -> FrameTransfer:
+        """An authenticated connection, at the first attempt or a later one."""
+        for retry in count():
+            try:
+                return await self._attempt(resources)
+            except LinkDownError as down:
+                delay = self._manager.connect_retry.delay(retry) if down.is_transient else None
+                if delay is None:
+                    raise
+                await _close(resources)
+                self.multiplexer.end_attempt(is_ready=False)
+                self._manager.logger.warning("%s Trying again in %.1f seconds.", down.error, delay)
+            await anyio.sleep(delay)
+        raise AssertionError("count() has no end")
+
+    async def _attempt(self, resources: contextlib.AsyncExitStack) -> FrameTransfer:
+        url = self._namespace
+        try:
+            # The scope is there until the attempt is over, because a call may allow it more time.
+            with anyio.CancelScope() as self._attempt_scope:
+                self._attempt_began = anyio.current_time()
+                self._limit_attempt()
+                self.multiplexer.begin_attempt()
+                self.multiplexer.connecting = "looking for the server"
+                try:
+                    address = await self._manager.address()
+                except LMStudioError as error:
+                    raise LinkDownError(error, is_transient=True) from None
+                url = address.websocket_url(self._namespace)
+                self.multiplexer.connecting = f"opening {url}"
+                stream = await self._open(resources, url)
+                self.multiplexer.connecting = f"authentication at {url}"
+                transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose)
+                await self._authenticate(transfer, url)
+                self._transfer = transfer
+                self._manager.was_reached = True
+                self.opened.set()
+                self.multiplexer.end_attempt(is_ready=True)
+                self._manager.logger.debug("Connected to %s", url)
+                return transfer
+        finally:
+            self._attempt_scope = None
+        raise self._attempt_timed_out(url)
+
+    def _attempt_timed_out(self, url: str) -> LinkDownError:
+        seconds, phase = self._patience, self.multiplexer.connecting
+        message = f"Could not connect to {url} within {seconds:g} seconds (it got as far as: {phase})."
+        return LinkDownError(LMStudioConnectTimeoutError.of_limit("connect", seconds, message), is_transient=True)
+
+    def _allow_connecting(self, seconds: float | None) -> None:
+        self._patience = math.inf if seconds is None else max(self._patience, seconds)
+        self._limit_attempt()
+
+    def _limit_attempt(self) -> None:
+        if self._attempt_scope is not None:
+            self._attempt_scope.deadline = self._attempt_began + self._patience
 
     async def _open(self, resources: contextlib.AsyncExitStack, url: str) -> AsyncNetworkStream:
         import httpx
@@ -296,37 +405,33 @@ class _Link:
             self._manager.http(),
             session_class=session_class,
             keepalive_ping_interval_seconds=None,
-            timeout=httpx.Timeout(AUTHENTICATION_SECONDS, connect=CONNECT_SECONDS),
+            timeout=None,
         )
         try:
             session: Any = await resources.enter_async_context(opening)
         except httpx_ws.WebSocketUpgradeError as error:
             status = error.response.status_code
             reason = f"the server answered with HTTP status {status}; is it LM Studio that listens there?"
-            raise _cannot_connect(url, reason, error) from None
+            is_transient = status in self._manager.connect_retry.retry_on_status
+            raise _cannot_connect(url, reason, error, is_transient=is_transient) from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            what = "timed out" if isinstance(error, httpx.TimeoutException) else describe(error)
             reason = (
-                f"LM Studio is not reachable ({what}). Is it running there, with its server started and, on another "
-                "machine, with 'Serve on Local Network' on?"
+                f"LM Studio is not reachable ({describe(error)}). Is it running there, with its server started and, on "
+                "another machine, with 'Serve on Local Network' on?"
             )
-            raise _cannot_connect(url, reason, error) from None
+            raise _cannot_connect(url, reason, error, is_transient=True) from None
         stream: AsyncNetworkStream = session.stream
         return stream
 
     async def _authenticate(self, transfer: FrameTransfer, url: str) -> None:
         messages: list[bytes] = []
         try:
-            with anyio.fail_after(AUTHENTICATION_SECONDS):
-                await transfer.write_message(_wire.encode(self._manager.credentials.packet()))
-                while not messages:
-                    messages = await transfer.read_messages()
-        except TimeoutError as error:
-            reason = f"no answer to the authentication within {AUTHENTICATION_SECONDS:.0f} seconds"
-            raise _cannot_connect(url, reason, error) from None
+            await transfer.write_message(_wire.encode(self._manager.credentials.packet()))
+            while not messages:
+                messages = await transfer.read_messages()
         except LinkDownError as down:
             reason = "the server ended the connection instead of answering the authentication"
-            raise _cannot_connect(url, reason, down.error) from None
+            raise _cannot_connect(url, reason, down.error, is_transient=True) from None
         try:
             answer = msgspec.json.decode(messages.pop(0), type=_wire.AuthResult)
         except msgspec.MsgspecError as error:
@@ -343,8 +448,13 @@ class _Link:
         self.multiplexer.receive(messages)
 
 
-def _cannot_connect(url: str, reason: str, cause: BaseException) -> LinkDownError:
+async def _close(resources: contextlib.AsyncExitStack) -> None:
+    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+        await resources.aclose()
+
+
+def _cannot_connect(url: str, reason: str, cause: BaseException, *, is_transient: bool = False) -> LinkDownError:
     end = "" if reason.endswith((".", "?")) else "."
     error = LMStudioWebsocketError(f"Could not connect to {url}: {reason}{end}")
     error.__cause__ = cause
-    return LinkDownError(error)
+    return LinkDownError(error, is_transient=is_transient)

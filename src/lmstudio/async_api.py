@@ -23,6 +23,7 @@ from ._surface.async_sessions import (
     _AsyncSessionSystem,
 )
 from ._surface.async_streams import AsyncPredictionStream
+from ._ws import connection_settings
 
 # The functions for a quick start are synchronous only.
 # sync: from . import convenience
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ._abort import AbortSignal
     from ._local_files import LocalFileInput
+    from ._retries import RetryConfig
     from ._sdk_models import FileHandle
     from ._surface.async_files import _AsyncSessionFiles
     from ._surface.async_repository import _AsyncSessionRepository
+    from ._timeouts import TimeoutInput
 
 __all__ = [
     "AnyAsyncDownloadedModel",
@@ -72,6 +76,10 @@ class AsyncClient(AsyncClientBase):
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
         logger: Where this client reports connections, loads, tools and failed callbacks, each on a child of it; by
             default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks`.
+        timeout: Time limits of all calls: a `Timeout`, or a number of seconds for each call as a whole. Every call
+            takes a `timeout` of its own, which goes before this one.
+        retry: When to try again what can be repeated without harm. By default three times, except that a server which
+            this client has never reached is reported missing at once.
     """
 
     def __init__(
@@ -82,8 +90,20 @@ class AsyncClient(AsyncClientBase):
         client_identifier: str | None = None,
         client_passkey: str | None = None,
         logger: logging.Logger | None = None,
+        timeout: TimeoutInput = None,
+        retry: RetryConfig | None = None,
     ) -> None:
-        super().__init__(api_host, api_token, client_identifier, client_passkey, logger)
+        super().__init__(
+            connection_settings(
+                api_host=api_host,
+                api_token=api_token,
+                client_identifier=client_identifier,
+                client_passkey=client_passkey,
+                logger=logger,
+                timeout=timeout,
+                retry=retry,
+            )
+        )
         self._llm = _AsyncSessionLlm(self)
         self._embedding = _AsyncSessionEmbedding(self)
         self._system = _AsyncSessionSystem(self)
@@ -156,28 +176,46 @@ class AsyncClient(AsyncClientBase):
         session: _AsyncSessionRepository = vars(self).setdefault("_repository", _AsyncSessionRepository(self))
         return session
 
-    async def prepare_image(self, src: LocalFileInput, name: str | None = None) -> FileHandle:
+    async def prepare_image(
+        self,
+        src: LocalFileInput,
+        name: str | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> FileHandle:
         """Give the server an image, and get a handle to use in chats; see `client.files.prepare_image()`."""
-        return await self.files.prepare_image(src, name)
+        return await self.files.prepare_image(src, name, timeout=timeout, signal=signal)
 
-    async def prepare_file(self, src: LocalFileInput, name: str | None = None) -> FileHandle:
+    async def prepare_file(
+        self,
+        src: LocalFileInput,
+        name: str | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> FileHandle:
         """Give the server a file of any type; see `client.files.prepare_file()`."""
-        return await self.files.prepare_file(src, name)
+        return await self.files.prepare_file(src, name, timeout=timeout, signal=signal)
 
-    async def list_downloaded_models(self, namespace: str | None = None) -> list[AnyAsyncDownloadedModel]:
+    async def list_downloaded_models(
+        self, namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AnyAsyncDownloadedModel]:
         """The models on the server's disk; *namespace* "llm" or "embedding" for one kind only."""
         check_namespace(namespace)
-        models = await self._system.list_downloaded_models()
+        models = await self._system.list_downloaded_models(timeout=timeout, signal=signal)
         return [model for model in models if namespace is None or model.type == namespace]
 
-    async def list_loaded_models(self, namespace: str | None = None) -> list[AsyncLLM | AsyncEmbeddingModel]:
+    async def list_loaded_models(
+        self, namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AsyncLLM | AsyncEmbeddingModel]:
         """Handles for the loaded models; *namespace* "llm" or "embedding" for one kind only."""
         check_namespace(namespace)
         loaded: list[AsyncLLM | AsyncEmbeddingModel] = []
         if namespace in (None, "llm"):
-            loaded += await self._llm.list_loaded()
+            loaded += await self._llm.list_loaded(timeout=timeout, signal=signal)
         if namespace in (None, "embedding"):
-            loaded += await self._embedding.list_loaded()
+            loaded += await self._embedding.list_loaded(timeout=timeout, signal=signal)
         return loaded
 
     def __repr__(self) -> str:

@@ -14,9 +14,11 @@ from ._sync_io import get_sync_api_timeout, set_sync_api_timeout
 from .errors import LMStudioClientError
 
 if TYPE_CHECKING:
+    from ._abort import AbortSignal
     from ._local_files import LocalFileInput
     from ._sdk_models import FileHandle
     from ._surface.sync_sessions import EmbeddingLoadConfigInput, LlmLoadConfigInput
+    from ._timeouts import TimeoutInput
     from .sync_api import LLM, AnyDownloadedModel, Client, EmbeddingModel
 
 __all__ = [
@@ -93,9 +95,11 @@ def llm(
     *,
     ttl: float | None = DEFAULT_TTL_SECONDS,
     config: LlmLoadConfigInput | None = None,
+    timeout: TimeoutInput = None,
+    signal: AbortSignal | None = None,
 ) -> LLM:
     """A language model of the default client, loaded if necessary; see `client.llm.model()`."""
-    return get_default_client().llm.model(model_key, ttl=ttl, config=config)
+    return get_default_client().llm.model(model_key, ttl=ttl, config=config, timeout=timeout, signal=signal)
 
 
 def embedding_model(
@@ -104,26 +108,37 @@ def embedding_model(
     *,
     ttl: float | None = DEFAULT_TTL_SECONDS,
     config: EmbeddingLoadConfigInput | None = None,
+    timeout: TimeoutInput = None,
+    signal: AbortSignal | None = None,
 ) -> EmbeddingModel:
     """An embedding model of the default client, loaded if necessary; see `client.embedding.model()`."""
-    return get_default_client().embedding.model(model_key, ttl=ttl, config=config)
+    client = get_default_client()
+    return client.embedding.model(model_key, ttl=ttl, config=config, timeout=timeout, signal=signal)
 
 
-def list_downloaded_models(namespace: str | None = None) -> list[AnyDownloadedModel]:
+def list_downloaded_models(
+    namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+) -> list[AnyDownloadedModel]:
     """The models on the server's disk; *namespace* "llm" or "embedding" for one kind only."""
-    return get_default_client().list_downloaded_models(namespace)
+    return get_default_client().list_downloaded_models(namespace, timeout=timeout, signal=signal)
 
 
-def list_loaded_models(namespace: str | None = None) -> list[LLM | EmbeddingModel]:
+def list_loaded_models(
+    namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+) -> list[LLM | EmbeddingModel]:
     """Handles for the loaded models; *namespace* "llm" or "embedding" for one kind only."""
-    return get_default_client().list_loaded_models(namespace)
+    return get_default_client().list_loaded_models(namespace, timeout=timeout, signal=signal)
 
 
-def prepare_image(src: LocalFileInput, name: str | None = None) -> FileHandle:
+def prepare_image(
+    src: LocalFileInput, name: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+) -> FileHandle:
     """Give the server of the default client an image; see `client.files.prepare_image()`."""
-    return get_default_client().files.prepare_image(src, name)
+    return get_default_client().files.prepare_image(src, name, timeout=timeout, signal=signal)
 
 
-def prepare_file(src: LocalFileInput, name: str | None = None) -> FileHandle:
+def prepare_file(
+    src: LocalFileInput, name: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+) -> FileHandle:
     """Give the server of the default client a file of any type; see `client.files.prepare_file()`."""
-    return get_default_client().files.prepare_file(src, name)
+    return get_default_client().files.prepare_file(src, name, timeout=timeout, signal=signal)

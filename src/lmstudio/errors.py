@@ -18,7 +18,8 @@
     │   ├── LMStudioWebsocketError             the connection cannot be made, or was lost
     │   └── LMStudioUnknownMessageWarning      (also a UserWarning) the server said something unknown; ignored
     ├── LMStudioStructuredOutputError          (also a ValueError) the reply does not match the requested schema
-    ├── LMStudioTimeoutError                   (also a TimeoutError)
+    ├── LMStudioTimeoutError                   (also a TimeoutError) `limit` says which limit expired
+    │   └── LMStudioConnectTimeoutError        (also an LMStudioWebsocketError) no connection in time
     ├── LMStudioValueError                     (also a ValueError) bad input, refused before anything was sent
     ├── LMStudioRuntimeError                   (also a RuntimeError) not allowed in this state or place
     └── LMStudioOSError                        (also an OSError) a local file or resource
@@ -31,10 +32,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from typing_extensions import Self
 
     from ._sdk_models import SerializedLMSExtendedError
 
@@ -43,6 +46,7 @@ __all__ = [
     "LMStudioCancelledError",
     "LMStudioChannelClosedError",
     "LMStudioClientError",
+    "LMStudioConnectTimeoutError",
     "LMStudioError",
     "LMStudioFileNotFoundError",
     "LMStudioModelNotFoundError",
@@ -172,8 +176,28 @@ class LMStudioUnknownMessageWarning(LMStudioClientError, UserWarning):
     """The server sent something that this version does not know. It was ignored; the call goes on."""
 
 
+TimeoutLimit: TypeAlias = Literal["connect", "first_token", "idle", "total"]
+"""The limits of `lmstudio.Timeout`, by name."""
+
+
 class LMStudioTimeoutError(LMStudioError, TimeoutError):
-    """Nothing arrived within the time allowed."""
+    """Something took longer than allowed. If the server was at work, it has been told to stop."""
+
+    limit: TimeoutLimit | None = None
+    """Which limit of `lmstudio.Timeout` has expired; None if it was another, such as that of a tool."""
+    seconds: float | None = None
+    """That limit."""
+
+    @classmethod
+    def of_limit(cls, limit: TimeoutLimit, seconds: float, message: str) -> Self:
+        """The error for a limit of `lmstudio.Timeout` that has expired."""
+        error = cls(message)
+        error.limit, error.seconds = limit, seconds
+        return error
+
+
+class LMStudioConnectTimeoutError(LMStudioWebsocketError, LMStudioTimeoutError):
+    """There was no connection to the server within the time allowed."""
 
 
 class LMStudioOSError(OSError, LMStudioError):

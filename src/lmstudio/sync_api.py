@@ -26,6 +26,7 @@ from ._surface.sync_sessions import (
 )
 from ._surface.sync_streams import PredictionStream
 from ._sync_io import ClientBase
+from ._ws import connection_settings
 from .convenience import *
 
 if TYPE_CHECKING:
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ._abort import AbortSignal
     from ._local_files import LocalFileInput
+    from ._retries import RetryConfig
     from ._sdk_models import FileHandle
     from ._surface.sync_files import _SessionFiles
     from ._surface.sync_repository import _SessionRepository
+    from ._timeouts import TimeoutInput
 
 __all__ = [
     "LLM",
@@ -72,6 +76,10 @@ class Client(ClientBase):
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
         logger: Where this client reports connections, loads, tools and failed callbacks, each on a child of it; by
             default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks`.
+        timeout: Time limits of all calls: a `Timeout`, or a number of seconds for each call as a whole. Every call
+            takes a `timeout` of its own, which goes before this one.
+        retry: When to try again what can be repeated without harm. By default three times, except that a server which
+            this client has never reached is reported missing at once.
     """
 
     def __init__(
@@ -82,8 +90,20 @@ class Client(ClientBase):
         client_identifier: str | None = None,
         client_passkey: str | None = None,
         logger: logging.Logger | None = None,
+        timeout: TimeoutInput = None,
+        retry: RetryConfig | None = None,
     ) -> None:
-        super().__init__(api_host, api_token, client_identifier, client_passkey, logger)
+        super().__init__(
+            connection_settings(
+                api_host=api_host,
+                api_token=api_token,
+                client_identifier=client_identifier,
+                client_passkey=client_passkey,
+                logger=logger,
+                timeout=timeout,
+                retry=retry,
+            )
+        )
         self._llm = _SessionLlm(self)
         self._embedding = _SessionEmbedding(self)
         self._system = _SessionSystem(self)
@@ -156,28 +176,46 @@ class Client(ClientBase):
         session: _SessionRepository = vars(self).setdefault("_repository", _SessionRepository(self))
         return session
 
-    def prepare_image(self, src: LocalFileInput, name: str | None = None) -> FileHandle:
+    def prepare_image(
+        self,
+        src: LocalFileInput,
+        name: str | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> FileHandle:
         """Give the server an image, and get a handle to use in chats; see `client.files.prepare_image()`."""
-        return self.files.prepare_image(src, name)
+        return self.files.prepare_image(src, name, timeout=timeout, signal=signal)
 
-    def prepare_file(self, src: LocalFileInput, name: str | None = None) -> FileHandle:
+    def prepare_file(
+        self,
+        src: LocalFileInput,
+        name: str | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> FileHandle:
         """Give the server a file of any type; see `client.files.prepare_file()`."""
-        return self.files.prepare_file(src, name)
+        return self.files.prepare_file(src, name, timeout=timeout, signal=signal)
 
-    def list_downloaded_models(self, namespace: str | None = None) -> list[AnyDownloadedModel]:
+    def list_downloaded_models(
+        self, namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AnyDownloadedModel]:
         """The models on the server's disk; *namespace* "llm" or "embedding" for one kind only."""
         check_namespace(namespace)
-        models = self._system.list_downloaded_models()
+        models = self._system.list_downloaded_models(timeout=timeout, signal=signal)
         return [model for model in models if namespace is None or model.type == namespace]
 
-    def list_loaded_models(self, namespace: str | None = None) -> list[LLM | EmbeddingModel]:
+    def list_loaded_models(
+        self, namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[LLM | EmbeddingModel]:
         """Handles for the loaded models; *namespace* "llm" or "embedding" for one kind only."""
         check_namespace(namespace)
         loaded: list[LLM | EmbeddingModel] = []
         if namespace in (None, "llm"):
-            loaded += self._llm.list_loaded()
+            loaded += self._llm.list_loaded(timeout=timeout, signal=signal)
         if namespace in (None, "embedding"):
-            loaded += self._embedding.list_loaded()
+            loaded += self._embedding.list_loaded(timeout=timeout, signal=signal)
         return loaded
 
     def __repr__(self) -> str:

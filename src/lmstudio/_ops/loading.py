@@ -33,6 +33,7 @@ from lmstudio.errors import (
     LMStudioServerError,
     LMStudioValueError,
 )
+from lmstudio.json_api import aborted
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
@@ -225,7 +226,7 @@ async def get_or_load(
                 f"Model {request.model_key!r} is loaded as {info.identifier!r} with another configuration: "
                 f"{', '.join(differences)}. Unload it, load a new instance, or use on_mismatch='reload'."
             )
-        settled = _settled.setdefault(port, {})
+        settled = _settled.setdefault(port.base, {})
         if not was_loaded:
             settled[info.instance_reference] = differences
         if settled.get(info.instance_reference) == differences:
@@ -256,7 +257,7 @@ async def _follow_load(
         channel.close()
 
     if signal is not None and signal.aborted:
-        raise _aborted(signal, attempted)
+        raise aborted(signal, attempted)
     try:
         channel.open()
         with on_abort(signal, cancel):
@@ -270,7 +271,7 @@ async def _follow_load(
         if not channel.finished:
             cancel()
         if isinstance(error, LMStudioCancelledError) and signal is not None and signal.aborted:
-            raise _aborted(signal, attempted) from None
+            raise aborted(signal, attempted) from None
         raise
     if not packet.info.identifier:
         raise LMStudioServerError(f"Loaded {request.model_key!r}, but the server did not say under which identifier.")
@@ -291,10 +292,6 @@ async def _note(packet: Any, request: LoadRequest, progress: _Progress) -> None:
             progress.logger.info("Unloading %s to make room for %s.", packet.info.identifier, request.model_key)
         case "progress" | "loadProgress":
             await progress.report(packet.progress)
-
-
-def _aborted(signal: AbortSignal, attempted: str) -> LMStudioCancelledError:
-    return LMStudioCancelledError(f"Could not {attempted}: {signal.error()}")
 
 
 async def _unload_instance(port: Port, endpoints: ModelEndpoints[Any], info: Any) -> None:

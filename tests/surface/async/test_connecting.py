@@ -11,7 +11,6 @@ import pytest
 
 import lmstudio as lms
 from lmstudio import _discovery as discovery_module
-from lmstudio import _ws as ws_module
 from lmstudio.server import ScriptedEngine, Server
 from surface.background import AsyncBackground
 from surface.odd_servers import free_port, http_server, mute_server, tcp_server, websocket_server
@@ -136,23 +135,6 @@ async def test_server_is_not_lm_studio(odd_server: Callable[[], AbstractContextM
         assert isinstance(error, lms.LMStudioWebsocketError)
         assert reason in str(error)
         assert not await lms.AsyncClient.is_valid_api_host(api_host)
-
-
-async def test_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_module, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(ws_module, "AUTHENTICATION_SECONDS", 0.1)
-    with mute_server() as mute:
-        error = await failure(lms.AsyncClient(mute.api_host))
-    assert isinstance(error, lms.LMStudioWebsocketError)
-    assert "not reachable (timed out)" in str(error)
-
-
-async def test_server_that_does_not_answer_the_authentication_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_module, "AUTHENTICATION_SECONDS", 0.1)
-    with websocket_server(None) as api_host:
-        error = await failure(lms.AsyncClient(api_host))
-    assert isinstance(error, lms.LMStudioWebsocketError)
-    assert "no answer to the authentication" in str(error)
 
 
 async def test_client_may_be_closed_while_it_connects(proxy: FaultProxy) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 import lmstudio as lms
 from lmstudio import _discovery as discovery_module
-from lmstudio import _ws as ws_module
 from lmstudio.server import ScriptedEngine, Server
 from surface.background import Background
 from surface.odd_servers import free_port, http_server, mute_server, tcp_server, websocket_server
@@ -137,23 +136,6 @@ def test_server_is_not_lm_studio(odd_server: Callable[[], AbstractContextManager
         assert isinstance(error, lms.LMStudioWebsocketError)
         assert reason in str(error)
         assert not lms.Client.is_valid_api_host(api_host)
-
-
-def test_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_module, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(ws_module, "AUTHENTICATION_SECONDS", 0.1)
-    with mute_server() as mute:
-        error = failure(lms.Client(mute.api_host))
-    assert isinstance(error, lms.LMStudioWebsocketError)
-    assert "not reachable (timed out)" in str(error)
-
-
-def test_server_that_does_not_answer_the_authentication_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_module, "AUTHENTICATION_SECONDS", 0.1)
-    with websocket_server(None) as api_host:
-        error = failure(lms.Client(api_host))
-    assert isinstance(error, lms.LMStudioWebsocketError)
-    assert "no answer to the authentication" in str(error)
 
 
 def test_client_may_be_closed_while_it_connects(proxy: FaultProxy) -> None:
