@@ -483,7 +483,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         definitions = tool_definitions(tools)
         port = self._within(timeout, signal)
         if max_tokens is None:
-            info = await self._run(model_ops.get_info(port, self._session._ENDPOINTS, self._target))
+            info: LlmInstanceInfo = await self._run(model_ops.get_info(port, self._session._ENDPOINTS, self._target))
             max_tokens = info.context_length * 3 // 4
         trimmed = await self._run(
             trim_history(

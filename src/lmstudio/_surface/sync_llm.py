@@ -470,7 +470,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         definitions = tool_definitions(tools)
         port = self._within(timeout, signal)
         if max_tokens is None:
-            info = self._run(model_ops.get_info(port, self._session._ENDPOINTS, self._target))
+            info: LlmInstanceInfo = self._run(model_ops.get_info(port, self._session._ENDPOINTS, self._target))
             max_tokens = info.context_length * 3 // 4
         trimmed = self._run(
             trim_history(

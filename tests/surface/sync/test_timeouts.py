@@ -323,7 +323,7 @@ def test_a_call_may_wait_longer_or_shorter_for_the_connection(proxy: FaultProxy)
 # Everywhere ----------------------------------------------------------------------------------------------------------
 
 # They wait for nothing, or for what has limits already.
-_WITHOUT = {"connect", "disconnect", "close", "start", "cancel", "wait_for_result"}
+_WITHOUT = {"connect", "disconnect", "close", "close", "start", "cancel", "wait_for_result"}
 
 
 def test_every_call_takes_a_timeout_and_a_signal() -> None:
