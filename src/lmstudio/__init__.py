@@ -130,6 +130,7 @@ if TYPE_CHECKING:
         set_sync_api_timeout,
     )
     from .errors import (
+        ConnectionPhase,
         LMStudioAuthenticationError,
         LMStudioCancelledError,
         LMStudioChannelClosedError,
@@ -239,6 +240,7 @@ _EXPORTS = {
         "list_downloaded_models list_loaded_models llm prepare_file prepare_image set_sync_api_timeout"
     ),
     "errors": (
+        "ConnectionPhase "
         "LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
         "LMStudioError LMStudioFileNotFoundError LMStudioModelNotFoundError LMStudioOSError LMStudioPredictionError "
         "LMStudioPresetNotFoundError LMStudioRuntimeError LMStudioServerError LMStudioStructuredOutputError "
@@ -298,6 +300,7 @@ __all__ = [
     "ChatHistoryDataDict",
     "ChatInput",
     "Client",
+    "ConnectionPhase",
     "DictObject",
     "DictSchema",
     "DocumentParsingLibraryIdentifier",

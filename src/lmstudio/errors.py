@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +61,9 @@ __all__ = [
     "ToolCallRequestInvalidFormatError",
     "ToolCallRequestInvalidNameError",
 ]
+
+ConnectionPhase = Literal["proxy", "dns", "tcp", "tls", "greeting", "websocket", "authentication"]
+"""How far an attempt to connect came: what failed, after what precedes it here had succeeded."""
 
 
 class LMStudioError(Exception):
@@ -107,6 +110,14 @@ class LMStudioServerError(LMStudioError):
 
 class LMStudioAuthenticationError(LMStudioServerError):
     """The server does not accept the credentials of this client."""
+
+    phase: ConnectionPhase = "authentication"
+    """As that of LMStudioWebsocketError."""
+
+    def __init__(self, message: str, details: Mapping[str, Any] | None = None, *, url: str | None = None) -> None:
+        super().__init__(message, details)
+        self.url = url
+        """The URL that was connected to."""
 
 
 class LMStudioModelNotFoundError(LMStudioServerError):
@@ -166,6 +177,13 @@ class LMStudioCancelledError(LMStudioClientError):
 
 class LMStudioWebsocketError(LMStudioClientError):
     """The connection to the server could not be made, or was lost."""
+
+    def __init__(self, *args: object, phase: ConnectionPhase | None = None, url: str | None = None) -> None:
+        super().__init__(*args)
+        self.phase: ConnectionPhase | None = phase
+        """What failed while connecting; None for a connection that was open and was lost."""
+        self.url = url
+        """The URL that could not be connected to, if it is known."""
 
 
 class LMStudioUnknownMessageWarning(LMStudioClientError, UserWarning):
