@@ -1,9 +1,9 @@
 """Connections: open the WebSocket of a namespace, authenticate, and keep it until it ends.
 
-The one module that knows httpx and httpx-ws. They open the connection; from then on `_transfer` reads and writes its
-frames. The stock session of httpx-ws is not used: it stops reading while one consumer is slow, which makes its
-keep-alive close healthy connections, it can hang on a peer that went away, and it turns every error into an exception
-group.
+The one module that knows httpx-ws. It opens the connection, on what `_dial` provides; from then on `_transfer` reads
+and writes its frames. The stock session of httpx-ws is not used: it stops reading while one consumer is slow, which
+makes its keep-alive close healthy connections, it can hang on a peer that went away, and it turns every error into an
+exception group.
 
 Each connection is owned by one task, which opens, reads and closes it. No cancel scope is open while user code runs.
 """
@@ -20,16 +20,20 @@ import msgspec
 
 from . import _wire
 from ._address import ServerAddress, parse_api_host
-from ._discovery import find_local_server
-from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks, describe
-from .errors import LMStudioAuthenticationError, LMStudioError, LMStudioValueError, LMStudioWebsocketError
+from ._discovery import find_local_server, no_local_server_error
+from ._explain import cannot_connect, explain, not_authenticated
+from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks
+from .errors import LMStudioError, LMStudioValueError
 from .json_api import Multiplexer, Port, closed_error, fresh_copy
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
     from httpcore import AsyncNetworkStream
 
     from ._auth import Credentials
+    from ._proxy import Proxy
 
 
 CONNECT_SECONDS = 5.0
@@ -39,12 +43,15 @@ AUTHENTICATION_SECONDS = 10.0
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True):
-    """Where and as whom to connect. *api_host* None: find the local server."""
+    """Where, how and as whom to connect. *api_host* None: find the local server."""
 
     api_host: str | None
     credentials: Credentials
     own_logger: logging.Logger | None = None
     """What the user wants to hear of this client on; None for those of the package."""
+    tls: ssl.SSLContext | bool = True
+    """How to check certificates; or only whether to, against the public authorities."""
+    proxy: Proxy | None = None
 
     def logger(self, area: str) -> logging.Logger:
         """As `Runtime.logger`."""
@@ -155,17 +162,17 @@ class LinkManager:
             if self._address is None:
                 self._address = await find_local_server(self.http())
             if self._address is None:
-                raise LMStudioWebsocketError(
-                    "LM Studio is not reachable: no server answered on any of its local ports. "
-                    "Is LM Studio running? If it is on another machine or port, pass its address, "
-                    "e.g. Client('192.168.0.10:1234'). Without LM Studio: python -m lmstudio serve."
-                )
+                raise no_local_server_error()
             return self._address
 
     def http(self) -> httpx.AsyncClient:
         """The shared HTTP client."""
         if self._http is None:
-            self._http = new_http_client(secure=self._address is not None and self._address.secure)
+            self._http = new_http_client(
+                secure=self._address is not None and self._address.secure,
+                tls=self._settings.tls,
+                proxy=self._settings.proxy,
+            )
         return self._http
 
     @property
@@ -173,19 +180,26 @@ class LinkManager:
         return self._settings.credentials
 
 
-def new_http_client(*, secure: bool) -> httpx.AsyncClient:
+def new_http_client(
+    *, secure: bool, tls: ssl.SSLContext | bool = True, proxy: Proxy | None = None
+) -> httpx.AsyncClient:
     """An HTTP client for one server. Proxy variables of the environment do not apply: most servers are local.
 
-    Loading the CA store takes tens of milliseconds and is skipped where there is no TLS.
+    *secure*: it is reached by TLS. *tls* as in `ConnectionSettings`. Loading the CA store takes tens of milliseconds
+    and is skipped where there is no TLS.
     """
     import httpx
 
+    from ._dial import Transport
+
+    def context(is_used: bool) -> ssl.SSLContext:
+        return httpx.create_ssl_context(verify=tls if is_used else False, trust_env=False)
+
+    proxy_context = context(True) if proxy is not None and proxy.scheme == "https" else None
     return httpx.AsyncClient(
-        verify=secure,
+        transport=Transport(context(secure), proxy, proxy_context),
         trust_env=False,
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        # Upgraded connections are their owners' to close; one that a greeting left behind would be nobody's.
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
     )
 
 
@@ -274,7 +288,7 @@ class _Link:
         url = address.websocket_url(self._namespace)
         resources = contextlib.AsyncExitStack()
         try:
-            stream = await self._open(resources, url)
+            stream = await self._open(resources, address, url)
             transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose)
             await self._authenticate(transfer, url)
             self._transfer = transfer
@@ -285,7 +299,7 @@ class _Link:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await resources.aclose()
 
-    async def _open(self, resources: contextlib.AsyncExitStack, url: str) -> AsyncNetworkStream:
+    async def _open(self, resources: contextlib.AsyncExitStack, address: ServerAddress, url: str) -> AsyncNetworkStream:
         import httpx
         import httpx_ws
 
@@ -300,17 +314,8 @@ class _Link:
         )
         try:
             session: Any = await resources.enter_async_context(opening)
-        except httpx_ws.WebSocketUpgradeError as error:
-            status = error.response.status_code
-            reason = f"the server answered with HTTP status {status}; is it LM Studio that listens there?"
-            raise _cannot_connect(url, reason, error) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            what = "timed out" if isinstance(error, httpx.TimeoutException) else describe(error)
-            reason = (
-                f"LM Studio is not reachable ({what}). Is it running there, with its server started and, on another "
-                "machine, with 'Serve on Local Network' on?"
-            )
-            raise _cannot_connect(url, reason, error) from None
+        except (httpx_ws.WebSocketUpgradeError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise LinkDownError(await explain(self._manager.http(), address, url, error)) from None
         stream: AsyncNetworkStream = session.stream
         return stream
 
@@ -322,29 +327,16 @@ class _Link:
                 while not messages:
                     messages = await transfer.read_messages()
         except TimeoutError as error:
-            reason = f"no answer to the authentication within {AUTHENTICATION_SECONDS:.0f} seconds"
-            raise _cannot_connect(url, reason, error) from None
+            reason = f"no answer to the authentication within {AUTHENTICATION_SECONDS:g} seconds"
+            raise LinkDownError(cannot_connect(url, "authentication", reason, error)) from None
         except LinkDownError as down:
             reason = "the server ended the connection instead of answering the authentication"
-            raise _cannot_connect(url, reason, down.error) from None
+            raise LinkDownError(cannot_connect(url, "authentication", reason, down.error)) from None
         try:
             answer = msgspec.json.decode(messages.pop(0), type=_wire.AuthResult)
         except msgspec.MsgspecError as error:
-            raise _cannot_connect(url, "the answer to the authentication is not one of LM Studio", error) from None
+            reason = "the answer to the authentication is not one of LM Studio"
+            raise LinkDownError(cannot_connect(url, "authentication", reason, error)) from None
         if not answer.success:
-            reason = answer.error or "no reason given"
-            raise LinkDownError(
-                LMStudioAuthenticationError(
-                    f"Authentication failed at {url}: {reason}. "
-                    "Pass an API token of this server with api_token=..., or set LM_API_TOKEN.",
-                    {"title": reason},
-                )
-            )
+            raise LinkDownError(not_authenticated(url, answer.error or "no reason given"))
         self.multiplexer.receive(messages)
-
-
-def _cannot_connect(url: str, reason: str, cause: BaseException) -> LinkDownError:
-    end = "" if reason.endswith((".", "?")) else "."
-    error = LMStudioWebsocketError(f"Could not connect to {url}: {reason}{end}")
-    error.__cause__ = cause
-    return LinkDownError(error)

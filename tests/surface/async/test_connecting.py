@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJ0123456789"
 OTHER_TOKEN = "sk-lm-ijklmnop:ABCDEFGHIJ0123456789"
+NO_ANSWER = "the answer to the authentication is not one of LM Studio"
+REDIRECT = b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://lm.example/llm\r\nContent-Length: 0\r\n\r\n"
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -117,24 +119,34 @@ async def test_host_name_that_nobody_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("odd_server", "reason"),
+    ("odd_server", "phase", "reason"),
     [
-        (http_server, "HTTP status 404; is it LM Studio that listens there?"),
-        (partial(tcp_server, b""), "not reachable"),
-        (partial(tcp_server, b"SSH-2.0-OpenSSH_9.6\r\n"), "not reachable"),
-        (partial(tcp_server, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), "instead of answering the authentication"),
-        (partial(tcp_server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "HTTP status 200"),
-        (partial(websocket_server, "hello"), "the answer to the authentication is not one of LM Studio"),
-        (partial(websocket_server, "[1, 2]"), "the answer to the authentication is not one of LM Studio"),
-        (partial(websocket_server, '{"success": 1}'), "the answer to the authentication is not one of LM Studio"),
+        (http_server, "greeting", "HTTP status 404 instead of a WebSocket. Is it LM Studio that listens there?"),
+        (partial(tcp_server, b""), "greeting", "not as an HTTP server does"),
+        (partial(tcp_server, b"SSH-2.0-OpenSSH_9.6\r\n"), "greeting", "not as an HTTP server does"),
+        (
+            partial(tcp_server, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+            "authentication",
+            "instead of answering the authentication",
+        ),
+        (partial(tcp_server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "greeting", "HTTP status 200"),
+        (partial(tcp_server, b"HTTP/1.1 500 Oh no\r\nContent-Length: 0\r\n\r\n"), "greeting", "HTTP status 500"),
+        (partial(tcp_server, REDIRECT), "websocket", "redirects to 'https://lm.example/llm': if LM Studio is there"),
+        (partial(websocket_server, "hello"), "authentication", NO_ANSWER),
+        (partial(websocket_server, "[1, 2]"), "authentication", NO_ANSWER),
+        (partial(websocket_server, '{"success": 1}'), "authentication", NO_ANSWER),
     ],
-    ids=["http", "hangs up", "ssh", "half an upgrade", "page", "websocket", "json", "wrong json"],
+    ids=["404", "hangs up", "ssh", "half an upgrade", "page", "500", "redirect", "websocket", "json", "wrong json"],
 )
-async def test_server_is_not_lm_studio(odd_server: Callable[[], AbstractContextManager[str]], reason: str) -> None:
+async def test_server_is_not_lm_studio(
+    odd_server: Callable[[], AbstractContextManager[str]], phase: str, reason: str
+) -> None:
     with odd_server() as api_host:
         error = await failure(lms.AsyncClient(api_host))
         assert isinstance(error, lms.LMStudioWebsocketError)
         assert reason in str(error)
+        assert (error.phase, error.url) == (phase, f"ws://{api_host}/system")
+        assert error.__cause__ is not None
         assert not await lms.AsyncClient.is_valid_api_host(api_host)
 
 
@@ -144,7 +156,8 @@ async def test_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyP
     with mute_server() as mute:
         error = await failure(lms.AsyncClient(mute.api_host))
     assert isinstance(error, lms.LMStudioWebsocketError)
-    assert "not reachable (timed out)" in str(error)
+    assert error.phase == "websocket"
+    assert "did not answer within 0.1 seconds (timed out)" in str(error)
 
 
 async def test_server_that_does_not_answer_the_authentication_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
