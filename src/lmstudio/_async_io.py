@@ -8,11 +8,13 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ._address import chosen_api_host
 from ._auth import resolve_credentials
+from ._proxy import read_proxy
 from ._runtime import Delivery, Inbox, Runtime
 from ._surface.base import Surface
 from ._transfer import LoopHooks
-from ._ws import ConnectionSettings, LinkManager, check_logger, new_http_client
+from ._ws import ConnectionSettings, LinkManager, check_logger, chosen_tls, new_http_client
 from .errors import (
     LMStudioError,
     LMStudioRuntimeError,
@@ -23,6 +25,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     import logging
+    import ssl
     from collections.abc import Callable, Coroutine
 
     import httpx
@@ -213,10 +216,17 @@ class AsyncClientBase(AsyncBase):
         client_identifier: str | None,
         client_passkey: str | None,
         logger: logging.Logger | None,
+        ssl_context: ssl.SSLContext | None,
+        proxy: str | None,
     ) -> None:
         credentials = resolve_credentials(api_token, client_identifier, client_passkey)
-        settings = ConnectionSettings(api_host, credentials, check_logger(logger))
-        settings.address()  # refuses a bad address here, where it was given
+        settings = ConnectionSettings(
+            chosen_api_host(api_host),
+            credentials,
+            check_logger(logger),
+            tls=chosen_tls(ssl_context),
+            proxy=read_proxy(proxy),
+        )
         self._state = AsyncClientState(settings)
         weakref.finalize(self, self._state.close_soon).atexit = False
 
@@ -247,5 +257,5 @@ class AsyncClientBase(AsyncBase):
     @staticmethod
     async def _with_http(work: Callable[[httpx.AsyncClient], Coroutine[Any, Any, T]], *, secure: bool) -> T:
         """Run *work* with a short-lived HTTP client; *secure* as for `new_http_client`."""
-        async with new_http_client(secure=secure) as http:
+        async with new_http_client(secure=secure, tls=chosen_tls(None)) as http:
             return await work(http)

@@ -17,12 +17,14 @@ from collections import deque
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ._address import chosen_api_host
 from ._async_io import asyncio_hooks
 from ._auth import resolve_credentials
+from ._proxy import read_proxy
 from ._runtime import Delivery, Inbox, Runtime
 from ._surface.base import Surface
 from ._transfer import CLOSE_SECONDS
-from ._ws import ConnectionSettings, LinkManager, check_logger, new_http_client
+from ._ws import ConnectionSettings, LinkManager, check_logger, chosen_tls, new_http_client
 from .errors import (
     LMStudioError,
     LMStudioRuntimeError,
@@ -35,6 +37,7 @@ from .json_api import Multiplexer, Port, run_blocking
 
 if TYPE_CHECKING:
     import logging
+    import ssl
     from collections.abc import Callable, Coroutine
 
     import httpx
@@ -388,10 +391,17 @@ class ClientBase(SyncBase):
         client_identifier: str | None,
         client_passkey: str | None,
         logger: logging.Logger | None,
+        ssl_context: ssl.SSLContext | None,
+        proxy: str | None,
     ) -> None:
         credentials = resolve_credentials(api_token, client_identifier, client_passkey)
-        settings = ConnectionSettings(api_host, credentials, check_logger(logger))
-        settings.address()  # refuses a bad address here, where it was given
+        settings = ConnectionSettings(
+            chosen_api_host(api_host),
+            credentials,
+            check_logger(logger),
+            tls=chosen_tls(ssl_context),
+            proxy=read_proxy(proxy),
+        )
         self._state = ClientState(settings)
         weakref.finalize(self, self._state.close, wait=False).atexit = False
 
@@ -432,7 +442,7 @@ class ClientBase(SyncBase):
         """Run *work* with a short-lived HTTP client, on the background thread."""
 
         async def run() -> T:
-            async with new_http_client(secure=secure) as http:
+            async with new_http_client(secure=secure, tls=chosen_tls(None)) as http:
                 return await work(http)
 
         loop = _background.acquire()

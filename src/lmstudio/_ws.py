@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,14 @@ AUTHENTICATION_SECONDS = 10.0
 """For the answer to the upgrade and that to the authentication, each: what lmstudio.js's server allows for its side."""
 
 
+VERIFY_VARIABLE = "LM_STUDIO_VERIFY_TLS"
+"""Environment variable that says whether to check certificates, for clients without an `ssl_context`."""
+_YES_AND_NO = {
+    **dict.fromkeys(("", "1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
+
+
 class ConnectionSettings(msgspec.Struct, frozen=True):
     """Where, how and as whom to connect. *api_host* None: find the local server."""
 
@@ -52,6 +61,13 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     tls: ssl.SSLContext | bool = True
     """How to check certificates; or only whether to, against the public authorities."""
     proxy: Proxy | None = None
+
+    def __post_init__(self) -> None:
+        if self.proxy is not None and self.api_host is None:
+            raise LMStudioValueError(
+                "proxy= needs the address of the server, e.g. Client('lm.example.com:1234', proxy=...): without an "
+                "address, the server on this machine is looked for, and that needs no proxy."
+            )
 
     def logger(self, area: str) -> logging.Logger:
         """As `Runtime.logger`."""
@@ -67,6 +83,25 @@ def check_logger(logger: object) -> logging.Logger | None:
     if logger is None or isinstance(logger, logging.Logger):
         return logger
     raise LMStudioValueError(f"logger must be a logging.Logger, got {type(logger).__name__}.")
+
+
+def chosen_tls(ssl_context: object) -> ssl.SSLContext | bool:
+    """*ssl_context*, if it is one; for None whether the environment wants certificates to be checked."""
+    if ssl_context is None:
+        text = os.environ.get(VERIFY_VARIABLE, "").strip().lower()
+        if text not in _YES_AND_NO:
+            raise LMStudioValueError(
+                f"The environment variable {VERIFY_VARIABLE} must be true or false, it is {text!r:.80}."
+            )
+        return _YES_AND_NO[text]
+    import ssl
+
+    if isinstance(ssl_context, ssl.SSLContext):
+        return ssl_context
+    raise LMStudioValueError(
+        f"ssl_context must be an ssl.SSLContext, got {type(ssl_context).__name__}. "
+        "Expected for example ssl.create_default_context(cafile='authority.pem')."
+    )
 
 
 class LinkManager:

@@ -30,6 +30,7 @@ from ._surface.async_streams import AsyncPredictionStream
 
 if TYPE_CHECKING:
     import logging
+    import ssl
     from types import TracebackType
 
     from typing_extensions import Self
@@ -65,13 +66,19 @@ class AsyncClient(AsyncClientBase):
     an object may also keep a client and close it with `aclose()`. One client may be used from many tasks.
 
     Args:
-        api_host: The server's address: "host", "host:port" or a URL. By default the server on this machine is found.
+        api_host: The server's address: "host", "host:port" or a URL; by default that of LM_STUDIO_BASE_URL, else the
+            server on this machine is found.
         api_token: An API token of the server; by default that of LM_API_TOKEN or LMSTUDIO_API_TOKEN, else none.
         client_identifier: Instead of a token, a name for this client. Clients with the same name and passkey share what
             the server keeps for them, such as uploaded files.
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
         logger: Where this client reports connections, loads, tools and failed callbacks, each on a child of it; by
             default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks`.
+        ssl_context: How to check the certificate of a server whose address begins with https:// or wss://, e.g.
+            `ssl.create_default_context(cafile="authority.pem")`; by default against the public authorities, or not at
+            all if LM_STUDIO_VERIFY_TLS is "false".
+        proxy: The proxy to use, as "http://host:port", "https://...", "socks5://...", or with "user:password@" before
+            the host. Variables such as HTTP_PROXY do not count, and without this argument no proxy is used.
     """
 
     def __init__(
@@ -82,8 +89,10 @@ class AsyncClient(AsyncClientBase):
         client_identifier: str | None = None,
         client_passkey: str | None = None,
         logger: logging.Logger | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
     ) -> None:
-        super().__init__(api_host, api_token, client_identifier, client_passkey, logger)
+        super().__init__(api_host, api_token, client_identifier, client_passkey, logger, ssl_context, proxy)
         self._llm = _AsyncSessionLlm(self)
         self._embedding = _AsyncSessionEmbedding(self)
         self._system = _AsyncSessionSystem(self)
