@@ -58,45 +58,6 @@ def listen_on(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
     monkeypatch.setattr(discovery_module, "API_SERVER_PORTS", ports)
 
 
-# Addresses -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "127.0.0.1:{}",
-        "localhost:{}",
-        " 127.0.0.1:{} ",
-        "http://127.0.0.1:{}",
-        "ws://127.0.0.1:{}/",
-        "http://127.0.0.1:{}/v1",
-        "http://127.0.0.1:{}/api/v1/",
-        "ws://127.0.0.1:{}/llm",
-        "HTTP://LOCALHOST:{}",
-    ],
-)
-def test_address_may_be_written_in_many_ways(server: Server, form: str) -> None:
-    with lms.Client(form.format(server.port)) as client:
-        assert len(client.list_downloaded_models()) == 2
-    assert lms.Client.is_valid_api_host(form.format(server.port))
-
-
-@pytest.mark.parametrize("text", ["", "ftp://localhost", "user@localhost:1", "localhost:99999", "a b", "http://x?y=1"])
-def test_what_is_no_address_is_refused_at_once(text: str) -> None:
-    with pytest.raises(lms.LMStudioValueError, match="Invalid server address"):
-        lms.Client(text)
-    with pytest.raises(lms.LMStudioValueError, match="Invalid server address"):
-        lms.Client.is_valid_api_host(text)
-
-
-def test_variables_for_proxies_do_not_matter(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
-        monkeypatch.setenv(name, "socks9://nowhere.invalid:1")
-    with lms.Client(server.api_host) as client:
-        assert len(client.list_downloaded_models()) == 2
-    assert lms.Client.is_valid_api_host(server.api_host)
-
-
 # Nobody, or somebody else, is there ----------------------------------------------------------------------------------
 
 
