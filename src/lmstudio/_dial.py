@@ -107,7 +107,7 @@ class _Dialer(httpcore.AnyIOBackend):
                 stream: AsyncNetworkStream = await super().connect_tcp(proxy.host, proxy.port)
                 try:
                     if self._proxy_context is not None:
-                        stream = await stream.start_tls(self._proxy_context, proxy.host)
+                        stream = await _Stream(stream).start_tls(self._proxy_context, proxy.host)
                     shake_hands = _connect_by_http if proxy.scheme in ("http", "https") else _connect_by_socks
                     await shake_hands(stream, proxy, host, port)
                 except BaseException:
@@ -116,6 +116,8 @@ class _Dialer(httpcore.AnyIOBackend):
                     raise
         except TimeoutError as error:
             raise DialError("proxy", f"the proxy {proxy.url}: {_timed_out(timeout)}", error) from error
+        except DialError as error:
+            raise DialError("proxy", f"TLS with the proxy {proxy.url} failed: {error.reason}", error.cause) from error
         except _ProxyRefusalError as error:
             raise DialError("proxy", f"the proxy {proxy.url} did not connect: {error}", error) from error
         except (httpcore.NetworkError, httpcore.TimeoutException) as error:
