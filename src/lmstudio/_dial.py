@@ -111,8 +111,7 @@ class _Dialer(httpcore.AnyIOBackend):
                     shake_hands = _connect_by_http if proxy.scheme in ("http", "https") else _connect_by_socks
                     await shake_hands(stream, proxy, host, port)
                 except BaseException:
-                    with anyio.CancelScope(shield=True):  # takes no time: nothing is waited for
-                        await stream.aclose()
+                    await _close_at_once(stream)
                     raise
         except TimeoutError as error:
             raise DialError("proxy", f"the proxy {proxy.url}: {_timed_out(timeout)}", error) from error
@@ -155,6 +154,14 @@ class _Stream(httpcore.AsyncNetworkStream):
         except httpcore.ConnectError as error:
             cause = error.__cause__ or error
             raise DialError("tls", _describe_tls_error(cause), cause) from error
+        except BaseException:  # cancelled: httpcore would leave the connection open
+            await _close_at_once(self._stream)
+            raise
+
+
+async def _close_at_once(stream: AsyncNetworkStream) -> None:
+    with anyio.CancelScope(shield=True):  # takes no time: nobody says goodbye
+        await stream.aclose()
 
 
 # Proxies -------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 import lmstudio as lms
+from surface.background import AsyncBackground
 from surface.odd_servers import http_server, mute_server, tcp_server
 from surface.relays import Relay, below_path, http_proxy, socks_proxy
 
@@ -176,6 +177,20 @@ async def test_handshake_that_is_never_answered_is_given_up(
     with mute_server() as mute:
         error = await failure(lms.AsyncClient(f"https://{mute.api_host}", ssl_context=trust))
     assert "TLS failed: no answer within 0.1 seconds (timed out)" in str(error)
+
+
+async def test_client_may_be_closed_during_the_handshake(trust: ssl.SSLContext) -> None:
+    with mute_server() as mute:
+        client = lms.AsyncClient(f"https://{mute.api_host}", ssl_context=trust)
+        async with AsyncBackground() as background:
+            call = background.start(client.list_downloaded_models)
+            connection = await background.wait(mute.wait_for_client)
+            await client.aclose()
+            with pytest.raises(lms.LMStudioWebsocketError, match="client was closed"):
+                await call.result()
+        with connection:
+            while connection.recv(4096):  # until the client has closed it, too
+                pass
 
 
 @pytest.mark.parametrize(("scheme", "greet"), [("http", http_proxy), ("socks5", socks_proxy)])

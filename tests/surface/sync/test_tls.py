@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 import lmstudio as lms
+from surface.background import Background
 from surface.odd_servers import http_server, mute_server, tcp_server
 from surface.relays import Relay, below_path, http_proxy, socks_proxy
 
@@ -173,6 +174,20 @@ def test_handshake_that_is_never_answered_is_given_up(trust: ssl.SSLContext, mon
     with mute_server() as mute:
         error = failure(lms.Client(f"https://{mute.api_host}", ssl_context=trust))
     assert "TLS failed: no answer within 0.1 seconds (timed out)" in str(error)
+
+
+def test_client_may_be_closed_during_the_handshake(trust: ssl.SSLContext) -> None:
+    with mute_server() as mute:
+        client = lms.Client(f"https://{mute.api_host}", ssl_context=trust)
+        with Background() as background:
+            call = background.start(client.list_downloaded_models)
+            connection = background.wait(mute.wait_for_client)
+            client.close()
+            with pytest.raises(lms.LMStudioWebsocketError, match="client was closed"):
+                call.result()
+        with connection:
+            while connection.recv(4096):  # until the client has closed it, too
+                pass
 
 
 @pytest.mark.parametrize(("scheme", "greet"), [("http", http_proxy), ("socks5", socks_proxy)])
