@@ -130,7 +130,7 @@ def test_every_address_of_a_name_is_tried(server: Server, monkeypatch: pytest.Mo
     resolve_as(monkeypatch, "::1", "127.0.0.1")
     assert answers(f"localhost:{server.port}")
     error = failure(f"localhost:{free_port()}")
-    assert (error.phase, "Connection refused" in str(error)) == ("tcp", True)
+    assert (error.phase, "refused" in str(error)) == ("tcp", True)
 
 
 @pytest.mark.parametrize(("spelling", "reason"), REFUSED)
