@@ -132,6 +132,7 @@ if TYPE_CHECKING:
         set_sync_api_timeout,
     )
     from .errors import (
+        ConnectionPhase,
         LMStudioAuthenticationError,
         LMStudioCancelledError,
         LMStudioChannelClosedError,
@@ -244,6 +245,7 @@ _EXPORTS = {
         "list_downloaded_models list_loaded_models llm prepare_file prepare_image set_sync_api_timeout"
     ),
     "errors": (
+        "ConnectionPhase "
         "LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
         "LMStudioConnectTimeoutError "
         "LMStudioError LMStudioFileNotFoundError LMStudioModelNotFoundError LMStudioOSError LMStudioPredictionError "
@@ -304,6 +306,7 @@ __all__ = [
     "ChatHistoryDataDict",
     "ChatInput",
     "Client",
+    "ConnectionPhase",
     "DictObject",
     "DictSchema",
     "DocumentParsingLibraryIdentifier",

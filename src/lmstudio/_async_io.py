@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._runtime import Inbox, Runtime
+from ._settings import chosen_tls
 from ._surface.base import Surface
 from ._timeouts import DEFAULT_TIMEOUT
 from ._transfer import LoopHooks
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     import httpx
 
     from ._retries import RetryConfig
+    from ._settings import ConnectionSettings
     from ._timeouts import Timeout
     from ._tool_runner import ToolRunner
-    from ._ws import ConnectionSettings
     from .json_api import Multiplexer, Port
 
 T = TypeVar("T")
@@ -243,5 +244,5 @@ class AsyncClientBase(AsyncBase):
     @staticmethod
     async def _with_http(work: Callable[[httpx.AsyncClient], Coroutine[Any, Any, T]], *, secure: bool) -> T:
         """Run *work* with a short-lived HTTP client; *secure* as for `new_http_client`."""
-        async with new_http_client(secure=secure) as http:
+        async with new_http_client(secure=secure, tls=chosen_tls(None)) as http:
             return await work(http)

@@ -21,6 +21,7 @@ from msgspec import UnsetType
 
 from ._async_io import asyncio_hooks
 from ._runtime import Inbox, Runtime
+from ._settings import chosen_tls
 from ._surface.base import Surface
 from ._timeouts import DEFAULT_TIMEOUT, Timeout
 from ._transfer import CLOSE_SECONDS
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     import httpx
 
     from ._retries import RetryConfig
+    from ._settings import ConnectionSettings
     from ._tool_runner import ToolRunner
-    from ._ws import ConnectionSettings
 
 T = TypeVar("T")
 
@@ -419,7 +420,7 @@ class ClientBase(SyncBase):
         """Run *work* with a short-lived HTTP client, on the background thread."""
 
         async def run() -> T:
-            async with new_http_client(secure=secure) as http:
+            async with new_http_client(secure=secure, tls=chosen_tls(None)) as http:
                 return await work(http)
 
         loop = _background.acquire()

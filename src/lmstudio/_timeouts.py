@@ -153,8 +153,11 @@ class CallLimits:
         ready_at = None if multiplexer is None else multiplexer.ready_at
         if ready_at is None:
             attempt_at = self._started if multiplexer is None else multiplexer.attempt_at
-            if timeout.connect is not UNSET and timeout.connect is not None and attempt_at is not None:
-                yield "connect", max(attempt_at, self._started), timeout.connect
+            # Whoever connects has a limit, too, and can say more about what is wrong.
+            patience = math.inf if multiplexer is None else multiplexer.patience
+            connect = timeout.connect
+            if connect is not UNSET and connect is not None and connect < patience and attempt_at is not None:
+                yield "connect", max(attempt_at, self._started), connect
         elif self.awaits_token and timeout.first_token is not UNSET:
             if timeout.first_token is not None:
                 yield "first_token", self._silent_since(ready_at), timeout.first_token
@@ -168,17 +171,14 @@ class CallLimits:
     def _expired(self, limit: TimeoutLimit, seconds: float) -> LMStudioTimeoutError:
         start = f"Could not {self._attempted}:"
         if limit == "connect":
-            phase = None if self.multiplexer is None else self.multiplexer.connecting
-            return LMStudioConnectTimeoutError.of_limit(
-                limit, seconds, f"{start} no connection to the server within {seconds:g} seconds{_during(phase)}."
-            )
+            phase, url = (self.multiplexer and self.multiplexer.connecting) or (None, None)
+            where = f" to {url}" if url else ""
+            how_far = f"; it has come to the phase {phase!r}" if phase else ""
+            message = f"{start} no connection{where} within {seconds:g} seconds (timeout 'connect'{how_far})."
+            return LMStudioConnectTimeoutError.of_limit(limit, seconds, message, phase=phase, url=url)
         what = {
             "first_token": f"no token and no progress from the server within {seconds:g} seconds",
             "idle": f"no message from the server within {seconds:g} seconds",
             "total": f"it was not done within {seconds:g} seconds",
         }[limit]
         return LMStudioTimeoutError.of_limit(limit, seconds, f"{start} {what} (timeout {limit!r}).")
-
-
-def _during(phase: str | None) -> str:
-    return f" (it got as far as: {phase})" if phase else ""

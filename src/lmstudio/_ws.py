@@ -1,9 +1,9 @@
 """Connections: open the WebSocket of a namespace, authenticate, and keep it until it ends.
 
-The one module that knows httpx and httpx-ws. They open the connection; from then on `_transfer` reads and writes its
-frames. The stock session of httpx-ws is not used: it stops reading while one consumer is slow, which makes its
-keep-alive close healthy connections, it can hang on a peer that went away, and it turns every error into an exception
-group.
+The one module that knows httpx-ws. It opens the connection, on what `_dial` provides; from then on `_transfer` reads
+and writes its frames. The stock session of httpx-ws is not used: it stops reading while one consumer is slow, which
+makes its keep-alive close healthy connections, it can hang on a peer that went away, and it turns every error into an
+exception group.
 
 Each connection is owned by one task, which opens, reads and closes it. No cancel scope is open while user code runs.
 """
@@ -11,7 +11,6 @@ Each connection is owned by one task, which opens, reads and closes it. No cance
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import sys
 from itertools import count
@@ -22,81 +21,26 @@ import msgspec
 from msgspec import UNSET
 
 from . import _wire
-from ._address import ServerAddress, parse_api_host
-from ._auth import resolve_credentials
-from ._discovery import find_local_server
-from ._retries import NO_RETRIES, RetryConfig, read_retry
-from ._timeouts import DEFAULT_TIMEOUT, INHERITED, Timeout, read_timeout
-from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks, describe
-from .errors import (
-    LMStudioAuthenticationError,
-    LMStudioConnectTimeoutError,
-    LMStudioError,
-    LMStudioValueError,
-    LMStudioWebsocketError,
-)
+from ._discovery import find_local_server, no_local_server_error
+from ._explain import attempt_timed_out, cannot_connect, explain, may_pass, not_authenticated
+from ._retries import NO_RETRIES, RetryConfig
+from ._timeouts import DEFAULT_TIMEOUT
+from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks
+from .errors import LMStudioError
 from .json_api import Multiplexer, Port, closed_error, fresh_copy
 
 if TYPE_CHECKING:
+    import logging
+    import ssl
+
     import httpx
     from httpcore import AsyncNetworkStream
 
+    from ._address import ServerAddress
     from ._auth import Credentials
-    from ._timeouts import TimeoutInput
-
-
-class ConnectionSettings(msgspec.Struct, frozen=True):
-    """Where and as whom to connect, and how patiently. *api_host* None: find the local server."""
-
-    api_host: str | None
-    credentials: Credentials
-    own_logger: logging.Logger | None = None
-    """What the user wants to hear of this client on; None for those of the package."""
-    timeout: Timeout = INHERITED
-    """What the user has set."""
-    own_retry: RetryConfig | None = None
-    """What the user wants; None for the defaults."""
-
-    @property
-    def retry(self) -> RetryConfig:
-        """When to try again."""
-        return RetryConfig() if self.own_retry is None else self.own_retry
-
-    def logger(self, area: str) -> logging.Logger:
-        """As `Runtime.logger`."""
-        return logging.getLogger(f"lmstudio.{area}") if self.own_logger is None else self.own_logger.getChild(area)
-
-    def address(self) -> ServerAddress | None:
-        """The address given by the user, None if the local server is to be found."""
-        return None if self.api_host is None else parse_api_host(self.api_host)
-
-
-def connection_settings(
-    *,
-    api_host: str | None,
-    api_token: str | None,
-    client_identifier: str | None,
-    client_passkey: str | None,
-    logger: logging.Logger | None,
-    timeout: TimeoutInput,
-    retry: RetryConfig | None,
-) -> ConnectionSettings:
-    """The arguments of both clients, checked.
-
-    Raises:
-        LMStudioValueError: one of them cannot be used.
-    """
-    credentials = resolve_credentials(api_token, client_identifier, client_passkey)
-    settings = ConnectionSettings(api_host, credentials, check_logger(logger), read_timeout(timeout), read_retry(retry))
-    settings.address()  # refuses a bad address here, where it was given
-    return settings
-
-
-def check_logger(logger: object) -> logging.Logger | None:
-    """*logger*, if it is one or None."""
-    if logger is None or isinstance(logger, logging.Logger):
-        return logger
-    raise LMStudioValueError(f"logger must be a logging.Logger, got {type(logger).__name__}.")
+    from ._proxy import Proxy
+    from ._settings import ConnectionSettings
+    from .errors import ConnectionPhase
 
 
 class LinkManager:
@@ -194,22 +138,26 @@ class LinkManager:
             if self._address is None:
                 self._address = await find_local_server(self.http())
             if self._address is None:
-                raise LMStudioWebsocketError(
-                    "LM Studio is not reachable: no server answered on any of its local ports. "
-                    "Is LM Studio running? If it is on another machine or port, pass its address, "
-                    "e.g. Client('192.168.0.10:1234'). Without LM Studio: python -m lmstudio serve."
-                )
+                raise no_local_server_error()
             return self._address
 
     def http(self) -> httpx.AsyncClient:
         """The shared HTTP client."""
         if self._http is None:
-            self._http = new_http_client(secure=self._address is not None and self._address.secure)
+            self._http = new_http_client(
+                secure=self._address is not None and self._address.secure,
+                tls=self._settings.tls,
+                proxy=self._settings.proxy,
+            )
         return self._http
 
     @property
     def credentials(self) -> Credentials:
         return self._settings.credentials
+
+    @property
+    def has_proxy(self) -> bool:
+        return self._settings.proxy is not None
 
     @property
     def connect_seconds(self) -> float | None:
@@ -230,19 +178,26 @@ class LinkManager:
         return RetryConfig() if self.was_reached else NO_RETRIES
 
 
-def new_http_client(*, secure: bool) -> httpx.AsyncClient:
+def new_http_client(
+    *, secure: bool, tls: ssl.SSLContext | bool = True, proxy: Proxy | None = None
+) -> httpx.AsyncClient:
     """An HTTP client for one server. Proxy variables of the environment do not apply: most servers are local.
 
-    Loading the CA store takes tens of milliseconds and is skipped where there is no TLS.
+    *secure*: it is reached by TLS. *tls* as in `ConnectionSettings`. Loading the CA store takes tens of milliseconds
+    and is skipped where there is no TLS.
     """
     import httpx
 
+    from ._dial import Transport
+
+    def context(is_used: bool) -> ssl.SSLContext:
+        return httpx.create_ssl_context(verify=tls if is_used else False, trust_env=False)
+
+    proxy_context = context(True) if proxy is not None and proxy.scheme == "https" else None
     return httpx.AsyncClient(
-        verify=secure,
+        transport=Transport(context(secure), proxy, proxy_context),
         trust_env=False,
         timeout=None,  # connecting as a whole has a limit, and so has the probe of a port
-        # Upgraded connections are their owners' to close; one that a greeting left behind would be nobody's.
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
     )
 
 
@@ -268,10 +223,9 @@ class _Link:
         self.multiplexer = multiplexer
         self.opened = anyio.Event()
         """Authenticated, or failed to get there."""
-        multiplexer.allow_connecting = self._allow_connecting
         limit = manager.connect_seconds
-        self._patience = math.inf if limit is None else limit
-        """Seconds that an attempt to connect may take."""
+        multiplexer.patience = math.inf if limit is None else limit
+        multiplexer.on_patience = self._limit_attempt
         self._attempt_scope: anyio.CancelScope | None = None
         self._attempt_began = 0.0
         self.ended = anyio.Event()
@@ -347,28 +301,28 @@ class _Link:
                 if delay is None:
                     raise
                 await _close(resources)
+                self._manager.forget_address()
                 self.multiplexer.end_attempt(is_ready=False)
                 self._manager.logger.warning("%s Trying again in %.1f seconds.", down.error, delay)
             await anyio.sleep(delay)
         raise AssertionError("count() has no end")
 
     async def _attempt(self, resources: contextlib.AsyncExitStack) -> FrameTransfer:
-        url = self._namespace
+        address: ServerAddress | None = None
         try:
             # The scope is there until the attempt is over, because a call may allow it more time.
             with anyio.CancelScope() as self._attempt_scope:
                 self._attempt_began = anyio.current_time()
                 self._limit_attempt()
                 self.multiplexer.begin_attempt()
-                self.multiplexer.connecting = "looking for the server"
+                self._note("greeting", None)
                 try:
                     address = await self._manager.address()
                 except LMStudioError as error:
                     raise LinkDownError(error, is_transient=True) from None
                 url = address.websocket_url(self._namespace)
-                self.multiplexer.connecting = f"opening {url}"
-                stream = await self._open(resources, url)
-                self.multiplexer.connecting = f"authentication at {url}"
+                stream = await self._open(resources, address, url)
+                self._note("authentication", url)
                 transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose)
                 await self._authenticate(transfer, url)
                 self._transfer = transfer
@@ -379,47 +333,43 @@ class _Link:
                 return transfer
         finally:
             self._attempt_scope = None
-        raise self._attempt_timed_out(url)
+        phase, reached = self.multiplexer.connecting or ("greeting", None)
+        failure = await attempt_timed_out(address, reached, phase, self.multiplexer.patience)
+        raise LinkDownError(failure, is_transient=True)
 
-    def _attempt_timed_out(self, url: str) -> LinkDownError:
-        seconds, phase = self._patience, self.multiplexer.connecting
-        message = f"Could not connect to {url} within {seconds:g} seconds (it got as far as: {phase})."
-        return LinkDownError(LMStudioConnectTimeoutError.of_limit("connect", seconds, message), is_transient=True)
-
-    def _allow_connecting(self, seconds: float | None) -> None:
-        self._patience = math.inf if seconds is None else max(self._patience, seconds)
-        self._limit_attempt()
+    def _note(self, phase: ConnectionPhase, url: str | None) -> None:
+        self.multiplexer.connecting = phase, url
 
     def _limit_attempt(self) -> None:
         if self._attempt_scope is not None:
-            self._attempt_scope.deadline = self._attempt_began + self._patience
+            self._attempt_scope.deadline = self._attempt_began + self.multiplexer.patience
 
-    async def _open(self, resources: contextlib.AsyncExitStack, url: str) -> AsyncNetworkStream:
+    async def _open(self, resources: contextlib.AsyncExitStack, address: ServerAddress, url: str) -> AsyncNetworkStream:
         import httpx
         import httpx_ws
 
         # The stubs want a subclass of the stock session, whose whole behaviour is what we replace.
         session_class: Any = _Session
+        phases = _phases_of(has_proxy=self._manager.has_proxy)
+
+        async def trace(event: str, _info: object) -> None:
+            if event in phases:
+                self._note(phases[event], url)
+
         opening = httpx_ws.aconnect_ws(
             url,
             self._manager.http(),
             session_class=session_class,
             keepalive_ping_interval_seconds=None,
             timeout=None,
+            extensions={"trace": trace},
         )
         try:
             session: Any = await resources.enter_async_context(opening)
-        except httpx_ws.WebSocketUpgradeError as error:
-            status = error.response.status_code
-            reason = f"the server answered with HTTP status {status}; is it LM Studio that listens there?"
-            is_transient = status in self._manager.connect_retry.retry_on_status
-            raise _cannot_connect(url, reason, error, is_transient=is_transient) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            reason = (
-                f"LM Studio is not reachable ({describe(error)}). Is it running there, with its server started and, on "
-                "another machine, with 'Serve on Local Network' on?"
-            )
-            raise _cannot_connect(url, reason, error, is_transient=True) from None
+        except (httpx_ws.WebSocketUpgradeError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            failure = await explain(self._manager.http(), address, url, error)
+            is_transient = may_pass(error, self._manager.connect_retry.retry_on_status)
+            raise LinkDownError(failure, is_transient=is_transient) from None
         stream: AsyncNetworkStream = session.stream
         return stream
 
@@ -431,30 +381,27 @@ class _Link:
                 messages = await transfer.read_messages()
         except LinkDownError as down:
             reason = "the server ended the connection instead of answering the authentication"
-            raise _cannot_connect(url, reason, down.error, is_transient=True) from None
+            failure = cannot_connect(url, "authentication", reason, down.error)
+            raise LinkDownError(failure, is_transient=True) from None
         try:
             answer = msgspec.json.decode(messages.pop(0), type=_wire.AuthResult)
         except msgspec.MsgspecError as error:
-            raise _cannot_connect(url, "the answer to the authentication is not one of LM Studio", error) from None
+            reason = "the answer to the authentication is not one of LM Studio"
+            raise LinkDownError(cannot_connect(url, "authentication", reason, error)) from None
         if not answer.success:
-            reason = answer.error or "no reason given"
-            raise LinkDownError(
-                LMStudioAuthenticationError(
-                    f"Authentication failed at {url}: {reason}. "
-                    "Pass an API token of this server with api_token=..., or set LM_API_TOKEN.",
-                    {"title": reason},
-                )
-            )
+            raise LinkDownError(not_authenticated(url, answer.error or "no reason given"))
         self.multiplexer.receive(messages)
+
+
+def _phases_of(*, has_proxy: bool) -> dict[str, ConnectionPhase]:
+    """What begins with an event of httpcore's trace."""
+    return {
+        "connection.connect_tcp.started": "proxy" if has_proxy else "tcp",
+        "connection.start_tls.started": "tls",
+        "http11.send_request_headers.started": "websocket",
+    }
 
 
 async def _close(resources: contextlib.AsyncExitStack) -> None:
     with anyio.move_on_after(CLOSE_SECONDS, shield=True):
         await resources.aclose()
-
-
-def _cannot_connect(url: str, reason: str, cause: BaseException, *, is_transient: bool = False) -> LinkDownError:
-    end = "" if reason.endswith((".", "?")) else "."
-    error = LMStudioWebsocketError(f"Could not connect to {url}: {reason}{end}")
-    error.__cause__ = cause
-    return LinkDownError(error, is_transient=is_transient)

@@ -12,6 +12,7 @@ from ._address import parse_api_host
 from ._async_io import AsyncClientBase
 from ._discovery import find_local_server, is_lm_studio
 from ._ops.models import check_namespace
+from ._settings import connection_settings
 from ._surface.async_handles import AsyncEmbeddingModel, AsyncModelHandle
 from ._surface.async_llm import AsyncLLM
 from ._surface.async_sessions import (
@@ -23,7 +24,6 @@ from ._surface.async_sessions import (
     _AsyncSessionSystem,
 )
 from ._surface.async_streams import AsyncPredictionStream
-from ._ws import connection_settings
 
 # The functions for a quick start are synchronous only.
 # sync: from . import convenience
@@ -31,6 +31,7 @@ from ._ws import connection_settings
 
 if TYPE_CHECKING:
     import logging
+    import ssl
     from types import TracebackType
 
     from typing_extensions import Self
@@ -69,7 +70,8 @@ class AsyncClient(AsyncClientBase):
     an object may also keep a client and close it with `aclose()`. One client may be used from many tasks.
 
     Args:
-        api_host: The server's address: "host", "host:port" or a URL. By default the server on this machine is found.
+        api_host: The server's address: "host", "host:port" or a URL; by default that of LM_STUDIO_BASE_URL, else the
+            server on this machine is found.
         api_token: An API token of the server; by default that of LM_API_TOKEN or LMSTUDIO_API_TOKEN, else none.
         client_identifier: Instead of a token, a name for this client. Clients with the same name and passkey share what
             the server keeps for them, such as uploaded files.
@@ -80,6 +82,11 @@ class AsyncClient(AsyncClientBase):
             takes a `timeout` of its own, which goes before this one.
         retry: When to try again what can be repeated without harm. By default three times, except that a server which
             this client has never reached is reported missing at once.
+        ssl_context: How to check the certificate of a server whose address begins with https:// or wss://, e.g.
+            `ssl.create_default_context(cafile="authority.pem")`; by default against the public authorities, or not at
+            all if LM_STUDIO_VERIFY_TLS is "false".
+        proxy: The proxy to use, as "http://host:port", "https://...", "socks5://...", or with "user:password@" before
+            the host. Variables such as HTTP_PROXY do not count, and without this argument no proxy is used.
     """
 
     def __init__(
@@ -90,6 +97,8 @@ class AsyncClient(AsyncClientBase):
         client_identifier: str | None = None,
         client_passkey: str | None = None,
         logger: logging.Logger | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
         timeout: TimeoutInput = None,
         retry: RetryConfig | None = None,
     ) -> None:
@@ -100,6 +109,8 @@ class AsyncClient(AsyncClientBase):
                 client_identifier=client_identifier,
                 client_passkey=client_passkey,
                 logger=logger,
+                ssl_context=ssl_context,
+                proxy=proxy,
                 timeout=timeout,
                 retry=retry,
             )

@@ -66,6 +66,9 @@ __all__ = [
     "ToolCallRequestInvalidNameError",
 ]
 
+ConnectionPhase = Literal["proxy", "dns", "tcp", "tls", "greeting", "websocket", "authentication"]
+"""How far an attempt to connect came: what failed, after what precedes it here had succeeded."""
+
 
 class LMStudioError(Exception):
     """Base of all exceptions of this package."""
@@ -111,6 +114,14 @@ class LMStudioServerError(LMStudioError):
 
 class LMStudioAuthenticationError(LMStudioServerError):
     """The server does not accept the credentials of this client."""
+
+    phase: ConnectionPhase = "authentication"
+    """As that of LMStudioWebsocketError."""
+
+    def __init__(self, message: str, details: Mapping[str, Any] | None = None, *, url: str | None = None) -> None:
+        super().__init__(message, details)
+        self.url = url
+        """The URL that was connected to."""
 
 
 class LMStudioModelNotFoundError(LMStudioServerError):
@@ -171,6 +182,13 @@ class LMStudioCancelledError(LMStudioClientError):
 class LMStudioWebsocketError(LMStudioClientError):
     """The connection to the server could not be made, or was lost."""
 
+    def __init__(self, *args: object, phase: ConnectionPhase | None = None, url: str | None = None) -> None:
+        super().__init__(*args)
+        self.phase: ConnectionPhase | None = phase
+        """What failed while connecting; None for a connection that was open and was lost."""
+        self.url = url
+        """The URL that could not be connected to, if it is known."""
+
 
 class LMStudioUnknownMessageWarning(LMStudioClientError, UserWarning):
     """The server sent something that this version does not know. It was ignored; the call goes on."""
@@ -189,9 +207,9 @@ class LMStudioTimeoutError(LMStudioError, TimeoutError):
     """That limit."""
 
     @classmethod
-    def of_limit(cls, limit: TimeoutLimit, seconds: float, message: str) -> Self:
-        """The error for a limit of `lmstudio.Timeout` that has expired."""
-        error = cls(message)
+    def of_limit(cls, limit: TimeoutLimit, seconds: float, message: str, **more: Any) -> Self:
+        """The error for a limit of `lmstudio.Timeout` that has expired; *more* for the constructor."""
+        error = cls(message, **more)
         error.limit, error.seconds = limit, seconds
         return error
 

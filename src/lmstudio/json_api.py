@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import warnings
 from contextlib import nullcontext
 from functools import partial
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ._runtime import Delivery, Inbox, Outlet, Runtime
     from ._shared_channel import SharedRequest
     from ._timeouts import Timeout, TimeoutInput
+    from .errors import ConnectionPhase
 
     # isort: split
     from . import (
@@ -172,10 +174,12 @@ class Multiplexer:
         """When the server accepted the authentication."""
         self.sent_at = 0.0
         """When a large message made progress on its way to the server."""
-        self.connecting: str | None = None
-        """How far the attempt to connect has come, for people."""
-        self.allow_connecting: Callable[[float | None], None] | None = None
-        """Makes the attempts to connect last at least so many seconds. Whoever connects sets it."""
+        self.connecting: tuple[ConnectionPhase, str | None] | None = None
+        """How far the attempt to connect has come, and the URL if it is known."""
+        self.patience = math.inf
+        """Seconds that an attempt to connect may take."""
+        self.on_patience: Callable[[], None] | None = None
+        """Called when `patience` has grown."""
         self.shared: dict[tuple[str, bytes], SharedRequest] = {}
         """The requests in flight that others may join, by endpoint and parameter."""
 
@@ -183,6 +187,12 @@ class Multiplexer:
     def is_idle(self) -> bool:
         """No call or channel is open."""
         return not self._channels and not self._calls
+
+    def allow_connecting(self, seconds: float | None) -> None:
+        """Let an attempt to connect take at least so long; None for any time."""
+        self.patience = math.inf if seconds is None else max(self.patience, seconds)
+        if self.on_patience is not None:
+            self.on_patience()
 
     def begin_attempt(self) -> None:
         """An attempt to connect begins."""
@@ -390,11 +400,7 @@ class Port:
         if multiplexer is None or multiplexer.failure is not None:
             multiplexer = base._multiplexer = Multiplexer()
             self.runtime.connect(self.namespace, multiplexer)
-        if (
-            self._timeout is not None
-            and self._timeout.connect is not UNSET
-            and multiplexer.allow_connecting is not None
-        ):
+        if self._timeout is not None and self._timeout.connect is not UNSET:
             multiplexer.allow_connecting(self._timeout.connect)
         return multiplexer
 

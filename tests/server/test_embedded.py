@@ -32,7 +32,7 @@ from wsproto.utilities import LocalProtocolError
 from lmstudio._async_io import AsyncRuntime
 from lmstudio._auth import resolve_credentials
 from lmstudio._endpoints.system import VERSION
-from lmstudio._ws import ConnectionSettings
+from lmstudio._settings import ConnectionSettings
 from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.server import EngineError, ScriptedEngine, Server, ServerStartError, scripted_models
 from lmstudio.server import embedded as embedded_module

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
-from lmstudio._address import ServerAddress
+from lmstudio._address import LOOPBACK_OF, ServerAddress
 from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.server.catalog import Catalog, InvalidModelFileError, read_model_file
 from lmstudio.server.engine.base import Engine, EngineError, ModelFile
@@ -45,7 +45,6 @@ CORE_END_SECONDS = 5.0
 _STOP_SECONDS = 15.0
 _BACKLOG = 128
 _TRANSPORT_PACKAGES = ("starlette", "uvicorn", "wsproto")
-_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class CoreSettings(TypedDict, total=False):
@@ -142,7 +141,7 @@ class Server:
         """host:port for clients. A server that listens on all addresses is given by its loopback address."""
         if self.port == 0:
             raise LMStudioRuntimeError("The server has no address before it has been started.")
-        return ServerAddress(_ALL_ADDRESSES.get(self.host, self.host), self.port).api_host
+        return ServerAddress(LOOPBACK_OF.get(self.host, self.host), self.port).api_host
 
     @property
     def engine(self) -> Engine:
