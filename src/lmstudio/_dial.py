@@ -70,7 +70,7 @@ class Transport(httpx.AsyncHTTPTransport):
         )
 
 
-class _Dialer(httpcore.AnyIOBackend):
+class _Dialer(httpcore.AsyncNetworkBackend):
     """Makes TCP connections, directly or through a proxy.
 
     httpcore's own proxies do not fit: an HTTP one would be asked for TLS in a tunnel for ws://, and a SOCKS one would
@@ -78,6 +78,7 @@ class _Dialer(httpcore.AnyIOBackend):
     """
 
     def __init__(self, proxy: Proxy | None, proxy_context: ssl.SSLContext | None) -> None:
+        self._backend: Any = httpcore.AnyIOBackend()
         self._proxy = proxy
         self._proxy_context = proxy_context
 
@@ -92,7 +93,7 @@ class _Dialer(httpcore.AnyIOBackend):
         if self._proxy is not None:
             return _Stream(await self._connect_through(self._proxy, host, port, timeout))
         try:
-            return _Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+            return _Stream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
         except httpcore.ConnectTimeout as error:
             phase: ConnectionPhase = "tcp" if await _resolves(host, port) else "dns"
             raise DialError(phase, _timed_out(timeout), error) from error
@@ -104,7 +105,7 @@ class _Dialer(httpcore.AnyIOBackend):
     async def _connect_through(self, proxy: Proxy, host: str, port: int, timeout: float | None) -> AsyncNetworkStream:
         try:
             with anyio.fail_after(timeout):
-                stream: AsyncNetworkStream = await super().connect_tcp(proxy.host, proxy.port)
+                stream: AsyncNetworkStream = await self._backend.connect_tcp(proxy.host, proxy.port)
                 try:
                     if self._proxy_context is not None:
                         stream = await _Stream(stream).start_tls(self._proxy_context, proxy.host)

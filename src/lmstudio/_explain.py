@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ._discovery import first_server
-from ._remedies import look_around, remedy
 from ._transfer import describe
 from .errors import LMStudioAuthenticationError, LMStudioError, LMStudioWebsocketError
 
@@ -81,6 +80,8 @@ async def _unreachable(
     http: httpx.AsyncClient, address: ServerAddress, url: str, error: DialError
 ) -> LMStudioWebsocketError:
     """There is no connection below HTTP."""
+    from ._remedies import look_around, remedy
+
     what, advice = "LM Studio is not reachable", ""
     if error.phase == "tls":
         what = "TLS failed"
