@@ -72,7 +72,7 @@ class Transport(httpx.AsyncHTTPTransport):
         )
 
 
-class _Dialer(httpcore.AnyIOBackend):
+class _Dialer(httpcore.AsyncNetworkBackend):
     """Makes TCP connections, directly or through a proxy.
 
     httpcore's own proxies do not fit: an HTTP one would be asked for TLS in a tunnel for ws://, and a SOCKS one would
@@ -80,6 +80,7 @@ class _Dialer(httpcore.AnyIOBackend):
     """
 
     def __init__(self, proxy: Proxy | None, proxy_context: ssl.SSLContext | None) -> None:
+        self._backend: Any = httpcore.AnyIOBackend()
         self._proxy = proxy
         self._proxy_context = proxy_context
 
@@ -94,7 +95,7 @@ class _Dialer(httpcore.AnyIOBackend):
         if self._proxy is not None:
             return _Stream(await self._connect_through(self._proxy, host, port))
         try:
-            return _Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+            return _Stream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
         except httpcore.ConnectError as error:
             leaves = list(_os_errors(error.__cause__ or error))
             phase: ConnectionPhase = "dns" if isinstance(leaves[0], socket.gaierror) else "tcp"
@@ -102,7 +103,7 @@ class _Dialer(httpcore.AnyIOBackend):
 
     async def _connect_through(self, proxy: Proxy, host: str, port: int) -> AsyncNetworkStream:
         try:
-            stream: AsyncNetworkStream = await super().connect_tcp(proxy.host, proxy.port)
+            stream: AsyncNetworkStream = await self._backend.connect_tcp(proxy.host, proxy.port)
             try:
                 if self._proxy_context is not None:
                     stream = await _Stream(stream).start_tls(self._proxy_context, proxy.host)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 
 from ._address import API_SERVER_PORTS, ServerAddress
-from ._remedies import look_around, not_found_remedy
 from .errors import LMStudioWebsocketError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import httpx
 
@@ -72,6 +71,8 @@ async def find_local_server(http: httpx.AsyncClient) -> ServerAddress | None:
 
 def no_local_server_error() -> LMStudioWebsocketError:
     """What to raise when `find_local_server` has found none."""
+    from ._remedies import look_around, not_found_remedy
+
     path = _given_info_path()
     if path is not None:
         port = _port_in(path)
@@ -101,12 +102,16 @@ def _candidate_ports() -> list[int]:
 
 
 def _given_info_path() -> Path | None:
+    from pathlib import Path
+
     text = os.environ.get(INFO_PATH_VARIABLE, "").strip()
     return Path(text) if text else None
 
 
 def user_home() -> Path:
     """The home of the user. Raises RuntimeError where there is none."""
+    from pathlib import Path
+
     return Path.home().resolve()
 
 
@@ -121,7 +126,7 @@ def _lm_studio_home() -> Path | None:
     except (OSError, ValueError):
         pointed = ""
     if pointed:
-        return Path(pointed)
+        return home / pointed
     older = home / ".cache" / "lm-studio"
     return older if os.path.isdir(older) else home / ".lmstudio"
 

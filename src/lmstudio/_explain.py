@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ._discovery import first_server
-from ._remedies import look_around, remedy
 from ._transfer import describe
 from .errors import (
     LMStudioAuthenticationError,
@@ -106,6 +105,7 @@ async def attempt_timed_out(
 ) -> LMStudioConnectTimeoutError:
     """The error to raise when an attempt has reached *phase* after *seconds*, all that it may take."""
     from ._dial import resolves
+    from ._remedies import look_around, remedy
 
     if phase == "tcp" and address is not None and not await resolves(address.host, address.port):
         phase = "dns"
@@ -123,6 +123,8 @@ async def _unreachable(
     http: httpx.AsyncClient, address: ServerAddress, url: str, error: DialError
 ) -> LMStudioWebsocketError:
     """There is no connection below HTTP."""
+    from ._remedies import look_around, remedy
+
     what, advice = "LM Studio is not reachable", ""
     if error.phase == "tls":
         what = "TLS failed"

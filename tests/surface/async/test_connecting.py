@@ -101,7 +101,7 @@ async def test_nothing_listens() -> None:
 async def test_hints_are_given_where_they_fit(
     monkeypatch: pytest.MonkeyPatch, surroundings: Surroundings, is_said: list[str]
 ) -> None:
-    monkeypatch.setattr("lmstudio._explain.look_around", lambda: surroundings)
+    monkeypatch.setattr("lmstudio._remedies.look_around", lambda: surroundings)
     text = str(await failure(lms.AsyncClient(f"localhost:{free_port()}")))
     hints = ("runs in a container", "host.docker.internal:1234", "runs in WSL", "Serve on Local")
     assert [hint for hint in hints if hint in text] == is_said

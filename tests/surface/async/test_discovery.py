@@ -231,7 +231,7 @@ async def test_nothing_else_is_tried_when_a_path_is_given(
 
 
 async def test_nobody_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery_module, "look_around", Surroundings)
+    monkeypatch.setattr("lmstudio._remedies.look_around", Surroundings)
     hint, other = free_port(), free_port()
     write(home / ".lmstudio" / INFO, {"port": hint})
     monkeypatch.setattr(discovery_module, "API_SERVER_PORTS", (other, hint))
@@ -253,7 +253,7 @@ async def test_nobody_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
 async def test_nobody_is_there_but_may_be_around(
     monkeypatch: pytest.MonkeyPatch, surroundings: Surroundings, hint: str
 ) -> None:
-    monkeypatch.setattr(discovery_module, "look_around", lambda: surroundings)
+    monkeypatch.setattr("lmstudio._remedies.look_around", lambda: surroundings)
     assert hint in await failure()
 
 
