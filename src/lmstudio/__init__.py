@@ -130,16 +130,19 @@ if TYPE_CHECKING:
         set_sync_api_timeout,
     )
     from .errors import (
+        ErrorType,
         LMStudioAuthenticationError,
         LMStudioCancelledError,
         LMStudioChannelClosedError,
         LMStudioClientError,
+        LMStudioContextOverflowError,
         LMStudioError,
         LMStudioFileNotFoundError,
         LMStudioModelNotFoundError,
         LMStudioOSError,
         LMStudioPredictionError,
         LMStudioPresetNotFoundError,
+        LMStudioProtocolError,
         LMStudioRuntimeError,
         LMStudioServerError,
         LMStudioStructuredOutputError,
@@ -239,9 +242,11 @@ _EXPORTS = {
         "list_downloaded_models list_loaded_models llm prepare_file prepare_image set_sync_api_timeout"
     ),
     "errors": (
-        "LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
+        "ErrorType LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
+        "LMStudioContextOverflowError "
         "LMStudioError LMStudioFileNotFoundError LMStudioModelNotFoundError LMStudioOSError LMStudioPredictionError "
-        "LMStudioPresetNotFoundError LMStudioRuntimeError LMStudioServerError LMStudioStructuredOutputError "
+        "LMStudioPresetNotFoundError LMStudioProtocolError LMStudioRuntimeError LMStudioServerError "
+        "LMStudioStructuredOutputError "
         "LMStudioTimeoutError LMStudioUnknownMessageWarning LMStudioValueError LMStudioWebsocketError "
         "ToolCallRequestError ToolCallRequestInvalidArgumentsError ToolCallRequestInvalidFormatError "
         "ToolCallRequestInvalidNameError"
@@ -311,6 +316,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingModelInfo",
     "EmbeddingModelInstanceInfo",
+    "ErrorType",
     "EstimatedResourcesUsage",
     "FileHandle",
     "FileHandleDict",
@@ -325,12 +331,14 @@ __all__ = [
     "LMStudioCancelledError",
     "LMStudioChannelClosedError",
     "LMStudioClientError",
+    "LMStudioContextOverflowError",
     "LMStudioError",
     "LMStudioFileNotFoundError",
     "LMStudioModelNotFoundError",
     "LMStudioOSError",
     "LMStudioPredictionError",
     "LMStudioPresetNotFoundError",
+    "LMStudioProtocolError",
     "LMStudioRuntimeError",
     "LMStudioServerError",
     "LMStudioStructuredOutputError",

@@ -67,6 +67,11 @@ class Runtime(ABC):
         return logging.getLogger(f"lmstudio.{area}")
 
     @property
+    def server_address(self) -> str | None:
+        """The server's address as far as it is known, for errors and the log."""
+        return None
+
+    @property
     def message_timeout(self) -> float | None:
         """Seconds to wait for one message before giving up; None waits for ever."""
         return None

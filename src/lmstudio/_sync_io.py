@@ -210,6 +210,10 @@ class BlockingRuntime(Runtime):
         return LinkManager(settings, asyncio_hooks(self._loop))
 
     @property
+    def server_address(self) -> str | None:
+        return self.links.address_text
+
+    @property
     def message_timeout(self) -> float | None:
         return _message_timeout
 

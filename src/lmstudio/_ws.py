@@ -117,6 +117,12 @@ class LinkManager:
         """The server's address if it was given or has been found."""
         return self._address
 
+    @property
+    def address_text(self) -> str | None:
+        """As `Runtime.server_address`; from any thread."""
+        address = self._address
+        return None if address is None else address.api_host
+
     def close_soon(self, namespace: str | None = None) -> list[_Link]:
         """Make one connection end, or all of them; does not wait for the end."""
         names = list(self._links) if namespace is None else [namespace]
@@ -262,6 +268,7 @@ class _Link:
 
     def _lose(self, error: LMStudioError) -> None:
         if self.multiplexer.failure is None:
+            error.with_context(namespace=self._namespace, address=self._manager.address_text)
             self._manager.logger.debug("Connection of %s ended: %s", self._namespace, error)
             self._manager.forget_address()
             self.multiplexer.fail(error)

@@ -23,7 +23,7 @@ from .errors import (
     LMStudioCancelledError,
     LMStudioChannelClosedError,
     LMStudioError,
-    LMStudioServerError,
+    LMStudioProtocolError,
     LMStudioTimeoutError,
     LMStudioUnknownMessageWarning,
     LMStudioWebsocketError,
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         LMStudioModelNotFoundError,
         LMStudioPredictionError,
         LMStudioPresetNotFoundError,
+        LMStudioServerError,
         ModelInfo,
         ModelInstanceInfo,
         ModelLoadResult,
@@ -138,6 +139,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
+ErrorT = TypeVar("ErrorT", bound=LMStudioError)
 
 _logger = logging.getLogger("lmstudio.protocol")
 
@@ -302,6 +304,11 @@ class Port:
             self.runtime.connect(self.namespace, multiplexer)
         return multiplexer
 
+    def located(self, error: ErrorT, endpoint: str, attempted: str, model: str | None) -> ErrorT:
+        """*error*, whose context says what was attempted where."""
+        where = {"endpoint": endpoint, "namespace": self.namespace, "address": self.runtime.server_address}
+        return error.with_context(attempted=attempted, model=model, **where)
+
     async def call(self, rpc: Rpc[P, R], parameter: P | _wire.LongText, attempted: str) -> R:
         """Call *rpc* and return its result. *attempted* completes "Could not ..." if it fails.
 
@@ -314,8 +321,11 @@ class Port:
             return _result(rpc, await pending.inbox.get(self.runtime.message_timeout), attempted)
         except BaseException as error:
             pending.forget()
+            model = named_model(parameter)
             if isinstance(error, LMStudioTimeoutError):
-                raise _timed_out(attempted, error) from None
+                raise self.located(_timed_out(attempted, error), rpc.name, attempted, model) from None
+            if isinstance(error, LMStudioError):
+                self.located(error, rpc.name, attempted, model)
             raise
 
     async def call_many(self, rpc: Rpc[P, R], parameters: Sequence[P], attempted: str) -> list[R]:
@@ -335,14 +345,28 @@ class Port:
                 results[pending.index(reply)] = result
         except BaseException as error:
             pending.forget()
+            model = named_model(parameters[0])
             if isinstance(error, LMStudioTimeoutError):
-                raise _timed_out(attempted, error) from None
+                raise self.located(_timed_out(attempted, error), rpc.name, attempted, model) from None
+            if isinstance(error, LMStudioError):
+                self.located(error, rpc.name, attempted, model)
             raise
         return results
 
     def channel(self, spec: ChannelSpec[P, InT, OutT], parameter: P, attempted: str) -> Channel[InT, OutT]:
         """A channel, not open yet. *attempted* completes "Could not ..." if it fails."""
-        return Channel(self, spec, _wire.encode_payload(parameter), attempted)
+        return Channel(self, spec, _wire.encode_payload(parameter), attempted, named_model(parameter))
+
+
+def named_model(parameter: object) -> str | None:
+    """The model that the parameter of an endpoint is about, for the context of errors."""
+    target = getattr(parameter, "specifier", None) or getattr(parameter, "model_specifier", None)
+    for place in (parameter, target, getattr(target, "query", None)):
+        for member in ("model_key", "identifier", "path", "instance_reference"):
+            name = getattr(place, member, None)
+            if isinstance(name, str):
+                return name
+    return None
 
 
 _Reply: TypeAlias = "_wire.RpcResult | _wire.RpcError"
@@ -390,7 +414,7 @@ def _result(rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
         return _lenient.decode(rpc.decode_result, rpc.result_type, reply.result or b"null")
     except msgspec.MsgspecError as error:
         message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
-        raise LMStudioServerError(message) from error
+        raise LMStudioProtocolError(message) from error
 
 
 def _decode_error(raw: msgspec.Raw) -> object:
@@ -403,8 +427,11 @@ def _decode_error(raw: msgspec.Raw) -> object:
 def fresh_copy(error: LMStudioError) -> LMStudioError:
     """A copy to raise: one lost connection ends many calls, and each traceback must be its caller's own."""
     duplicate = copy.copy(error)
-    duplicate.__cause__ = error.__cause__
-    return duplicate.with_traceback(None)
+    if error.__cause__ is not None:  # else what the caller is handling when it is raised would not be shown
+        duplicate.__cause__ = error.__cause__
+    if "__notes__" in vars(error):
+        vars(duplicate)["__notes__"] = [*vars(error)["__notes__"]]  # a note for one caller is not for the others
+    return duplicate
 
 
 def _timed_out(attempted: str, error: LMStudioTimeoutError) -> LMStudioTimeoutError:
@@ -418,8 +445,15 @@ class Channel(Generic[InT, OutT]):
     request is on its way and `open` has not returned yet.
     """
 
-    def __init__(self, port: Port, spec: ChannelSpec[Any, InT, OutT], parameter: _wire.Payload, attempted: str) -> None:
-        self._port, self._spec, self._attempted = port, spec, attempted
+    def __init__(
+        self,
+        port: Port,
+        spec: ChannelSpec[Any, InT, OutT],
+        parameter: _wire.Payload,
+        attempted: str,
+        model: str | None = None,
+    ) -> None:
+        self._port, self._spec, self._attempted, self._model = port, spec, attempted, model
         self._decode = spec.decode_to_client
         self._parameter: _wire.Payload = parameter
         self._inbox = port.runtime.new_inbox()
@@ -450,14 +484,15 @@ class Channel(Generic[InT, OutT]):
             LMStudioWebsocketError: the connection is lost.
         """
         if self._is_closed:
-            raise self._cancelled()
+            raise self._located(self._cancelled())
         if self.finished:
-            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the channel has ended already.")
+            ended = LMStudioChannelClosedError(f"Could not {self._attempted}: the channel has ended already.")
+            raise self._located(ended)
         while True:
             try:
                 delivery = await self._inbox.get(self._port.runtime.message_timeout)
             except LMStudioTimeoutError as error:
-                raise _timed_out(self._attempted, error) from None
+                raise self._located(_timed_out(self._attempted, error)) from None
             if type(delivery) is _wire.ChannelSend:
                 try:
                     return self._decode(delivery.message)
@@ -468,10 +503,14 @@ class Channel(Generic[InT, OutT]):
                     continue
             self.finished = True
             if isinstance(delivery, _wire.ChannelError):
-                raise from_wire(_decode_error(delivery.error), self._attempted)
+                raise self._located(from_wire(_decode_error(delivery.error), self._attempted))
             if isinstance(delivery, LMStudioError):
-                raise fresh_copy(delivery)
-            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
+                raise self._located(fresh_copy(delivery))
+            closed = LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
+            raise self._located(closed)
+
+    def _located(self, error: ErrorT) -> ErrorT:
+        return self._port.located(error, self._spec.name, self._attempted, self._model)
 
     def _decode_odd(self, message: msgspec.Raw) -> InT | None:
         """A packet that does not match the schema, as far as it can be understood; None to skip it."""
@@ -481,7 +520,8 @@ class Channel(Generic[InT, OutT]):
             if isinstance(error, _lenient.UnknownTagError) and error.tag == "error":
                 # Not in the schema any more, but that is how older servers report a failure.
                 self.close()
-                raise from_wire(msgspec.json.decode(message).get("error"), self._attempted) from None
+                reported = from_wire(msgspec.json.decode(message).get("error"), self._attempted)
+                raise self._located(reported) from None
             _warn(f"Ignored a packet of {self._spec.name!r} that this version does not understand: {error}")
             return None
 

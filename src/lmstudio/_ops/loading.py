@@ -29,8 +29,8 @@ from lmstudio._shared_channel import SharedChannel
 from lmstudio.errors import (
     LMStudioCancelledError,
     LMStudioModelNotFoundError,
+    LMStudioProtocolError,
     LMStudioRuntimeError,
-    LMStudioServerError,
     LMStudioValueError,
 )
 
@@ -273,7 +273,7 @@ async def _follow_load(
             raise _aborted(signal, attempted) from None
         raise
     if not packet.info.identifier:
-        raise LMStudioServerError(f"Loaded {request.model_key!r}, but the server did not say under which identifier.")
+        raise LMStudioProtocolError(f"Loaded {request.model_key!r}, but the server did not say under which identifier.")
     return packet.info, was_loaded
 
 

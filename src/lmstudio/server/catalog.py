@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections import Counter
@@ -10,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from lmstudio._near import near_matches
 from lmstudio.server._gguf import GgufHeader, InvalidModelFileError, read_gguf
 from lmstudio.server.engine.base import ModelFile, ModelKind
 
@@ -276,9 +276,7 @@ class Catalog:
         matches = [model for model, names in self._names if wanted in names]
         if not matches:
             keys = [model.model_key for model in self.models]
-            near = [name for name in keys if wanted and wanted in name.lower()]
-            near += difflib.get_close_matches(wanted, keys, n=3, cutoff=0.5)
-            raise ModelNotFoundError(key, list(dict.fromkeys(near))[:3], keys)
+            raise ModelNotFoundError(key, near_matches(wanted, keys), keys)
         return matches[0], [model.model_key for model in matches] if len(matches) > 1 else []
 
 
