@@ -8,7 +8,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._auth import resolve_credentials
+from ._auth import Secret, resolve_credentials
 from ._runtime import Delivery, Inbox, Runtime
 from ._surface.base import Surface
 from ._transfer import LoopHooks
@@ -213,9 +213,9 @@ class AsyncClientBase(AsyncBase):
     def __init__(
         self,
         api_host: str | None,
-        api_token: str | None,
+        api_token: Secret,
         client_identifier: str | None,
-        client_passkey: str | None,
+        client_passkey: Secret,
         logger: logging.Logger | None,
     ) -> None:
         credentials = resolve_credentials(api_token, client_identifier, client_passkey)

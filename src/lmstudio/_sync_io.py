@@ -18,7 +18,7 @@ from concurrent import futures
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._async_io import asyncio_hooks
-from ._auth import resolve_credentials
+from ._auth import Secret, resolve_credentials
 from ._runtime import Delivery, Inbox, Runtime
 from ._surface.base import Surface
 from ._transfer import CLOSE_SECONDS
@@ -388,9 +388,9 @@ class ClientBase(SyncBase):
     def __init__(
         self,
         api_host: str | None,
-        api_token: str | None,
+        api_token: Secret,
         client_identifier: str | None,
-        client_passkey: str | None,
+        client_passkey: Secret,
         logger: logging.Logger | None,
     ) -> None:
         credentials = resolve_credentials(api_token, client_identifier, client_passkey)

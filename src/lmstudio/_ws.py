@@ -22,7 +22,13 @@ from . import _wire
 from ._address import ServerAddress, parse_api_host
 from ._discovery import find_local_server
 from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks, describe
-from .errors import LMStudioAuthenticationError, LMStudioError, LMStudioValueError, LMStudioWebsocketError
+from .errors import (
+    LMStudioAuthenticationError,
+    LMStudioError,
+    LMStudioValueError,
+    LMStudioWebsocketError,
+    without_any_frames,
+)
 from .json_api import Multiplexer, Port, closed_error, fresh_copy
 
 if TYPE_CHECKING:
@@ -330,10 +336,10 @@ class _Link:
                     messages = await transfer.read_messages()
         except TimeoutError as error:
             reason = f"no answer to the authentication within {AUTHENTICATION_SECONDS:.0f} seconds"
-            raise _cannot_connect(url, reason, error) from None
+            raise _cannot_connect(url, reason, without_any_frames(error)) from None  # they hold the passkey
         except LinkDownError as down:
             reason = "the server ended the connection instead of answering the authentication"
-            raise _cannot_connect(url, reason, down.error) from None
+            raise _cannot_connect(url, reason, without_any_frames(down.error)) from None
         try:
             answer = msgspec.json.decode(messages.pop(0), type=_wire.AuthResult)
         except msgspec.MsgspecError as error:

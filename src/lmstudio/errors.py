@@ -508,3 +508,14 @@ def without_own_frames(error: LMStudioError) -> LMStudioError:
             return error  # it comes from a callback or a tool of the user, whose frames matter
         frame = frame.tb_next
     return error if os.environ.get("LMS_KEEP_INTERNAL_STACK") else error.with_traceback(None)
+
+
+def without_any_frames(error: BaseException) -> BaseException:
+    """*error*, and what is chained to it, without tracebacks: for a place whose variables hold secrets."""
+    beneath: BaseException | None = error
+    seen: set[int] = set()
+    while beneath is not None and id(beneath) not in seen:
+        seen.add(id(beneath))
+        beneath.__traceback__ = None
+        beneath = beneath.__cause__ or beneath.__context__
+    return error

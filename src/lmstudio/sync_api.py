@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 # The functions for a quick start are synchronous only.
 from . import convenience
 from ._address import parse_api_host
+from ._auth import Secret
 from ._discovery import find_local_server, is_lm_studio
 from ._ops.models import check_namespace
 from ._surface.sync_handles import EmbeddingModel, SyncModelHandle
@@ -83,7 +84,9 @@ class Client(ClientBase):
         client_passkey: str | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
-        super().__init__(api_host, api_token, client_identifier, client_passkey, logger)
+        token, passkey = Secret(api_token), Secret(client_passkey)
+        del api_token, client_passkey  # a traceback may show the variables of this function
+        super().__init__(api_host, token, client_identifier, passkey, logger)
         self._llm = _SessionLlm(self)
         self._embedding = _SessionEmbedding(self)
         self._system = _SessionSystem(self)
@@ -181,4 +184,5 @@ class Client(ClientBase):
         return loaded
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(api_host={self._state.settings.api_host!r})"
+        state = vars(self).get("_state")  # none yet where the traceback of a constructor that fails shows this
+        return f"{type(self).__name__}(api_host={None if state is None else state.settings.api_host!r})"
