@@ -22,7 +22,7 @@ async def is_lm_studio(http: httpx.AsyncClient, address: ServerAddress, timeout:
     try:
         response = await http.get(address.http_url("lmstudio-greeting"), timeout=timeout)
         greeting = response.json()
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return False
     return isinstance(greeting, dict) and bool(greeting.get("lmstudio"))
 

@@ -256,6 +256,8 @@ class _Link:
                 await self._connect_and_serve()
         except LinkDownError as down:
             self._lose(down.error)
+        except Exception as error:  # a bug, here or in a library: whoever waits has to learn of it
+            self._lose(_unforeseen(error))
         finally:
             self._lose(closed_error())
             self._manager.ended(self)
@@ -354,6 +356,14 @@ class _Link:
                 )
             )
         self.multiplexer.receive(messages)
+
+
+def _unforeseen(error: Exception) -> LMStudioWebsocketError:
+    while group := getattr(error, "exceptions", None):
+        error = group[0]  # what a task group made of the one failure
+    failure = LMStudioWebsocketError(f"The connection to LM Studio failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _cannot_connect(url: str, reason: str, cause: BaseException) -> LinkDownError:

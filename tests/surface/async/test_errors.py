@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import lmstudio as lms
+from lmstudio._transfer import FrameTransfer
 from lmstudio.errors import ErrorType
 from lmstudio.server import Gate, Reply, ToolCall
 from surface.background import AsyncBackground
-from surface.coroutine_tools import sleep_long
+from surface.coroutine_tools import broken_connection, sleep_long
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -115,6 +116,25 @@ async def test_a_server_that_is_not_there(
     assert error.error_type is ErrorType.NETWORK_ERROR
     assert error.context.keys() >= {"attempted", "endpoint", "namespace", "address"}
     assert error.context["address"] == proxy.api_host
+
+
+async def test_what_nobody_has_foreseen_is_an_error_of_the_connection(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FrameTransfer, "run", lambda *_: broken_connection())
+    async with lms.AsyncClient(server.api_host) as client:
+        with pytest.raises(lms.LMStudioWebsocketError, match="not foreseen") as caught:
+            await client.list_downloaded_models()
+    assert isinstance(check(caught.value).__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("api_host", ["xn--a.com", "\u2026.com"])
+async def test_a_host_name_that_cannot_exist(api_host: str) -> None:
+    assert not await lms.AsyncClient.is_valid_api_host(api_host)
+    async with lms.AsyncClient(api_host) as client:
+        with pytest.raises(lms.LMStudioWebsocketError, match=r"not allowed|Invalid IDNA") as caught:
+            await client.list_downloaded_models()
+    check(caught.value)
 
 
 async def test_a_connection_that_is_lost_while_tools_run(proxy: FaultProxy, engine: ScriptedEngine) -> None:
