@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         events,
         history,
         json_api,
+        logs,
         results,
         schemas,
         sdk_api,
@@ -269,7 +270,7 @@ _EXPORTS = {
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 # As in the official package, public modules are attributes without an import of their own.
-_MODULES = {"json_api", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
+_MODULES = {"json_api", "logs", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
 # What the annotations of clients name, and clients load when it is used.
 _ON_DEMAND = ("_surface.async_files", "_surface.sync_files")
 

@@ -20,6 +20,7 @@ from .errors import (
     LMStudioWebsocketError,
     without_own_frames,
 )
+from .logs import follow_environment
 
 if TYPE_CHECKING:
     import logging
@@ -218,6 +219,7 @@ class AsyncClientBase(AsyncBase):
         client_passkey: Secret,
         logger: logging.Logger | None,
     ) -> None:
+        follow_environment()
         credentials = resolve_credentials(api_token, client_identifier, client_passkey)
         settings = ConnectionSettings(api_host, credentials, check_logger(logger))
         settings.address()  # refuses a bad address here, where it was given

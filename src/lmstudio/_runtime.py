@@ -5,11 +5,13 @@ There are two runtimes: in the asynchronous one a wait suspends the task, in the
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
+from .logs import get_logger
+
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Coroutine
     from typing import Any
 
@@ -64,7 +66,7 @@ class Runtime(ABC):
 
     def logger(self, area: str) -> logging.Logger:
         """Where this client reports what happens in *area*: "models", for example."""
-        return logging.getLogger(f"lmstudio.{area}")
+        return get_logger(area)
 
     @property
     def server_address(self) -> str | None:

@@ -32,6 +32,7 @@ from .errors import (
     without_own_frames,
 )
 from .json_api import Multiplexer, Port, run_blocking
+from .logs import follow_environment
 
 if TYPE_CHECKING:
     import logging
@@ -393,6 +394,7 @@ class ClientBase(SyncBase):
         client_passkey: Secret,
         logger: logging.Logger | None,
     ) -> None:
+        follow_environment()
         credentials = resolve_credentials(api_token, client_identifier, client_passkey)
         settings = ConnectionSettings(api_host, credentials, check_logger(logger))
         settings.address()  # refuses a bad address here, where it was given

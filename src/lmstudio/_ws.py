@@ -30,6 +30,7 @@ from .errors import (
     without_any_frames,
 )
 from .json_api import Multiplexer, Port, closed_error, fresh_copy
+from .logs import WEBSOCKET, fields, get_logger
 
 if TYPE_CHECKING:
     import httpx
@@ -54,7 +55,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 
     def logger(self, area: str) -> logging.Logger:
         """As `Runtime.logger`."""
-        return logging.getLogger(f"lmstudio.{area}") if self.own_logger is None else self.own_logger.getChild(area)
+        return get_logger(area) if self.own_logger is None else self.own_logger.getChild(area)
 
     def address(self) -> ServerAddress | None:
         """The address given by the user, None if the local server is to be found."""
@@ -85,6 +86,8 @@ class LinkManager:
     def start(self, namespace: str, multiplexer: Multiplexer) -> None:
         """Connect *multiplexer* to *namespace*, in a task of its own."""
         link = _Link(self, namespace, multiplexer)
+        if namespace in self._links:
+            link.note("Connecting again")
         self._links[namespace] = link
         self._running.add(link)
         self.hooks.spawn(link.run())
@@ -264,6 +267,10 @@ class _Link:
             self.opened.set()
             self.ended.set()
 
+    def note(self, event: str, url: str | None = None) -> None:
+        """Write a detail into the log."""
+        self._manager.logger.log(WEBSOCKET, event, extra=fields(namespace=self._namespace, url=url))
+
     async def pass_on_cancellation(self) -> None:
         """Close the link when all tasks are cancelled, at the end of a loop.
 
@@ -277,7 +284,8 @@ class _Link:
     def _lose(self, error: LMStudioError) -> None:
         if self.multiplexer.failure is None:
             error.with_context(namespace=self._namespace, address=self._manager.address_text)
-            self._manager.logger.debug("Connection of %s ended: %s", self._namespace, error)
+            logger = self._manager.logger
+            logger.debug("Connection of %s ended: %s", self._namespace, error, extra=fields(error))
             self._manager.forget_address()
             self.multiplexer.fail(error)
 
@@ -287,14 +295,19 @@ class _Link:
         except LMStudioError as error:
             raise LinkDownError(error) from None
         url = address.websocket_url(self._namespace)
+        started = anyio.current_time()
+        self.note(f"Connecting to {url}", url=url)
         resources = contextlib.AsyncExitStack()
         try:
             stream = await self._open(resources, url)
-            transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose)
+            transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose, self.note)
+            self.note("Opened; authenticating", url=url)
             await self._authenticate(transfer, url)
             self._transfer = transfer
             self.opened.set()
-            self._manager.logger.debug("Connected to %s", url)
+            seconds = anyio.current_time() - started
+            known = fields(namespace=self._namespace, address=address.api_host, url=url, seconds=seconds)
+            self._manager.logger.debug("Connected to %s", url, extra=known)
             await transfer.run(lambda: self._last_messages)
         finally:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):

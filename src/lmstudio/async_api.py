@@ -72,7 +72,7 @@ class AsyncClient(AsyncClientBase):
             the server keeps for them, such as uploaded files.
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
         logger: Where this client reports connections, loads, tools and failed callbacks, each on a child of it; by
-            default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks`.
+            default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks` (see `lmstudio.logs`).
     """
 
     def __init__(

@@ -11,14 +11,13 @@ whose actions run there in order and never wait. That is why sending, cancelling
 from __future__ import annotations
 
 import copy
-import logging
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
 
-from . import _lenient, _traffic, _wire
+from . import _lenient, _wire, logs
 from .errors import (
     LMStudioCancelledError,
     LMStudioChannelClosedError,
@@ -141,13 +140,15 @@ InT = TypeVar("InT")
 OutT = TypeVar("OutT")
 ErrorT = TypeVar("ErrorT", bound=LMStudioError)
 
-_logger = logging.getLogger("lmstudio.protocol")
+_logger = logs.get_logger("protocol")
 
 
 class Multiplexer:
     """One connection: assigns ids, routes messages. Owned by one event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str = "") -> None:
+        self.namespace = namespace
+        """For the log."""
         self.next_id: int = 1
         """The id of the next call or channel."""
         self._channels: dict[int, Outlet] = {}
@@ -172,8 +173,8 @@ class Multiplexer:
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Route what one socket read brought."""
-        if _traffic.logger.isEnabledFor(_traffic.RECV):
-            messages = _traffic.log_received(messages)
+        if logs.traffic.isEnabledFor(logs.RECV):
+            messages = logs.log_received(messages, self.namespace)
         decode = _wire.decode_server_message
         channels = self._channels
         touched: Outlet | None = None
@@ -221,8 +222,8 @@ class Multiplexer:
             self._refuse(inbox, error)
 
     def _send(self, message: _wire.Outgoing) -> None:
-        if _traffic.logger.isEnabledFor(_traffic.SEND):
-            _traffic.log_sent(message)
+        if logs.traffic.isEnabledFor(logs.SEND):
+            logs.log_sent(message, self.namespace)
         self._outgoing.append(message)
         if self.on_outgoing is not None:
             self.on_outgoing()
@@ -275,7 +276,7 @@ def _decode_odd_message(message: bytes, error: Exception) -> _wire.ServerMessage
         return odd
     except (ValueError, RecursionError):
         # Not in the warning, because Python keeps each text that it has warned with.
-        _logger.debug("A message that was not understood: %.200r", message)
+        _logger.debug("A message that was not understood: %.200r", message, extra=logs.fields())
         _warn(f"Ignored a message that this version does not understand: {error}")
         return None
 
@@ -285,7 +286,7 @@ def _warn(text: str) -> None:
         warnings.warn(text, LMStudioUnknownMessageWarning, stacklevel=3)
     except LMStudioUnknownMessageWarning:
         # A filter that turns warnings into errors must not end the connection, which others share.
-        _logger.warning(text)
+        _logger.warning(text, extra=logs.fields())
 
 
 class Port:
@@ -300,7 +301,7 @@ class Port:
         """The usable connection, a new one if there is none. Only inside a posted action."""
         multiplexer = self._multiplexer
         if multiplexer is None or multiplexer.failure is not None:
-            multiplexer = self._multiplexer = Multiplexer()
+            multiplexer = self._multiplexer = Multiplexer(self.namespace)
             self.runtime.connect(self.namespace, multiplexer)
         return multiplexer
 

@@ -33,6 +33,7 @@ from lmstudio.errors import (
     LMStudioRuntimeError,
     LMStudioValueError,
 )
+from lmstudio.logs import fields
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
@@ -148,7 +149,8 @@ class _Progress:
         now = monotonic()
         if value == 1.0 or now - self._logged_at >= _LOG_SECONDS:
             self._logged_at = now
-            self.logger.log(level, "Loading %s: %d %%", self._model_key, math.floor(value * 100))
+            known = fields(model=self._model_key, progress=value)
+            self.logger.log(level, "Loading %s: %d %%", self._model_key, math.floor(value * 100), extra=known)
 
 
 async def load_model(
@@ -283,12 +285,15 @@ async def _note(packet: Any, request: LoadRequest, progress: _Progress) -> None:
         case "resolved":
             if packet.ambiguous:
                 candidates = ", ".join(packet.ambiguous)
-                progress.logger.warning("Model key %r is ambiguous (%s).", request.model_key, candidates)
+                known = fields(model=request.model_key)
+                progress.logger.warning("Model key %r is ambiguous (%s).", request.model_key, candidates, extra=known)
             await progress.report(0.0)
         case "startLoading":
             await progress.report(0.0)
         case "unloadingOtherJITModel":
-            progress.logger.info("Unloading %s to make room for %s.", packet.info.identifier, request.model_key)
+            identifier = packet.info.identifier
+            known = fields(model=identifier)
+            progress.logger.info("Unloading %s to make room for %s.", identifier, request.model_key, extra=known)
         case "progress" | "loadProgress":
             await progress.report(packet.progress)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from lmstudio.errors import LMStudioRuntimeError
+from lmstudio.logs import fields, get_logger
 from lmstudio.server.engine.base import EngineError, PromptTooLongError
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import ErrorDisplayData, SerializedLMSExtendedError
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 
 class RequestError(Exception):
@@ -76,7 +76,7 @@ def as_request_error(error: BaseException, attempted: str) -> RequestError:
     if not isinstance(error, Exception):
         # Only a handler that cancels itself gets here; a connection that has ended is not told anything.
         return RequestError("The operation was cancelled on the server", cause=f"{attempted} ended early.")
-    _logger.error("Unexpected error in %s", attempted, exc_info=error)
+    _logger.error("Unexpected error in %s", attempted, exc_info=error, extra=fields())
     return RequestError(
         "Internal server error",
         cause=f"{type(error).__name__} in {attempted}: {error}",
