@@ -366,7 +366,7 @@ class _Link:
                     f"Authentication failed at {url}: {reason}. "
                     "Pass an API token of this server with api_token=..., or set LM_API_TOKEN.",
                     {"title": reason},
-                )
+                ).with_context(url=url)
             )
         self.multiplexer.receive(messages)
 
@@ -381,6 +381,6 @@ def _unforeseen(error: Exception) -> LMStudioWebsocketError:
 
 def _cannot_connect(url: str, reason: str, cause: BaseException) -> LinkDownError:
     end = "" if reason.endswith((".", "?")) else "."
-    error = LMStudioWebsocketError(f"Could not connect to {url}: {reason}{end}")
+    error = LMStudioWebsocketError(f"Could not connect to {url}: {reason}{end}").with_context(url=url)
     error.__cause__ = cause
     return LinkDownError(error)

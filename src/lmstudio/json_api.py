@@ -485,15 +485,15 @@ class Channel(Generic[InT, OutT]):
             LMStudioWebsocketError: the connection is lost.
         """
         if self._is_closed:
-            raise self._located(self._cancelled())
+            raise self.located(self._cancelled())
         if self.finished:
             ended = LMStudioChannelClosedError(f"Could not {self._attempted}: the channel has ended already.")
-            raise self._located(ended)
+            raise self.located(ended)
         while True:
             try:
                 delivery = await self._inbox.get(self._port.runtime.message_timeout)
             except LMStudioTimeoutError as error:
-                raise self._located(_timed_out(self._attempted, error)) from None
+                raise self.located(_timed_out(self._attempted, error)) from None
             if type(delivery) is _wire.ChannelSend:
                 try:
                     return self._decode(delivery.message)
@@ -504,13 +504,14 @@ class Channel(Generic[InT, OutT]):
                     continue
             self.finished = True
             if isinstance(delivery, _wire.ChannelError):
-                raise self._located(from_wire(_decode_error(delivery.error), self._attempted))
+                raise self.located(from_wire(_decode_error(delivery.error), self._attempted))
             if isinstance(delivery, LMStudioError):
-                raise self._located(fresh_copy(delivery))
+                raise self.located(fresh_copy(delivery))
             closed = LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
-            raise self._located(closed)
+            raise self.located(closed)
 
-    def _located(self, error: ErrorT) -> ErrorT:
+    def located(self, error: ErrorT) -> ErrorT:
+        """*error*, whose context says what was attempted where."""
         return self._port.located(error, self._spec.name, self._attempted, self._model)
 
     def _decode_odd(self, message: msgspec.Raw) -> InT | None:
@@ -522,7 +523,7 @@ class Channel(Generic[InT, OutT]):
                 # Not in the schema any more, but that is how older servers report a failure.
                 self.close()
                 reported = from_wire(msgspec.json.decode(message).get("error"), self._attempted)
-                raise self._located(reported) from None
+                raise self.located(reported) from None
             _warn(f"Ignored a packet of {self._spec.name!r} that this version does not understand: {error}")
             return None
 

@@ -258,7 +258,7 @@ async def _follow_load(
         channel.close()
 
     if signal is not None and signal.aborted:
-        raise _aborted(signal, attempted)
+        raise channel.located(_aborted(signal, attempted))
     try:
         channel.open()
         with on_abort(signal, cancel):
@@ -272,10 +272,11 @@ async def _follow_load(
         if not channel.finished:
             cancel()
         if isinstance(error, LMStudioCancelledError) and signal is not None and signal.aborted:
-            raise _aborted(signal, attempted) from None
+            raise channel.located(_aborted(signal, attempted)) from None
         raise
     if not packet.info.identifier:
-        raise LMStudioProtocolError(f"Loaded {request.model_key!r}, but the server did not say under which identifier.")
+        text = f"Loaded {request.model_key!r}, but the server did not say under which identifier."
+        raise channel.located(LMStudioProtocolError(text))
     return packet.info, was_loaded
 
 

@@ -116,6 +116,7 @@ async def test_a_server_that_is_not_there(
     assert error.error_type is ErrorType.NETWORK_ERROR
     assert error.context.keys() >= {"attempted", "endpoint", "namespace", "address"}
     assert error.context["address"] == proxy.api_host
+    assert error.context["url"] == f"ws://{proxy.api_host}/{error.context['namespace']}"
 
 
 async def test_what_nobody_has_foreseen_is_an_error_of_the_connection(
@@ -181,4 +182,16 @@ async def test_a_signal_that_is_aborted(server: Server) -> None:
     async with lms.AsyncClient(server.api_host) as client:
         with pytest.raises(lms.LMStudioCancelledError) as caught:
             await client.llm.load_new_instance(MODEL, signal=signal)
-    assert check(caught.value).error_type is ErrorType.CLIENT_ERROR
+    error = check(caught.value)
+    assert error.error_type is ErrorType.CLIENT_ERROR
+    assert error.context["model"] == MODEL
+    assert error.context["endpoint"] == "loadModel"
+
+
+async def test_a_prediction_that_fails(server: Server, engine: ScriptedEngine) -> None:
+    engine.reply = Reply("one", stop_reason="failed")  # type: ignore[arg-type]  # no engine of ours says so
+    async with lms.AsyncClient(server.api_host) as client:
+        model = await client.llm.model(MODEL)
+        with pytest.raises(lms.LMStudioPredictionError) as caught:
+            await model.respond("Hi")
+    assert check(caught.value).context["attempted"] == f"predict with model {MODEL!r}"
