@@ -47,7 +47,7 @@ class Secret:
     __slots__ = ("value",)
 
     def __init__(self, value: str | None) -> None:
-        self.value = value
+        self.value: str | None = value
 
     def __repr__(self) -> str:
         return "Secret()" if self.value is None else "Secret(...)"

@@ -219,7 +219,7 @@ def warnings_shown() -> Iterator[None]:
 
 # Messages ------------------------------------------------------------------------------------------------------------
 
-traffic = get_logger("traffic")
+traffic: logging.Logger = get_logger("traffic")
 
 
 def log_received(messages: Iterable[bytes], namespace: str) -> Sequence[bytes]:
