@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         events,
         history,
         json_api,
+        logs,
         results,
         schemas,
         sdk_api,
@@ -133,17 +134,20 @@ if TYPE_CHECKING:
     )
     from .errors import (
         ConnectionPhase,
+        ErrorType,
         LMStudioAuthenticationError,
         LMStudioCancelledError,
         LMStudioChannelClosedError,
         LMStudioClientError,
         LMStudioConnectTimeoutError,
+        LMStudioContextOverflowError,
         LMStudioError,
         LMStudioFileNotFoundError,
         LMStudioModelNotFoundError,
         LMStudioOSError,
         LMStudioPredictionError,
         LMStudioPresetNotFoundError,
+        LMStudioProtocolError,
         LMStudioRuntimeError,
         LMStudioServerError,
         LMStudioStructuredOutputError,
@@ -245,11 +249,12 @@ _EXPORTS = {
         "list_downloaded_models list_loaded_models llm prepare_file prepare_image set_sync_api_timeout"
     ),
     "errors": (
-        "ConnectionPhase "
+        "ConnectionPhase ErrorType "
         "LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
-        "LMStudioConnectTimeoutError "
+        "LMStudioConnectTimeoutError LMStudioContextOverflowError "
         "LMStudioError LMStudioFileNotFoundError LMStudioModelNotFoundError LMStudioOSError LMStudioPredictionError "
-        "LMStudioPresetNotFoundError LMStudioRuntimeError LMStudioServerError LMStudioStructuredOutputError "
+        "LMStudioPresetNotFoundError LMStudioProtocolError LMStudioRuntimeError LMStudioServerError "
+        "LMStudioStructuredOutputError "
         "LMStudioTimeoutError LMStudioUnknownMessageWarning LMStudioValueError LMStudioWebsocketError "
         "ToolCallRequestError ToolCallRequestInvalidArgumentsError ToolCallRequestInvalidFormatError "
         "ToolCallRequestInvalidNameError"
@@ -272,7 +277,7 @@ _EXPORTS = {
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 # As in the official package, public modules are attributes without an import of their own.
-_MODULES = {"json_api", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
+_MODULES = {"json_api", "logs", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
 # What the annotations of clients name, and clients load when it is used.
 _ON_DEMAND = ("_surface.async_files", "_surface.sync_files")
 
@@ -320,6 +325,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingModelInfo",
     "EmbeddingModelInstanceInfo",
+    "ErrorType",
     "EstimatedResourcesUsage",
     "FileHandle",
     "FileHandleDict",
@@ -335,12 +341,14 @@ __all__ = [
     "LMStudioChannelClosedError",
     "LMStudioClientError",
     "LMStudioConnectTimeoutError",
+    "LMStudioContextOverflowError",
     "LMStudioError",
     "LMStudioFileNotFoundError",
     "LMStudioModelNotFoundError",
     "LMStudioOSError",
     "LMStudioPredictionError",
     "LMStudioPresetNotFoundError",
+    "LMStudioProtocolError",
     "LMStudioRuntimeError",
     "LMStudioServerError",
     "LMStudioStructuredOutputError",

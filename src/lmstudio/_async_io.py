@@ -91,6 +91,10 @@ class AsyncRuntime(Runtime):
         self.links = LinkManager(settings, asyncio_hooks(loop))
         self.is_closed = False
 
+    @property
+    def server_address(self) -> str | None:
+        return self.links.address_text
+
     def new_inbox(self) -> AsyncInbox:
         return AsyncInbox(self._loop)
 

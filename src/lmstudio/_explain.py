@@ -46,7 +46,7 @@ def cannot_connect(
     text = f"{_failure(url, phase)}: {reason.removesuffix('.')}. {advice}"
     error = LMStudioWebsocketError(text.rstrip(), phase=phase, url=url)
     error.__cause__ = cause
-    return error
+    return error.with_context(phase=phase, url=url)
 
 
 def _failure(url: str | None, phase: ConnectionPhase) -> str:
@@ -62,7 +62,7 @@ def not_authenticated(url: str, reason: str, cause: BaseException | None = None)
         url=url,
     )
     error.__cause__ = cause
-    return error
+    return error.with_context(phase=error.phase, url=url)
 
 
 async def explain(http: httpx.AsyncClient, address: ServerAddress, url: str, error: Exception) -> LMStudioError:
@@ -116,7 +116,8 @@ async def attempt_timed_out(
         what = "LM Studio is not reachable: no answer"
         advice = "" if address is None else remedy(phase, address, None, look_around())
     text = f"{_failure(url, phase)}: {what} within {seconds:g} seconds (timeout 'connect'). {advice}"
-    return LMStudioConnectTimeoutError.of_limit("connect", seconds, text.rstrip(), phase=phase, url=url)
+    error = LMStudioConnectTimeoutError.of_limit("connect", seconds, text.rstrip(), phase=phase, url=url)
+    return error.with_context(phase=phase, url=url)
 
 
 async def _unreachable(

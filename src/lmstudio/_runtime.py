@@ -5,15 +5,16 @@ There are two runtimes: in the asynchronous one a wait suspends the task, in the
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
 from ._retries import NO_RETRIES
 from ._timeouts import DEFAULT_TIMEOUT
+from .logs import get_logger
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Coroutine
     from typing import Any
 
@@ -98,7 +99,12 @@ class Runtime(ABC):
 
     def logger(self, area: str) -> logging.Logger:
         """Where this client reports what happens in *area*: "models", for example."""
-        return logging.getLogger(f"lmstudio.{area}")
+        return get_logger(area)
+
+    @property
+    def server_address(self) -> str | None:
+        """The server's address as far as it is known, for errors and the log."""
+        return None
 
     @property
     def timeout(self) -> Timeout:

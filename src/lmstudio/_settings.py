@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ._address import ServerAddress, chosen_api_host, parse_api_host
-from ._auth import Credentials, resolve_credentials
+from ._auth import Credentials, Secret, resolve_credentials
 from ._proxy import Proxy, read_proxy
 from ._retries import RetryConfig, read_retry
 from ._timeouts import INHERITED, Timeout, read_timeout
 from .errors import LMStudioValueError
+from .logs import follow_environment, get_logger
 
 if TYPE_CHECKING:
     import ssl
@@ -57,7 +58,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 
     def logger(self, area: str) -> logging.Logger:
         """As `Runtime.logger`."""
-        return logging.getLogger(f"lmstudio.{area}") if self.own_logger is None else self.own_logger.getChild(area)
+        return get_logger(area) if self.own_logger is None else self.own_logger.getChild(area)
 
     def address(self) -> ServerAddress | None:
         """The address given by the user, None if the local server is to be found."""
@@ -67,12 +68,12 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 def connection_settings(
     *,
     api_host: str | None,
-    api_token: str | None,
+    api_token: Secret,
     client_identifier: str | None,
-    client_passkey: str | None,
+    client_passkey: Secret,
     logger: logging.Logger | None,
     ssl_context: ssl.SSLContext | None,
-    proxy: str | None,
+    proxy: Secret,
     timeout: TimeoutInput,
     retry: RetryConfig | None,
 ) -> ConnectionSettings:
@@ -81,6 +82,7 @@ def connection_settings(
     Raises:
         LMStudioValueError: one of them cannot be used.
     """
+    follow_environment()
     return ConnectionSettings(
         api_host=chosen_api_host(api_host),
         credentials=resolve_credentials(api_token, client_identifier, client_passkey),

@@ -204,6 +204,10 @@ class BlockingRuntime(Runtime):
         return LinkManager(settings, asyncio_hooks(self._loop))
 
     @property
+    def server_address(self) -> str | None:
+        return self.links.address_text
+
+    @property
     def timeout(self) -> Timeout:
         return self._settings.timeout.over(_default_timeout)
 

@@ -26,8 +26,9 @@ from ._explain import attempt_timed_out, cannot_connect, explain, may_pass, not_
 from ._retries import NO_RETRIES, RetryConfig
 from ._timeouts import DEFAULT_TIMEOUT
 from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks
-from .errors import LMStudioError
+from .errors import LMStudioError, LMStudioWebsocketError, without_any_frames
 from .json_api import Multiplexer, Port, closed_error, fresh_copy
+from .logs import WEBSOCKET, fields
 
 if TYPE_CHECKING:
     import logging
@@ -62,6 +63,8 @@ class LinkManager:
     def start(self, namespace: str, multiplexer: Multiplexer) -> None:
         """Connect *multiplexer* to *namespace*, in a task of its own."""
         link = _Link(self, namespace, multiplexer)
+        if namespace in self._links:
+            link.note("Connecting again")
         self._links[namespace] = link
         self._running.add(link)
         self.hooks.spawn(link.run())
@@ -99,6 +102,12 @@ class LinkManager:
     def known_address(self) -> ServerAddress | None:
         """The server's address if it was given or has been found."""
         return self._address
+
+    @property
+    def address_text(self) -> str | None:
+        """As `Runtime.server_address`; from any thread."""
+        address = self._address
+        return None if address is None else address.api_host
 
     def close_soon(self, namespace: str | None = None) -> list[_Link]:
         """Make one connection end, or all of them; does not wait for the end."""
@@ -261,11 +270,17 @@ class _Link:
                 await self._connect_and_serve()
         except LinkDownError as down:
             self._lose(down.error)
+        except Exception as error:  # a bug, here or in a library: whoever waits has to learn of it
+            self._lose(_unforeseen(error))
         finally:
             self._lose(closed_error(), was_lost=False)
             self._manager.ended(self)
             self.opened.set()
             self.ended.set()
+
+    def note(self, event: str, url: str | None = None) -> None:
+        """Write a detail into the log."""
+        self._manager.logger.log(WEBSOCKET, event, extra=fields(namespace=self._namespace, url=url))
 
     async def pass_on_cancellation(self) -> None:
         """Close the link when all tasks are cancelled, at the end of a loop.
@@ -279,7 +294,9 @@ class _Link:
 
     def _lose(self, error: LMStudioError, *, was_lost: bool = True) -> None:
         if self.multiplexer.failure is None:
-            self._manager.logger.debug("Connection of %s ended: %s", self._namespace, error)
+            error.with_context(namespace=self._namespace, address=self._manager.address_text)
+            logger = self._manager.logger
+            logger.debug("Connection of %s ended: %s", self._namespace, error, extra=fields(error))
             self._manager.forget_address()
             self.multiplexer.fail(error, was_lost=was_lost and self.multiplexer.ready_at is not None)
 
@@ -303,7 +320,8 @@ class _Link:
                 await _close(resources)
                 self._manager.forget_address()
                 self.multiplexer.end_attempt(is_ready=False)
-                self._manager.logger.warning("%s Trying again in %.1f seconds.", down.error, delay)
+                known = fields(down.error, namespace=self._namespace, attempt=retry + 1)
+                self._manager.logger.warning("%s Trying again in %.1f seconds.", down.error, delay, extra=known)
             await anyio.sleep(delay)
         raise AssertionError("count() has no end")
 
@@ -315,21 +333,20 @@ class _Link:
                 self._attempt_began = anyio.current_time()
                 self._limit_attempt()
                 self.multiplexer.begin_attempt()
-                self._note("greeting", None)
+                self._reach("greeting", None)
                 try:
                     address = await self._manager.address()
                 except LMStudioError as error:
                     raise LinkDownError(error, is_transient=True) from None
                 url = address.websocket_url(self._namespace)
+                self.note(f"Connecting to {url}", url=url)
                 stream = await self._open(resources, address, url)
-                self._note("authentication", url)
-                transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose)
+                self._reach("authentication", url)
+                self.note("Opened; authenticating", url=url)
+                transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose, self.note)
                 await self._authenticate(transfer, url)
                 self._transfer = transfer
-                self._manager.was_reached = True
-                self.opened.set()
-                self.multiplexer.end_attempt(is_ready=True)
-                self._manager.logger.debug("Connected to %s", url)
+                self._be_ready(address, url)
                 return transfer
         finally:
             self._attempt_scope = None
@@ -337,8 +354,16 @@ class _Link:
         failure = await attempt_timed_out(address, reached, phase, self.multiplexer.patience)
         raise LinkDownError(failure, is_transient=True)
 
-    def _note(self, phase: ConnectionPhase, url: str | None) -> None:
+    def _reach(self, phase: ConnectionPhase, url: str | None) -> None:
         self.multiplexer.connecting = phase, url
+
+    def _be_ready(self, address: ServerAddress, url: str) -> None:
+        self._manager.was_reached = True
+        self.opened.set()
+        self.multiplexer.end_attempt(is_ready=True)
+        seconds = anyio.current_time() - self._attempt_began
+        known = fields(namespace=self._namespace, address=address.api_host, url=url, seconds=seconds)
+        self._manager.logger.debug("Connected to %s", url, extra=known)
 
     def _limit_attempt(self) -> None:
         if self._attempt_scope is not None:
@@ -354,7 +379,7 @@ class _Link:
 
         async def trace(event: str, _info: object) -> None:
             if event in phases:
-                self._note(phases[event], url)
+                self._reach(phases[event], url)
 
         opening = httpx_ws.aconnect_ws(
             url,
@@ -381,7 +406,8 @@ class _Link:
                 messages = await transfer.read_messages()
         except LinkDownError as down:
             reason = "the server ended the connection instead of answering the authentication"
-            failure = cannot_connect(url, "authentication", reason, down.error)
+            # Its frames hold the passkey.
+            failure = cannot_connect(url, "authentication", reason, without_any_frames(down.error))
             raise LinkDownError(failure, is_transient=True) from None
         try:
             answer = msgspec.json.decode(messages.pop(0), type=_wire.AuthResult)
@@ -391,6 +417,14 @@ class _Link:
         if not answer.success:
             raise LinkDownError(not_authenticated(url, answer.error or "no reason given"))
         self.multiplexer.receive(messages)
+
+
+def _unforeseen(error: Exception) -> LMStudioWebsocketError:
+    while group := getattr(error, "exceptions", None):
+        error = group[0]  # what a task group made of the one failure
+    failure = LMStudioWebsocketError(f"The connection to LM Studio failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _phases_of(*, has_proxy: bool) -> dict[str, ConnectionPhase]:

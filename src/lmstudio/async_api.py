@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ._address import parse_api_host
 from ._async_io import AsyncClientBase
+from ._auth import Secret
 from ._discovery import find_local_server, is_lm_studio
 from ._ops.models import check_namespace
 from ._settings import connection_settings
@@ -77,7 +78,7 @@ class AsyncClient(AsyncClientBase):
             the server keeps for them, such as uploaded files.
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
         logger: Where this client reports connections, loads, tools and failed callbacks, each on a child of it; by
-            default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks`.
+            default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks` (see `lmstudio.logs`).
         timeout: Time limits of all calls: a `Timeout`, or a number of seconds for each call as a whole. Every call
             takes a `timeout` of its own, which goes before this one.
         retry: When to try again what can be repeated without harm. By default three times, except that a server which
@@ -102,15 +103,17 @@ class AsyncClient(AsyncClientBase):
         timeout: TimeoutInput = None,
         retry: RetryConfig | None = None,
     ) -> None:
+        token, passkey, proxy_url = Secret(api_token), Secret(client_passkey), Secret(proxy)
+        del api_token, client_passkey, proxy  # a traceback may show the variables of this function
         super().__init__(
             connection_settings(
                 api_host=api_host,
-                api_token=api_token,
+                api_token=token,
                 client_identifier=client_identifier,
-                client_passkey=client_passkey,
+                client_passkey=passkey,
                 logger=logger,
                 ssl_context=ssl_context,
-                proxy=proxy,
+                proxy=proxy_url,
                 timeout=timeout,
                 retry=retry,
             )
@@ -230,4 +233,5 @@ class AsyncClient(AsyncClientBase):
         return loaded
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(api_host={self._state.settings.api_host!r})"
+        state = vars(self).get("_state")  # none yet where the traceback of a constructor that fails shows this
+        return f"{type(self).__name__}(api_host={None if state is None else state.settings.api_host!r})"

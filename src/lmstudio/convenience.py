@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from ._auth import NO_SECRET, Secret
 from ._surface.sync_sessions import DEFAULT_TTL_SECONDS
 from ._sync_io import get_sync_api_timeout, set_sync_api_timeout
 from .errors import LMStudioClientError
@@ -38,7 +39,7 @@ __all__ = [
 _lock = threading.Lock()
 _client: Client | None = None
 _api_host: str | None = None
-_api_token: str | None = None
+_api_token = NO_SECRET
 
 
 def configure_default_client(api_host: str | None = None, api_token: str | None = None) -> None:
@@ -51,6 +52,12 @@ def configure_default_client(api_host: str | None = None, api_token: str | None 
     Raises:
         LMStudioClientError: the default client is in use already; `close_default_client()` first.
     """
+    token = Secret(api_token)
+    del api_token  # a traceback may show the variables of this function
+    _configure(api_host, token)
+
+
+def _configure(api_host: str | None, api_token: Secret) -> None:
     global _api_host, _api_token
     with _lock:
         if _client is not None:
@@ -72,10 +79,10 @@ def get_default_client(api_host: str | None = None) -> Client:
     from .sync_api import Client
 
     if api_host is not None:
-        configure_default_client(api_host, _api_token)
+        _configure(api_host, _api_token)
     with _lock:
         if _client is None:
-            _client = Client(_api_host, _api_token)
+            _client = Client(_api_host, _api_token.value)
         return _client
 
 
@@ -84,7 +91,7 @@ def close_default_client() -> None:
     global _client, _api_host, _api_token
     with _lock:
         client, _client = _client, None
-        _api_host = _api_token = None
+        _api_host, _api_token = None, NO_SECRET
     if client is not None:
         client.close()
 

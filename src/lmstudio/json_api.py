@@ -11,7 +11,6 @@ whose actions run there in order and never wait. That is why sending, cancelling
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import warnings
 from contextlib import nullcontext
@@ -23,14 +22,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 import msgspec
 from msgspec import UNSET
 
-from . import _lenient, _traffic, _wire
+from . import _lenient, _wire, logs
 from ._abort import check_signal, on_abort
 from ._timeouts import PATIENT, CallLimits, read_timeout
 from .errors import (
     LMStudioCancelledError,
     LMStudioChannelClosedError,
     LMStudioError,
-    LMStudioServerError,
+    LMStudioProtocolError,
     LMStudioTimeoutError,
     LMStudioUnknownMessageWarning,
     LMStudioWebsocketError,
@@ -74,6 +73,7 @@ if TYPE_CHECKING:
         LMStudioModelNotFoundError,
         LMStudioPredictionError,
         LMStudioPresetNotFoundError,
+        LMStudioServerError,
         ModelInfo,
         ModelInstanceInfo,
         ModelLoadResult,
@@ -149,14 +149,17 @@ P = TypeVar("P")
 R = TypeVar("R")
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
+ErrorT = TypeVar("ErrorT", bound=LMStudioError)
 
-_logger = logging.getLogger("lmstudio.protocol")
+_logger = logs.get_logger("protocol")
 
 
 class Multiplexer:
     """One connection: assigns ids, routes messages. Owned by one event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str = "") -> None:
+        self.namespace = namespace
+        """For the log."""
         self.next_id: int = 1
         """The id of the next call or channel."""
         self._channels: dict[int, Outlet] = {}
@@ -217,8 +220,8 @@ class Multiplexer:
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Route what one socket read brought."""
-        if _traffic.logger.isEnabledFor(_traffic.RECV):
-            messages = _traffic.log_received(messages)
+        if logs.traffic.isEnabledFor(logs.RECV):
+            messages = logs.log_received(messages, self.namespace)
         decode = _wire.decode_server_message
         channels = self._channels
         touched: Outlet | None = None
@@ -266,8 +269,8 @@ class Multiplexer:
             self._refuse(inbox, error)
 
     def _send(self, message: _wire.Outgoing) -> None:
-        if _traffic.logger.isEnabledFor(_traffic.SEND):
-            _traffic.log_sent(message)
+        if logs.traffic.isEnabledFor(logs.SEND):
+            logs.log_sent(message, self.namespace)
         self._outgoing.append(message)
         if self.on_outgoing is not None:
             self.on_outgoing()
@@ -320,7 +323,7 @@ def _decode_odd_message(message: bytes, error: Exception) -> _wire.ServerMessage
         return odd
     except (ValueError, RecursionError):
         # Not in the warning, because Python keeps each text that it has warned with.
-        _logger.debug("A message that was not understood: %.200r", message)
+        _logger.debug("A message that was not understood: %.200r", message, extra=logs.fields())
         _warn(f"Ignored a message that this version does not understand: {error}")
         return None
 
@@ -330,7 +333,7 @@ def _warn(text: str) -> None:
         warnings.warn(text, LMStudioUnknownMessageWarning, stacklevel=3)
     except LMStudioUnknownMessageWarning:
         # A filter that turns warnings into errors must not end the connection, which others share.
-        _logger.warning(text)
+        _logger.warning(text, extra=logs.fields())
 
 
 class _Clock:
@@ -398,11 +401,16 @@ class Port:
         base = self.base
         multiplexer = base._multiplexer
         if multiplexer is None or multiplexer.failure is not None:
-            multiplexer = base._multiplexer = Multiplexer()
+            multiplexer = base._multiplexer = Multiplexer(self.namespace)
             self.runtime.connect(self.namespace, multiplexer)
         if self._timeout is not None and self._timeout.connect is not UNSET:
             multiplexer.allow_connecting(self._timeout.connect)
         return multiplexer
+
+    def located(self, error: ErrorT, endpoint: str, attempted: str, model: str | None) -> ErrorT:
+        """*error*, whose context says what was attempted where."""
+        where = {"endpoint": endpoint, "namespace": self.namespace, "address": self.runtime.server_address}
+        return error.with_context(attempted=attempted, model=model, **where)
 
     async def call(self, rpc: Rpc[P, R], parameter: P | _wire.LongText, attempted: str) -> R:
         """Call *rpc* and return its result. *attempted* completes "Could not ..." if it fails.
@@ -414,7 +422,7 @@ class Port:
             LMStudioTimeoutError: a time limit expired.
             LMStudioCancelledError: the signal was aborted.
         """
-        return (await self._exchange(rpc, (_wire.encode_payload(parameter),), attempted))[0]
+        return (await self._exchange(rpc, (parameter,), attempted))[0]
 
     async def call_many(self, rpc: Rpc[P, R], parameters: Sequence[P], attempted: str) -> list[R]:
         """Call *rpc* once per parameter, all in flight together; result[i] belongs to parameters[i].
@@ -423,29 +431,36 @@ class Port:
         """
         if not parameters:
             return []
-        return await self._exchange(rpc, [_wire.encode_payload(parameter) for parameter in parameters], attempted)
+        return await self._exchange(rpc, parameters, attempted)
 
-    async def _exchange(self, rpc: Rpc[P, R], payloads: Sequence[_wire.Payload], attempted: str) -> list[R]:
+    async def _exchange(self, rpc: Rpc[P, R], parameters: Sequence[P | _wire.LongText], attempted: str) -> list[R]:
+        payloads = [_wire.encode_payload(parameter) for parameter in parameters]
         limits, signal = self.new_limits(attempted), self._signal
         for retry in count():
-            if signal is not None and signal.aborted:
-                raise aborted(signal, attempted)
-            pending = _PendingCalls(self, rpc.name, payloads, limits)
+            pending: _PendingCalls | None = None
             try:
+                if signal is not None and signal.aborted:
+                    raise aborted(signal, attempted)
+                pending = _PendingCalls(self, rpc.name, payloads, limits)
                 with self.interruptible(pending.inbox, attempted):
                     return await pending.results(rpc, attempted)
-            except LMStudioWebsocketError as error:
-                pending.forget()
-                delay = self.runtime.retry.delay(retry) if rpc.is_read and pending.was_lost else None
+            except BaseException as error:
+                if pending is not None:
+                    pending.forget()
+                if not isinstance(error, LMStudioError):
+                    raise
+                self.located(error, rpc.name, attempted, named_model(parameters[0]))
+                was_lost = isinstance(error, LMStudioWebsocketError) and pending is not None and pending.was_lost
+                delay = self.runtime.retry.delay(retry) if rpc.is_read and was_lost else None
                 if delay is None or delay >= limits.left_in_total():
                     raise  # what went wrong says more than that the time is up
-                log = self.runtime.logger("websocket")
-                log.warning("Could not %s: %s Trying again in %.1f seconds.", attempted, error, delay)
-            except BaseException:
-                pending.forget()
-                raise
+                self._log_retry(error, retry, delay)
             await self._pause(delay, attempted)
         raise AssertionError("count() has no end")
+
+    def _log_retry(self, error: LMStudioError, retry: int, delay: float) -> None:
+        message = f"Could not {error.context.get('attempted')}: {error} Trying again in {delay:.1f} seconds."
+        self.runtime.logger("websocket").warning(message, extra=logs.fields(error, attempt=retry + 1))
 
     async def _pause(self, seconds: float, attempted: str) -> None:
         """Wait before a retry. The signal ends the pause."""
@@ -469,7 +484,18 @@ class Port:
 
     def channel(self, spec: ChannelSpec[P, InT, OutT], parameter: P, attempted: str) -> Channel[InT, OutT]:
         """A channel, not open yet. *attempted* completes "Could not ..." if it fails."""
-        return Channel(self, spec, _wire.encode_payload(parameter), attempted)
+        return Channel(self, spec, _wire.encode_payload(parameter), attempted, named_model(parameter))
+
+
+def named_model(parameter: object) -> str | None:
+    """The model that the parameter of an endpoint is about, for the context of errors."""
+    target = getattr(parameter, "specifier", None) or getattr(parameter, "model_specifier", None)
+    for place in (parameter, target, getattr(target, "query", None)):
+        for member in ("model_key", "identifier", "path", "instance_reference"):
+            name = getattr(place, member, None)
+            if isinstance(name, str):
+                return name
+    return None
 
 
 _Reply: TypeAlias = "_wire.RpcResult | _wire.RpcError"
@@ -533,7 +559,7 @@ def _result(rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
         return _lenient.decode(rpc.decode_result, rpc.result_type, reply.result or b"null")
     except msgspec.MsgspecError as error:
         message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
-        raise LMStudioServerError(message) from error
+        raise LMStudioProtocolError(message) from error
 
 
 def _decode_error(raw: msgspec.Raw) -> object:
@@ -546,8 +572,11 @@ def _decode_error(raw: msgspec.Raw) -> object:
 def fresh_copy(error: LMStudioError) -> LMStudioError:
     """A copy to raise: one lost connection ends many calls, and each traceback must be its caller's own."""
     duplicate = copy.copy(error)
-    duplicate.__cause__ = error.__cause__
-    return duplicate.with_traceback(None)
+    if error.__cause__ is not None:  # else what the caller is handling when it is raised would not be shown
+        duplicate.__cause__ = error.__cause__
+    if "__notes__" in vars(error):
+        vars(duplicate)["__notes__"] = [*vars(error)["__notes__"]]  # a note for one caller is not for the others
+    return duplicate
 
 
 class Channel(Generic[InT, OutT]):
@@ -557,8 +586,15 @@ class Channel(Generic[InT, OutT]):
     request is on its way and `open` has not returned yet.
     """
 
-    def __init__(self, port: Port, spec: ChannelSpec[Any, InT, OutT], parameter: _wire.Payload, attempted: str) -> None:
-        self._port, self._spec, self._attempted = port, spec, attempted
+    def __init__(
+        self,
+        port: Port,
+        spec: ChannelSpec[Any, InT, OutT],
+        parameter: _wire.Payload,
+        attempted: str,
+        model: str | None = None,
+    ) -> None:
+        self._port, self._spec, self._attempted, self._model = port, spec, attempted, model
         self._decode = spec.decode_to_client
         self._parameter: _wire.Payload = parameter
         self._inbox = port.runtime.new_inbox()
@@ -591,11 +627,15 @@ class Channel(Generic[InT, OutT]):
             LMStudioWebsocketError: the connection is lost.
         """
         if self._is_closed:
-            raise self._cancelled()
+            raise self.located(self._cancelled())
         if self.finished:
-            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the channel has ended already.")
+            ended = LMStudioChannelClosedError(f"Could not {self._attempted}: the channel has ended already.")
+            raise self.located(ended)
         while True:
-            delivery = await self._inbox.get(self.limits)
+            try:
+                delivery = await self._inbox.get(self.limits)
+            except LMStudioTimeoutError as error:
+                raise self.located(error)  # noqa: B904 - it is the same error
             if type(delivery) is _wire.ChannelSend:
                 try:
                     return self._decode(delivery.message)
@@ -606,10 +646,15 @@ class Channel(Generic[InT, OutT]):
                     continue
             self.finished = True
             if isinstance(delivery, _wire.ChannelError):
-                raise from_wire(_decode_error(delivery.error), self._attempted)
+                raise self.located(from_wire(_decode_error(delivery.error), self._attempted))
             if isinstance(delivery, LMStudioError):
-                raise fresh_copy(delivery)
-            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
+                raise self.located(fresh_copy(delivery))
+            closed = LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
+            raise self.located(closed)
+
+    def located(self, error: ErrorT) -> ErrorT:
+        """*error*, whose context says what was attempted where."""
+        return self._port.located(error, self._spec.name, self._attempted, self._model)
 
     def _decode_odd(self, message: msgspec.Raw) -> InT | None:
         """A packet that does not match the schema, as far as it can be understood; None to skip it."""
@@ -619,7 +664,8 @@ class Channel(Generic[InT, OutT]):
             if isinstance(error, _lenient.UnknownTagError) and error.tag == "error":
                 # Not in the schema any more, but that is how older servers report a failure.
                 self.close()
-                raise from_wire(msgspec.json.decode(message).get("error"), self._attempted) from None
+                reported = from_wire(msgspec.json.decode(message).get("error"), self._attempted)
+                raise self.located(reported) from None
             _warn(f"Ignored a packet of {self._spec.name!r} that this version does not understand: {error}")
             return None
 

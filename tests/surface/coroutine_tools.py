@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import anyio
+
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable, Coroutine
@@ -20,6 +22,17 @@ async def slow_add(a: int, b: int) -> int:
 async def sleep_long() -> None:
     """Sleep."""
     await asyncio.sleep(60)
+
+
+async def broken_connection() -> None:
+    """No tool: a bug in one of the tasks that serve a connection."""
+
+    async def fail() -> None:
+        raise ZeroDivisionError("not foreseen")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fail)
+        await anyio.sleep(60)
 
 
 def reader(variable: contextvars.ContextVar[str]) -> Callable[[], Coroutine[Any, Any, str]]:

@@ -32,7 +32,7 @@ from lmstudio.errors import (
     without_own_frames,
 )
 
-CLASSES = [getattr(errors, name) for name in errors.__all__]
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "ErrorType"]
 
 
 def message(error: object) -> str:

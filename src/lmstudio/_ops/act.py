@@ -38,6 +38,7 @@ from lmstudio.events import (
     ToolCallNameEvent,
     ToolCallStartEvent,
 )
+from lmstudio.logs import fields
 from lmstudio.results import ActResult, ParsedT, PredictionRoundResult, ToolCallRequestInfo
 from lmstudio.tools import ToolArgumentsError, ToolCallContext, result_text
 
@@ -355,7 +356,8 @@ class _Act(Generic[ParsedT]):
     async def _take_tool_error(self, turn: _Round, call: _Call, error: Exception) -> None:
         failure = LMStudioPredictionError(f"Unhandled Python exception: {_shown(error)}")
         failure.__cause__ = error
-        self._logger.debug("The tool %r failed.", call.request.name, exc_info=error)
+        known = fields(tool=call.request.name)
+        self._logger.debug("The tool %r failed.", call.request.name, exc_info=error, extra=known)
         text = await self._ask_handler(failure, call.request)
         await self._set_result(turn, call, json.dumps(str(failure) if text is None else text, ensure_ascii=False))
 

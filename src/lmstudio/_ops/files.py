@@ -40,7 +40,7 @@ from lmstudio._sdk_models import (
     KvConfigField,
     RetrievalChunkingMethodRecursiveV1,
 )
-from lmstudio.errors import LMStudioError, LMStudioServerError, LMStudioValueError
+from lmstudio.errors import LMStudioError, LMStudioProtocolError, LMStudioValueError
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
@@ -463,7 +463,7 @@ class _Search:
 
     def _file(self, index: int) -> FileHandle:
         if not 0 <= index < len(self._files):
-            raise LMStudioServerError(f"The server reports on file {index} of a search in {len(self._files)} files.")
+            raise LMStudioProtocolError(f"The server reports on file {index} of a search in {len(self._files)} files.")
         return self._files[index]
 
     def _listed(self) -> list[FileHandle]:

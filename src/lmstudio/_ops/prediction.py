@@ -296,6 +296,8 @@ class Prediction(Generic[ParsedT]):
             # Raised here, and not again by whoever asks for the result later.
             self.abandon(error)
             return
+        if self._channel is not None:
+            self._channel.located(error)
         self._fail(error)
         if self._tool_calls is not None:
             await self._report_tool_calls(self._tool_calls.interrupt(error))
