@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from . import _wire
+from . import _lenient, _wire
 from ._address import ServerAddress, parse_api_host
 from ._discovery import find_local_server
 from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks, describe
@@ -328,8 +328,8 @@ class _Link:
             reason = "the server ended the connection instead of answering the authentication"
             raise _cannot_connect(url, reason, down.error) from None
         try:
-            answer = msgspec.json.decode(messages.pop(0), type=_wire.AuthResult)
-        except msgspec.MsgspecError as error:
+            answer = _wire.read_auth_result(messages.pop(0))
+        except _lenient.DECODE_ERRORS as error:
             raise _cannot_connect(url, "the answer to the authentication is not one of LM Studio", error) from None
         if not answer.success:
             reason = answer.error or "no reason given"

@@ -155,6 +155,8 @@ class Multiplexer:
         """Called after a message was queued. The writer sets it once it may send (after authentication)."""
         self.failure: LMStudioError | None = None
         """Why this connection is over; None while it is usable, which includes the time before it is connected."""
+        self.on_unknown: Callable[[_lenient.Findings], None] | None = None
+        """Told of what messages have that this version does not know."""
         self.shared: dict[tuple[str, bytes], SharedRequest] = {}
         """The requests in flight that others may join, by endpoint and parameter."""
 
@@ -179,7 +181,7 @@ class Multiplexer:
             try:
                 delivery = decode(message)
             except (msgspec.MsgspecError, RecursionError) as error:
-                odd = _decode_odd_message(message, error)
+                odd = self._decode_odd(message, error)
                 if odd is None:
                     continue
                 delivery = odd
@@ -194,6 +196,23 @@ class Multiplexer:
                 touched = inbox
         if touched is not None:
             touched.wake()
+
+    def _decode_odd(self, message: bytes, error: Exception) -> _wire.ServerMessage | None:
+        """A message that does not match the schema, as far as it can be understood; None to ignore it."""
+        findings: _lenient.Findings = []
+        odd: _wire.ServerMessage | None = None
+        try:
+            text = _wire.without_half_characters(message)
+            decode, essentials = _wire.decode_server_message, _wire.SERVER_MESSAGE_ESSENTIALS
+            odd = _lenient.decode(decode, _wire.ServerMessage, text, essentials, findings)
+        except _lenient.DECODE_ERRORS:
+            # Not in the warning, because Python keeps each text that it has warned with.
+            _logger.debug("A message that was not understood: %.200r", message)
+            _warn(f"Ignored a message that this version does not understand: {error}")
+            findings = [("$", f"Ignored: {error}")]
+        if self.on_unknown is not None:
+            self.on_unknown(findings)
+        return odd
 
     def _route(self, delivery: _wire.ServerMessage) -> Outlet | None:
         # An id that is not (or no longer) ours is not an error: the server may answer what was abandoned meanwhile.
@@ -266,18 +285,6 @@ class Multiplexer:
         self._calls.pop(call_id, None)
 
 
-def _decode_odd_message(message: bytes, error: Exception) -> _wire.ServerMessage | None:
-    """A message that the strict decoder refuses, as far as it can be understood; None to ignore it, with a warning."""
-    try:
-        odd: _wire.ServerMessage = _wire.decode_server_message(_wire.without_half_characters(message))
-        return odd
-    except (ValueError, RecursionError):
-        # Not in the warning, because Python keeps each text that it has warned with.
-        _logger.debug("A message that was not understood: %.200r", message)
-        _warn(f"Ignored a message that this version does not understand: {error}")
-        return None
-
-
 def _warn(text: str) -> None:
     try:
         warnings.warn(text, LMStudioUnknownMessageWarning, stacklevel=3)
@@ -299,6 +306,7 @@ class Port:
         multiplexer = self._multiplexer
         if multiplexer is None or multiplexer.failure is not None:
             multiplexer = self._multiplexer = Multiplexer()
+            multiplexer.on_unknown = partial(self.runtime.report_unknown, self.namespace)
             self.runtime.connect(self.namespace, multiplexer)
         return multiplexer
 
@@ -311,7 +319,7 @@ class Port:
         """
         pending = _PendingCalls(self, rpc.name, (_wire.encode_payload(parameter),))
         try:
-            return _result(rpc, await pending.inbox.get(self.runtime.message_timeout), attempted)
+            return self._result(rpc, await pending.inbox.get(self.runtime.message_timeout), attempted)
         except BaseException as error:
             pending.forget()
             if isinstance(error, LMStudioTimeoutError):
@@ -331,7 +339,7 @@ class Port:
         try:
             for _ in parameters:
                 reply = await pending.inbox.get(self.runtime.message_timeout)
-                result = _result(rpc, reply, attempted)
+                result = self._result(rpc, reply, attempted)
                 results[pending.index(reply)] = result
         except BaseException as error:
             pending.forget()
@@ -339,6 +347,26 @@ class Port:
                 raise _timed_out(attempted, error) from None
             raise
         return results
+
+    def _result(self, rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
+        if not isinstance(reply, _wire.RpcResult):
+            if isinstance(reply, _wire.RpcError):
+                raise from_wire(_decode_error(reply.error), attempted)
+            raise fresh_copy(cast("LMStudioError", reply))
+        if rpc.result_type is None:
+            return cast("R", None)
+        # An absent result stands for null: an rpc whose result is optional leaves it out.
+        data = reply.result or b"null"
+        findings: _lenient.Findings = []
+        try:
+            result = _lenient.decode(rpc.decode_result, rpc.result_type, data, rpc.essentials, findings)
+        except _lenient.DECODE_ERRORS as error:
+            message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
+            raise LMStudioServerError(message) from error
+        if self.runtime.looks_for_unknown:
+            findings = findings or _lenient.find_unknown(rpc.result_type, data)
+            self.runtime.report_unknown(f"{self.namespace}/{rpc.name}", findings)
+        return result
 
     def channel(self, spec: ChannelSpec[P, InT, OutT], parameter: P, attempted: str) -> Channel[InT, OutT]:
         """A channel, not open yet. *attempted* completes "Could not ..." if it fails."""
@@ -378,21 +406,6 @@ class _PendingCalls:
                 self._multiplexer.forget_call(self._first_id + offset)
 
 
-def _result(rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
-    if not isinstance(reply, _wire.RpcResult):
-        if isinstance(reply, _wire.RpcError):
-            raise from_wire(_decode_error(reply.error), attempted)
-        raise fresh_copy(cast("LMStudioError", reply))
-    if rpc.result_type is None:
-        return cast("R", None)
-    try:
-        # An absent result stands for null: an rpc whose result is optional leaves it out.
-        return _lenient.decode(rpc.decode_result, rpc.result_type, reply.result or b"null")
-    except msgspec.MsgspecError as error:
-        message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
-        raise LMStudioServerError(message) from error
-
-
 def _decode_error(raw: msgspec.Raw) -> object:
     try:
         return msgspec.json.decode(raw)
@@ -420,7 +433,9 @@ class Channel(Generic[InT, OutT]):
 
     def __init__(self, port: Port, spec: ChannelSpec[Any, InT, OutT], parameter: _wire.Payload, attempted: str) -> None:
         self._port, self._spec, self._attempted = port, spec, attempted
-        self._decode = spec.decode_to_client
+        looks = port.runtime.looks_for_unknown
+        self._decode: Callable[[msgspec.Raw], InT] = self._decode_and_look if looks else spec.decode_to_client
+        self._skipped = ""
         self._parameter: _wire.Payload = parameter
         self._inbox = port.runtime.new_inbox()
         self._multiplexer: Multiplexer | None = None
@@ -428,6 +443,11 @@ class Channel(Generic[InT, OutT]):
         self._is_closed = False
         self.finished: bool = False
         """No packet will come any more: the channel ended, the connection was lost, or `close` was called."""
+
+    @property
+    def endpoint(self) -> str:
+        """Its name on the wire."""
+        return self._spec.name
 
     def open(self) -> Self:
         """Send the request. Nothing is awaited: if it fails, `receive` says so."""
@@ -461,7 +481,7 @@ class Channel(Generic[InT, OutT]):
             if type(delivery) is _wire.ChannelSend:
                 try:
                     return self._decode(delivery.message)
-                except msgspec.MsgspecError:
+                except _lenient.DECODE_ERRORS:
                     packet = self._decode_odd(delivery.message)
                     if packet is not None:
                         return packet
@@ -471,19 +491,36 @@ class Channel(Generic[InT, OutT]):
                 raise from_wire(_decode_error(delivery.error), self._attempted)
             if isinstance(delivery, LMStudioError):
                 raise fresh_copy(delivery)
-            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
+            raise LMStudioChannelClosedError(
+                f"Could not {self._attempted}: the server closed the channel early.{self._skipped}"
+            )
 
     def _decode_odd(self, message: msgspec.Raw) -> InT | None:
         """A packet that does not match the schema, as far as it can be understood; None to skip it."""
+        spec = self._spec
+        findings: _lenient.Findings = []
+        packet: InT | None = None
         try:
-            return _lenient.decode(self._decode, self._spec.to_client_type, message)
-        except msgspec.MsgspecError as error:
+            decode, data = spec.decode_to_client, message or b"null"
+            packet = _lenient.decode(decode, spec.to_client_type, data, spec.essentials, findings)
+        except _lenient.DECODE_ERRORS as error:
             if isinstance(error, _lenient.UnknownTagError) and error.tag == "error":
                 # Not in the schema any more, but that is how older servers report a failure.
                 self.close()
                 raise from_wire(msgspec.json.decode(message).get("error"), self._attempted) from None
-            _warn(f"Ignored a packet of {self._spec.name!r} that this version does not understand: {error}")
-            return None
+            _warn(f"Ignored a packet of {spec.name!r} that this version does not understand: {error}")
+            self._skipped = f" It had sent a packet of {spec.name!r} that this version does not understand: {error}"
+            findings = [("$", f"Ignored: {error}")]
+        self._report(findings)
+        return packet
+
+    def _decode_and_look(self, message: msgspec.Raw) -> InT:
+        packet = self._spec.decode_to_client(message)
+        self._report(_lenient.find_unknown(self._spec.to_client_type, message))
+        return packet
+
+    def _report(self, findings: _lenient.Findings) -> None:
+        self._port.runtime.report_unknown(f"{self._port.namespace}/{self._spec.name}", findings)
 
     def send(self, packet: OutT) -> None:
         """Send *packet*, at once and without waiting. Does nothing when the channel is over."""

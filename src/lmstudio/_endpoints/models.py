@@ -47,7 +47,7 @@ GET_INSTANCE_PROCESSING_STATE: Rpc[ModelRpcGetInstanceProcessingStateParameter, 
     "getInstanceProcessingState", ModelRpcGetInstanceProcessingStateParameter, ModelProcessingState
 )
 ESTIMATE_MODEL_USAGE: Rpc[ModelRpcEstimateModelUsageParameter, EstimatedResourcesUsage] = Rpc(
-    "estimateModelUsage", ModelRpcEstimateModelUsageParameter, EstimatedResourcesUsage
+    "estimateModelUsage", ModelRpcEstimateModelUsageParameter, EstimatedResourcesUsage, ("memory.totalBytes",)
 )
 TOKENIZE: Rpc[ModelRpcTokenizeParameter, ModelRpcTokenizeReturns] = Rpc(
     "tokenize", ModelRpcTokenizeParameter, ModelRpcTokenizeReturns

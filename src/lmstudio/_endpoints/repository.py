@@ -14,7 +14,7 @@ from lmstudio._sdk_models import (
 )
 
 SEARCH_MODELS: Rpc[RepositoryRpcSearchModelsParameter, RepositoryRpcSearchModelsReturns] = Rpc(
-    "searchModels", RepositoryRpcSearchModelsParameter, RepositoryRpcSearchModelsReturns
+    "searchModels", RepositoryRpcSearchModelsParameter, RepositoryRpcSearchModelsReturns, ("results.[].identifier",)
 )
 GET_MODEL_DOWNLOAD_OPTIONS: Rpc[
     RepositoryRpcGetModelDownloadOptionsParameter, RepositoryRpcGetModelDownloadOptionsReturns
@@ -22,6 +22,7 @@ GET_MODEL_DOWNLOAD_OPTIONS: Rpc[
     "getModelDownloadOptions",
     RepositoryRpcGetModelDownloadOptionsParameter,
     RepositoryRpcGetModelDownloadOptionsReturns,
+    ("results.[].downloadIdentifier",),
 )
 DOWNLOAD_MODEL: ChannelSpec[
     RepositoryChannelDownloadModelCreationParameter,
@@ -32,4 +33,5 @@ DOWNLOAD_MODEL: ChannelSpec[
     RepositoryChannelDownloadModelCreationParameter,
     RepositoryChannelDownloadModelToClientPacket,
     RepositoryChannelDownloadModelToServerPacketCancel,
+    ("downloadProgress.update.downloadedBytes", "downloadProgress.update.totalBytes"),
 )

@@ -273,7 +273,10 @@ async def _follow_load(
             raise _aborted(signal, attempted) from None
         raise
     if not packet.info.identifier:
-        raise LMStudioServerError(f"Loaded {request.model_key!r}, but the server did not say under which identifier.")
+        raise LMStudioServerError(
+            f"Loaded {request.model_key!r}, but the server did not say under which identifier: the packet "
+            f"{packet.type!r} of {channel.endpoint!r} has none at `$.info.identifier`."
+        )
     return packet.info, was_loaded
 
 
