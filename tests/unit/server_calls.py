@@ -212,6 +212,15 @@ def examine(value: Any) -> None:
         assert isinstance(value.to_dict(), dict)
 
 
+def examine_error(error: lms.LMStudioServerError) -> None:
+    """Look at everything in an error, as `examine` does."""
+    assert str(error)
+    assert error.code is None or isinstance(error.code, str)
+    repr(error.server_error), str(error.server_error)
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.code) == (type(error), str(error), error.code)
+
+
 def _examine_properties(value: Any) -> None:
     for cls in type(value).__mro__:
         for name, member in vars(cls).items():

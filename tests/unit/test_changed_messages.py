@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replayed_client import ReplayedClient
 from scripted_runtime import WaitsForeverError
-from server_calls import CALLS, examine
-from server_messages import Messages, Place, changes_at, paths, recorded
+from server_calls import CALLS, FILE, OTHER_FILE, examine, examine_error
+from server_messages import Messages, Place, changes_at, dropped, paths, recorded, replaced
 
 import lmstudio as lms
 
@@ -181,20 +181,40 @@ SETTINGS = {
 """Those that endpoints of their own return; predictions repeat them, and read them with the same functions."""
 
 
-def changed_conversations(endpoint: str) -> Iterator[tuple[int, Place, str, list[bytes]]]:
-    """Each single change of each message: the number of the conversation, where it was changed, and what it is now.
+class Conversation:
+    """A recorded conversation, with the places whose like is in none of those before it."""
 
-    What is alike in several messages is changed in one of them.
-    """
-    seen: set[str] = set()
-    for index, raw in enumerate(ENCODED[endpoint]):
-        for number, message in enumerate(RECORDED[endpoint][index]):
+    def __init__(self, endpoint: str, index: int, seen: set[str]) -> None:
+        self.endpoint, self.messages, self.raw = endpoint, RECORDED[endpoint][index], ENCODED[endpoint][index]
+        self.places: list[tuple[int, Place, str]] = []
+        for number, message in enumerate(self.messages):
             for place, path, _ in paths(message):
                 if path in seen or (endpoint == "llm/predict" and configured(path) in SETTINGS):
                     continue
                 seen.add(path)
-                for changed in changes_at(message, place):
-                    yield index, place, path, [*raw[:number], *encoded([changed]), *raw[number + 1 :]]
+                self.places.append((number, place, path))
+
+    @property
+    def id(self) -> str:
+        """For pytest."""
+        return f"{self.endpoint}-{RECORDED[self.endpoint].index(self.messages)}"
+
+    def changes(self) -> Iterator[tuple[Place, str, list[bytes]]]:
+        """Each single change: where, and the conversation with it."""
+        for number, place, path in self.places:
+            for changed in changes_at(self.messages[number], place):
+                yield place, path, [*self.raw[:number], *encoded([changed]), *self.raw[number + 1 :]]
+
+    def essentials(self) -> set[str]:
+        """The paths here that the table has."""
+        found = {path.partition(".")[0] if is_of_envelope(place) else path for _, place, path in self.places}
+        return found & essentials_of(self.endpoint).keys()
+
+
+def conversations() -> Iterator[Conversation]:
+    for endpoint, items in RECORDED.items():
+        seen: set[str] = set()
+        yield from (Conversation(endpoint, index, seen) for index in range(len(items)))
 
 
 def calls_for(endpoint: str, path: str) -> list[Call]:
@@ -214,6 +234,7 @@ def problem_of(endpoint: str, messages: Messages, place: Place, path: str, error
         ends = path.partition(".")[0] in ("rpcResult", "rpcError", "channelError", "channelClose")
         return None if ends and is_of_envelope(place) else "waits for ever"
     if is_failure(messages) and isinstance(error, lms.LMStudioServerError):
+        examine_error(error)
         return None
     if reason_to_fail(endpoint, path, place) is None:
         return f"fails: {error!r:.300}"
@@ -224,29 +245,107 @@ def problem_of(endpoint: str, messages: Messages, place: Place, path: str, error
     return None
 
 
-@pytest.mark.parametrize("endpoint", RECORDED)
-def test_no_single_change_makes_a_call_fail_but_of_what_is_essential(endpoint: str) -> None:
-    # The model called tools that it was not offered, or not correctly: `act` fails with or without a change.
+@pytest.mark.parametrize("conversation", list(conversations()), ids=lambda conversation: conversation.id)
+def test_no_single_change_makes_a_call_fail_but_of_what_is_essential(conversation: Conversation) -> None:
+    endpoint, messages = conversation.endpoint, conversation.messages
+    # Where the model has called a tool that cannot be understood, `act` fails anyway.
     failing = {
-        (index, call)
-        for index, raw in enumerate(ENCODED[endpoint])
-        for call in CALLS[endpoint]
-        if outcome(endpoint, call, raw) and not is_failure(RECORDED[endpoint][index])
+        call for call in CALLS[endpoint] if outcome(endpoint, call, conversation.raw) and not is_failure(messages)
     }
     problems = []
-    superfluous = set(essentials_of(endpoint))
-    for index, place, path, raw in changed_conversations(endpoint):
+    superfluous = conversation.essentials()
+    for place, path, raw in conversation.changes():
         for call in calls_for(endpoint, path):
-            if (index, call) in failing:
+            if call in failing:
                 continue
             error = outcome(endpoint, call, raw)
-            problem = problem_of(endpoint, RECORDED[endpoint][index], place, path, error)
+            problem = problem_of(endpoint, messages, place, path, error)
             if problem is not None:
                 problems.append(f"{path}: {problem}")
             if error is not None:
-                superfluous -= {path, path.partition(".")[0] if is_of_envelope(place) else path}
+                superfluous -= {path.partition(".")[0] if is_of_envelope(place) else path}
     assert problems == []
     assert superfluous == set()
+
+
+def test_the_table_has_only_what_is_recorded() -> None:
+    found = {(each.endpoint, path) for each in conversations() for path in each.essentials()}
+    assert {path for table in ESSENTIAL.values() for path in table} == {path for _, path in found}
+
+
+# What is left out ----------------------------------------------------------------------------------------------------
+
+
+def reports(name: str) -> Call:
+    """How often a search calls back."""
+
+    def search(client: lms.Client) -> list[Any]:
+        heard: list[Any] = []
+        callbacks: dict[str, Any] = {name: lambda *values: heard.append(values)}
+        client.files.retrieve("Oslo", [FILE, OTHER_FILE], **callbacks)
+        return heard
+
+    return search
+
+
+def search_entries(client: lms.Client) -> list[Any]:
+    return client.files.retrieve("Oslo", [FILE, OTHER_FILE]).entries
+
+
+def downloads(client: lms.Client) -> list[Any]:
+    heard: list[Any] = []
+    (option,) = client.repository.search_models("pebble")[0].get_download_options()
+    option.download(on_progress=heard.append)
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path", "call"),
+    [
+        ("llm/listLoaded", "rpcResult.result[].identifier", lambda client: client.llm.list_loaded()),
+        ("repository/searchModels", "rpcResult.result.results[].identifier", CALLS["repository/searchModels"][0]),
+        ("repository/searchModels", "rpcResult.result.results[].identifier.type", CALLS["repository/searchModels"][0]),
+        (
+            "repository/getModelDownloadOptions",
+            "rpcResult.result.results[].downloadIdentifier",
+            lambda client: client.repository.search_models("pebble")[0].get_download_options(),
+        ),
+        ("repository/downloadModel", "channelSend:downloadProgress.message.update.downloadedBytes", downloads),
+        *(
+            (
+                "files/retrieve",
+                f"channelSend:result.message.result.entries[].{name}",
+                search_entries,
+            )
+            for name in ("content", "sourceIndex")
+        ),
+        *(
+            ("files/retrieve", f"channelSend:{packet}.message.{member}", reports(name))
+            for packet, member, name in (
+                ("onFileProcessList", "indices", "on_file_process_list"),
+                ("onFileProcessingStart", "index", "on_file_processing_start"),
+                ("onFileProcessingEnd", "index", "on_file_processing_end"),
+                ("onFileProcessingStepStart", "index", "on_file_processing_step_start"),
+                ("onFileProcessingStepProgress", "index", "on_file_processing_step_progress"),
+                ("onFileProcessingStepEnd", "index", "on_file_processing_step_end"),
+            )
+        ),
+    ],
+)
+def test_what_lacks_something_essential_is_left_out_rather_than_made_up(endpoint: str, path: str, call: Call) -> None:
+    messages = next(item for item in RECORDED[endpoint] if not is_failure(item))
+    number, place = next((n, place) for n, each in enumerate(messages) for place, at, _ in paths(each) if at == path)
+    for changed in (dropped(messages[number], place), replaced(messages[number], place, {"new": "form"})):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", lms.LMStudioUnknownMessageWarning)
+            left = call(
+                ReplayedClient({**GOOD, endpoint: [encoded([*messages[:number], changed, *messages[number + 1 :]])]})
+            )
+        assert count_of(left) == count_of(call(ReplayedClient({**GOOD, endpoint: [encoded(messages)]}))) - 1
+
+
+def count_of(value: Any) -> int:
+    return len(value[0]) if isinstance(value, tuple) else len(value)
 
 
 # Several changes at once ---------------------------------------------------------------------------------------------
@@ -277,6 +376,8 @@ def test_several_changes_never_lead_to_anything_but_a_clean_error(
     for call in CALLS[endpoint]:
         error = outcome(endpoint, call, encoded(messages))
         is_clean = error is None or isinstance(error, lms.LMStudioServerError)
+        if isinstance(error, lms.LMStudioServerError):
+            examine_error(error)
         assert is_clean or (is_envelope_changed and isinstance(error, WaitsForeverError)), repr(error)
 
 
