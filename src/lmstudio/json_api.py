@@ -357,16 +357,28 @@ class Port:
             return cast("R", None)
         # An absent result stands for null: an rpc whose result is optional leaves it out.
         data = reply.result or b"null"
+        try:
+            result = rpc.decode_result(data)
+        except _lenient.DECODE_ERRORS:
+            return self._odd_result(rpc, data, attempted)
+        if self.runtime.looks_for_unknown:
+            self._report(rpc, _lenient.find_unknown(rpc.result_type, data))
+        return result
+
+    def _odd_result(self, rpc: Rpc[P, R], data: bytes | msgspec.Raw, attempted: str) -> R:
+        """A result that does not match the schema, as far as it can be understood."""
         findings: _lenient.Findings = []
         try:
             result = _lenient.decode(rpc.decode_result, rpc.result_type, data, rpc.essentials, findings)
         except _lenient.DECODE_ERRORS as error:
             message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
             raise LMStudioServerError(message) from error
-        if self.runtime.looks_for_unknown:
-            findings = findings or _lenient.find_unknown(rpc.result_type, data)
-            self.runtime.report_unknown(f"{self.namespace}/{rpc.name}", findings)
+        self._report(rpc, findings)
         return result
+
+    def _report(self, endpoint: Rpc[Any, Any] | ChannelSpec[Any, Any, Any], findings: _lenient.Findings) -> None:
+        """Tell who wants to know what an answer has that this version does not know."""
+        self.runtime.report_unknown(f"{self.namespace}/{endpoint.name}", findings)
 
     def channel(self, spec: ChannelSpec[P, InT, OutT], parameter: P, attempted: str) -> Channel[InT, OutT]:
         """A channel, not open yet. *attempted* completes "Could not ..." if it fails."""
@@ -511,16 +523,13 @@ class Channel(Generic[InT, OutT]):
             _warn(f"Ignored a packet of {spec.name!r} that this version does not understand: {error}")
             self._skipped = f" It had sent a packet of {spec.name!r} that this version does not understand: {error}"
             findings = [("$", f"Ignored: {error}")]
-        self._report(findings)
+        self._port._report(spec, findings)
         return packet
 
     def _decode_and_look(self, message: msgspec.Raw) -> InT:
         packet = self._spec.decode_to_client(message)
-        self._report(_lenient.find_unknown(self._spec.to_client_type, message))
+        self._port._report(self._spec, _lenient.find_unknown(self._spec.to_client_type, message))
         return packet
-
-    def _report(self, findings: _lenient.Findings) -> None:
-        self._port.runtime.report_unknown(f"{self._port.namespace}/{self._spec.name}", findings)
 
     def send(self, packet: OutT) -> None:
         """Send *packet*, at once and without waiting. Does nothing when the channel is over."""

@@ -273,6 +273,48 @@ def test_the_table_has_only_what_is_recorded() -> None:
     assert {path for table in ESSENTIAL.values() for path in table} == {path for _, path in found}
 
 
+def barest(endpoint: str, message: dict[str, Any]) -> dict[str, Any]:
+    """*message* as it could come from a very old server: with nothing but tags and what is essential."""
+    kept = {*essentials_of(endpoint), *ANY_OF.get(endpoint.partition("/")[2], ())}
+    found = {place: path for place, path, _ in paths(message)}
+
+    def strip(value: Any, place: Place) -> Any:
+        if isinstance(value, list):
+            return [strip(item, (*place, index)) for index, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        inner = {name: (*place, name) for name in value}
+        kept_names = [name for name in value if name == "type" or is_kept(found[inner[name]])]
+        return {name: strip(value[name], inner[name]) for name in kept_names}
+
+    def is_kept(path: str) -> bool:
+        return any(each == path or each.startswith((f"{path}.", f"{path}[]")) for each in kept)
+
+    stripped = strip(message, ())
+    return {**{name: message[name] for name in _ENVELOPE if name in message}, **stripped}
+
+
+ANY_OF = {
+    "listLoaded": ("rpcResult.result[].identifier",),
+    "getInstanceProcessingState": ("rpcResult.result.status",),
+    "getModelInfo": ("rpcResult.result.type",),
+    "listDownloadedModels": ("rpcResult.result[].type",),
+    "predict": ("channelSend:success.message.type", "channelSend:fragment.message.type"),
+}
+"""Of a type where nothing is essential by itself, something must be left."""
+
+
+@pytest.mark.parametrize("endpoint", RECORDED)
+def test_calls_need_nothing_but_what_is_essential(endpoint: str) -> None:
+    for index, messages in enumerate(RECORDED[endpoint]):
+        bare = encoded([barest(endpoint, message) for message in messages])
+        for call in CALLS[endpoint]:
+            error = outcome(endpoint, call, bare)
+            if error is not None:
+                assert isinstance(error, lms.LMStudioServerError)
+                assert outcome(endpoint, call, ENCODED[endpoint][index]) is not None, bare
+
+
 # What is left out ----------------------------------------------------------------------------------------------------
 
 
