@@ -88,6 +88,7 @@ class AsyncRuntime(Runtime):
         super().__init__()
         self._loop = loop
         self._settings = settings
+        self.on_unknown = settings.on_unknown
         self.links = LinkManager(settings, asyncio_hooks(loop))
         self.is_closed = False
 
