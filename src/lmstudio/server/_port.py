@@ -182,7 +182,8 @@ class ServerPort:
             incoming = _wire.decode_client_message(message)
         except _DECODE_ERRORS as error:
             # Also messages of kinds that need no answer: those of signals, which were refused when subscribed to.
-            _logger.debug("Ignored a message in %s: %s: %.200r", self.namespace, error, message)
+            # The message itself is not for the log: it may be an authentication packet that comes a second time.
+            _logger.debug("Ignored a message of %d characters in %s: %s", len(message), self.namespace, error)
             return
         match incoming:
             case _wire.RpcCall():

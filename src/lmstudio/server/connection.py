@@ -157,7 +157,8 @@ class Connection:
         return None
 
     async def _refuse(self, send: Send, reason: str) -> None:
-        _logger.info("Refused a connection to %s: %s", self._namespace, reason)
+        # %r, because the reason may hold an identifier of the client's choice, line breaks and all.
+        _logger.info("Refused a connection to %s: %r", self._namespace, reason)
         with contextlib.suppress(OSError):
             await self._websocket.send_text([_wire.encode(_wire.AuthResult(success=False, error=reason))])
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Authentication failed"})
