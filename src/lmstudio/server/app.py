@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -23,11 +24,13 @@ from lmstudio._address import NAMESPACES
 from lmstudio._version import __version__
 from lmstudio.server.auth import ApiTokens, Authenticator
 from lmstudio.server.connection import Connection, ConnectionLimits, Message, Receive, Send
+from lmstudio.server.lobby import announces_body
 from lmstudio.server.origins import OriginPolicy
 from lmstudio.server.websocket import direct_websocket
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
+    from starlette.types import ASGIApp
 
     from lmstudio.server._port import Handlers
 
@@ -63,9 +66,25 @@ def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
         endpoint = _Namespace(namespace, core.handlers(namespace), authenticator, settings)
         routes += [WebSocketRoute(f"/{namespace}", endpoint), Route(f"/{namespace}", _upgrade_required)]
     routes.append(WebSocketRoute("/{path:path}", _no_such_websocket))
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    app = Starlette(
+        routes=routes, middleware=[Middleware(_WithoutBodies)], exception_handlers={HTTPException: _http_error}
+    )
     app.router.redirect_slashes = False
     return app
+
+
+class _WithoutBodies:
+    """Ends connections whose request brings a body: none is expected here, so none has to be read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and announces_body(scope["headers"]):
+            text = "Requests to this server have no body; its protocol is spoken over WebSockets"
+            await JSONResponse({"error": text}, 413, headers={"Connection": "close"})(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 async def _greeting(_request: Request) -> JSONResponse:
@@ -114,4 +133,7 @@ class _Namespace:
         await websocket.accept()
         direct = direct_websocket(scope)
         connection = Connection(self._namespace, self._handlers, self._authenticator, self._settings.limits, direct)
-        await connection.run(receive, send)
+        try:
+            await connection.run(receive, send)
+        finally:
+            direct.end_soon()

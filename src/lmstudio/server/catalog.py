@@ -32,6 +32,7 @@ ASSUMED_CONTEXT_LENGTH: Final = 4096
 LOCAL_PUBLISHER: Final = "local"
 """Publisher of a file whose place does not tell."""
 
+_LONGEST_WANTED: Final = 200
 _EMBEDDING_PREFIX: Final = "text-embedding-"
 """LM Studio lists embedding models with it, and finds them without it, too."""
 _EMBEDDING_ARCHITECTURES: Final = frozenset(
@@ -277,7 +278,8 @@ class Catalog:
         if not matches:
             keys = [model.model_key for model in self.models]
             near = [name for name in keys if wanted and wanted in name.lower()]
-            near += difflib.get_close_matches(wanted, keys, n=3, cutoff=0.5)
+            # Cut, because the search takes time and memory by the length.
+            near += difflib.get_close_matches(wanted[:_LONGEST_WANTED], keys, n=3, cutoff=0.5)
             raise ModelNotFoundError(key, list(dict.fromkeys(near))[:3], keys)
         return matches[0], [model.model_key for model in matches] if len(matches) > 1 else []
 
