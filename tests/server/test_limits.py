@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import tracemalloc
@@ -188,6 +189,25 @@ def test_message_of_exactly_the_limit_is_served() -> None:
         with Wire.authenticated(server) as wire:
             wire.send(frame(TEXT, "é".encode() * (32 * KIB) + b" "))
             assert close_code(wire.rest()) == 1009
+
+
+def test_memory_of_a_refused_message_is_free_when_its_connection_ends() -> None:
+    size = 8 * KIB * KIB
+    with (
+        Server.for_core(StubCore(), limits=ConnectionLimits(max_message_bytes=size)) as server,
+        Wire.authenticated(server) as wire,
+    ):
+        gc.disable()
+        tracemalloc.start()
+        try:
+            wire.send(frame(TEXT, b" " * (size + 1)))
+            assert close_code(wire.rest()) == 1009
+            assert serves(server)
+            kept, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+    assert kept < size < peak
 
 
 def test_announced_size_takes_no_memory() -> None:

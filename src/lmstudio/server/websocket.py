@@ -8,6 +8,7 @@ wsproto is the base because the client needs that library anyway; the other woul
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
@@ -55,7 +56,8 @@ class DirectWebSocket(WSProtocol):
     def handle_connect(self, event: Request) -> None:
         """The upgrade request has come: describe the connection to the application, which starts in the next turn."""
         super().handle_connect(event)
-        cast("dict[str, Any]", self.scope)["extensions"][_EXTENSION] = self
+        # Weak, because this object has the scope: what it holds, such as half a message, must not outlive it.
+        cast("dict[str, Any]", self.scope)["extensions"][_EXTENSION] = weakref.ref(self)
 
     def handle_ping(self, event: Ping) -> None:
         """Answer, unless the peer does not read: the pong to its last ping is all that it is owed (RFC 6455, 5.5.3)."""
@@ -133,7 +135,9 @@ class DirectWebSocket(WSProtocol):
 
 def direct_websocket(scope: Mapping[str, Any]) -> DirectWebSocket:
     """The WebSocket of a connection that uvicorn serves with `DirectWebSocket`."""
-    return cast("DirectWebSocket", scope["extensions"][_EXTENSION])
+    websocket = scope["extensions"][_EXTENSION]()
+    assert isinstance(websocket, DirectWebSocket)  # it runs the application that asks
+    return websocket
 
 
 def _header(length: int) -> bytes:
