@@ -81,6 +81,11 @@ class Wire:
         before, _, self.received = self.received.partition(end)
         return before + end
 
+    def end(self) -> None:
+        """Say that nothing more will come."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
     def rest(self) -> bytes:
         """Everything until the server ends the connection, which it must do in time."""
         with contextlib.suppress(ConnectionError):
