@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,7 +60,13 @@ ODD_VALUES: list[Any] = [
     {"type": "unknown"},
     {"type": None},
 ]
-odd_values = st.sampled_from(ODD_VALUES) | st.integers() | st.text(max_size=9) | st.lists(st.integers(0, 9), max_size=3)
+# Copied, because the next change may go into it.
+odd_values = (
+    st.sampled_from(ODD_VALUES).map(deepcopy)
+    | st.integers()
+    | st.text(max_size=9)
+    | st.lists(st.integers(0, 9), max_size=3)
+)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
