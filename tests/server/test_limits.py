@@ -15,6 +15,7 @@ import pytest
 from raw_wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, frame, frame_header, upgrade_request
 from transport_stub import PATIENCE_SECONDS, StubCore, auth_packet, call, client, create_message
 
+from lmstudio import Client, LMStudioWebsocketError, _transfer
 from lmstudio._endpoints import ChannelSpec, Rpc
 from lmstudio.server import ConnectionLimits, Server, _port
 from lmstudio.server import websocket as websocket_module
@@ -289,6 +290,23 @@ def test_broken_frame_ends_the_connection_and_is_told_why(
         wire.send(damage)
         assert close_code(wire.rest()) == code
     assert serves(server)
+
+
+# The other direction -------------------------------------------------------------------------------------------------
+
+
+def test_client_takes_a_message_of_exactly_its_limit_and_none_above(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_transfer, "MAX_MESSAGE_BYTES", 64 * KIB)
+    around = len('{"type":"rpcResult","callId":0,"result":""}')
+    with Client(server.api_host) as client:
+        longest = "x" * (64 * KIB - around)
+        assert client.llm.remote_call("applyPromptTemplate", {"inputString": longest}) == longest
+        with pytest.raises(LMStudioWebsocketError, match=f"a message of {64 * KIB + 1} bytes or more"):
+            client.llm.remote_call("applyPromptTemplate", {"inputString": longest + "x"})
+        # On a new connection.
+        assert client.llm.remote_call("countTokens", {"inputString": "abc"}) == 3
 
 
 # Calls and channels --------------------------------------------------------------------------------------------------
