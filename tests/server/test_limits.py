@@ -211,6 +211,13 @@ def test_memory_of_a_refused_message_is_free_when_its_connection_ends() -> None:
     assert kept < size < peak
 
 
+def test_no_compression_is_agreed_on(server: Server) -> None:
+    with Wire(server, upgrade_request("/llm", b"Sec-WebSocket-Extensions: permessage-deflate")) as wire:
+        answer = wire.until(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert b"extensions" not in answer.lower()
+
+
 def test_announced_size_takes_no_memory() -> None:
     with Server.for_core(StubCore()) as server, ExitStack() as stack:
         tracemalloc.start()

@@ -42,6 +42,7 @@ class DirectWebSocket(WSProtocol):
         self.buffer.max_length = FIRST_MESSAGE_BYTES
         self._owed_pong: Ping | None = None
         self._end_timer: asyncio.TimerHandle | None = None
+        self._is_lost = False
 
     # What uvicorn calls ----------------------------------------------------------------------------------------------
 
@@ -81,6 +82,7 @@ class DirectWebSocket(WSProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport has ended. Releases `send_text`, which some releases of uvicorn leave waiting."""
+        self._is_lost = True
         self._leave_lobby()
         if self._end_timer is not None:
             self._end_timer.cancel()
@@ -96,7 +98,7 @@ class DirectWebSocket(WSProtocol):
 
     def end_soon(self) -> None:
         """The application is done. A peer that does not take what was sent may not hold the connection for ever."""
-        if not self.disconnected:
+        if not self._is_lost:
             self._end_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _leave_lobby(self) -> None:
