@@ -4,9 +4,10 @@
     python tools/fuzz.py frames -max_total_time=180
 
 Targets: `frames` (the client's frame splitter), `lenient` (decoding of replies), `auth` (the first packet of a client),
-`messages` (the first messages after it) and `connection` (whole connections to the server, in memory). What follows
-the target goes to libFuzzer; a folder is a corpus that grows. An input that fails is written to `crash-...`, and runs
-again when it is given instead of a folder. Then write a test with it, and mend it.
+`messages` (the first messages after it), `damaged` (the same, but nearly right: made by the strategies of the test run)
+and `connection` (whole connections to the server, in memory). What follows the target goes to libFuzzer; a folder is a
+corpus that grows. An input that fails is written to `crash-...`, and runs again when it is given instead of a folder.
+Then write a test with it, and mend it.
 
 The test run fuzzes the same with hypothesis, for seconds: `test_frames_any_bytes.py`, `test_first_packets.py`.
 """
@@ -31,6 +32,7 @@ with atheris.instrument_imports(include=["lmstudio", "wsproto", "h11", "uvicorn.
     import msgspec
     from memory_wire import MESSAGES, MemoryServer, exchange
     from raw_wire import CLOSE, PING, TEXT, frame, frame_header, upgrade_request
+    from test_first_packets import test_first_messages_may_be_anything
     from transport_stub import StubCore, auth_packet
 
     from lmstudio import _lenient, _sdk_models
@@ -133,6 +135,11 @@ def messages(data: bytes) -> None:
         _run(exchange(NAMESPACES[data[0] % len(NAMESPACES)], texts[:6]))
 
 
+def damaged(data: bytes) -> None:
+    test_first_messages_may_be_anything.hypothesis.fuzz_one_input(data)  # type: ignore[attr-defined] # hypothesis adds it
+    assert not _logged.messages, _logged.messages
+
+
 def connection(data: bytes) -> None:
     # The odd ones begin behind the upgrade, the other ones with the request.
     opened = [upgrade_request()] if data[:1] and data[0] & 1 else []
@@ -169,6 +176,7 @@ def _seeds(target: str) -> list[bytes]:
             for number, namespace in enumerate(NAMESPACES)
             for message in MESSAGES[namespace]
         ],
+        "damaged": [bytes((number,)) * 200 for number in range(0, 256, 8)],
         "connection": [
             b"\x01\x00" + frame(TEXT, packet) + frame(TEXT, b'{"type":"keepAlive"}') + frame(PING) + frame(CLOSE),
             b"\x01\x00" + frame_header(TEXT, 1 << 62) + b"x",
@@ -180,7 +188,7 @@ def _seeds(target: str) -> list[bytes]:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (frames, lenient, auth, messages, connection)
+    target.__name__: target for target in (frames, lenient, auth, messages, damaged, connection)
 }
 
 
