@@ -339,7 +339,7 @@ def test_impossible_port_is_refused(port: int) -> None:
 )
 def test_address_of_another_machine_is_refused(host: str, words: str) -> None:
     with pytest.raises(ServerStartError, match=words):
-        Server(engine="scripted", host=host).start()
+        Server(engine="scripted", host=host, insecure=True).start()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from transport_stub import PATIENCE_SECONDS, TOKEN, call, client, token_packet
+from transport_stub import OTHER_TOKEN, PATIENCE_SECONDS, TOKEN, call, client, token_packet
 
 from lmstudio._address import API_SERVER_PORTS
 from lmstudio.server import Server, serve
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+LAST_TOKEN = "sk-lm-qrstuvwx:ABCDEFGHIJ0123456789"
 
 RUNNER = """
 import argparse, sys
@@ -126,16 +127,100 @@ def test_required_token_is_mentioned_but_not_repeated(
     assert TOKEN not in out
 
 
-def test_open_server_without_token_is_warned_about(
+def test_open_server_without_token_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.run(parse("--engine", "scripted", "--port", "0", "--host", "0.0.0.0")) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("lmstudio serve: Everybody who can reach 0.0.0.0 could use this server")
+    assert "--api-token-file" in err
+    assert "--insecure" in err
+    assert err.count("\n") == 1
+
+
+def test_open_server_without_token_is_warned_about_if_it_is_wanted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert serve_and_visit(monkeypatch, "--port", "0", "--host", "0.0.0.0") == 0
+    assert serve_and_visit(monkeypatch, "--port", "0", "--host", "0.0.0.0", "--insecure") == 0
     out, err = capsys.readouterr()
-    assert err == "lmstudio serve: warning: everybody who can reach 0.0.0.0 may use this server; see --api-token\n"
+    assert err == "lmstudio serve: warning: everybody who can reach 0.0.0.0 may use this server; see --api-token-file\n"
     assert 'lms.Client("127.0.0.1:' in out
     assert serve_and_visit(monkeypatch, "--port", "0", "--host", "0.0.0.0", "--api-token", TOKEN) == 0
     assert serve_and_visit(monkeypatch, "--port", "0", "--host", "localhost") == 0
     assert capsys.readouterr().err == ""
+
+
+def test_tokens_come_from_files_and_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"# of the lab\n\n {TOKEN}\n")
+    file.chmod(0o600)
+    monkeypatch.setenv(serve.TOKENS_VARIABLE, f" {OTHER_TOKEN} {LAST_TOKEN} ")
+
+    def visit(server: Server) -> None:
+        for token in (TOKEN, OTHER_TOKEN, LAST_TOKEN):
+            with client(server.api_host, "system", packet=token_packet(token)) as websocket:
+                call(websocket, "version")
+
+    assert serve_and_visit(monkeypatch, "--port", "0", "--api-token-file", str(file), visit=visit) == 0
+    out, err = capsys.readouterr()
+    assert "LM_API_TOKEN" in out
+    assert err == ""
+    assert not [token for token in (TOKEN, OTHER_TOKEN, LAST_TOKEN) if token in out]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_file_of_tokens_that_others_can_read_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(TOKEN)
+    file.chmod(0o640)
+    assert serve_and_visit(monkeypatch, "--port", "0", "--api-token-file", str(file)) == 0
+    assert capsys.readouterr().err == (
+        f"lmstudio serve: warning: other users of this machine may read {file}; run: chmod 600 {file}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "Cannot read the API tokens in {file}: No such file or directory."),
+        (b"\xff", "Cannot read the API tokens in {file}: it is not text."),
+        (b"# nothing\n", "There is no API token in {file}; write one per line."),
+        (b"\nsk-secret\n", "{file}, line 2: An API token has the form"),
+    ],
+    ids=["absent", "binary", "empty", "another form"],
+)
+def test_file_without_usable_tokens_does_not_open_the_server_to_everybody(
+    content: bytes | None, words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens"
+    if content is not None:
+        file.write_bytes(content)
+    assert serve.run(parse("--engine", "scripted", "--port", "0", "--api-token-file", str(file))) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"lmstudio serve: {words.format(file=file)}")
+    assert "sk-secret" not in err
+
+
+def test_bad_token_in_the_environment_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(serve.TOKENS_VARIABLE, "sk-secret")
+    assert serve.run(parse("--engine", "scripted", "--port", "0")) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"lmstudio serve: In the environment variable {serve.TOKENS_VARIABLE}: An API token has")
+    assert "sk-secret" not in err
+
+
+def test_help_recommends_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    words = " ".join(capsys.readouterr().out.split())
+    assert "Other users of this machine can see it in the list of processes: better use --api-token-file" in words
+    assert serve.TOKENS_VARIABLE in words
 
 
 @pytest.fixture
@@ -237,6 +322,8 @@ def test_defaults_are_those_of_a_local_server() -> None:
         "models": None,
         "engine": "llama_cpp",
         "api_tokens": [],
+        "api_token_files": [],
+        "insecure": False,
         "allowed_origins": [],
     }
     assert API_SERVER_PORTS[0] == 41343

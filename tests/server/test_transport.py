@@ -30,7 +30,6 @@ from lmstudio._version import __version__
 from lmstudio._wire import AuthPacket
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server import Server
-from lmstudio.server import listener as listener_module
 from lmstudio.server.auth import AuthenticationRefusedError, Authenticator, parse_api_token
 from lmstudio.server.connection import ConnectionLimits
 
@@ -274,9 +273,9 @@ def test_huge_message_is_served(server: Server) -> None:
         assert call(websocket, "countTokens", {"inputString": "x" * (20 << 20)}) == 20 << 20
 
 
-def test_message_over_the_limit_ends_only_its_connection(core: StubCore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "MAX_MESSAGE_BYTES", 64 * KIB)
-    with Server.for_core(core) as server, client(server.api_host) as bystander:
+def test_message_over_the_limit_ends_only_its_connection(core: StubCore) -> None:
+    limits = ConnectionLimits(max_message_bytes=64 * KIB)
+    with Server.for_core(core, limits=limits) as server, client(server.api_host) as bystander:
         with client(server.api_host) as websocket, pytest.raises(ConnectionClosed) as closed:
             websocket.send("x" * (65 * KIB))
             websocket.recv(PATIENCE_SECONDS)

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .connection import ConnectionLimits as ConnectionLimits
     from .embedded import Server as Server
     from .engine.base import Engine as Engine
     from .engine.base import EngineError as EngineError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "BrokenToolCall": "engine.scripted",
+    "ConnectionLimits": "connection",
     "Engine": "engine.base",
     "EngineError": "engine.base",
     "Gate": "engine.scripted",
@@ -48,6 +50,7 @@ _MODULE_OF = {
 
 __all__ = [
     "BrokenToolCall",
+    "ConnectionLimits",
     "Engine",
     "EngineError",
     "Gate",

@@ -36,7 +36,12 @@ _logger = get_logger("server")
 
 MAX_WARNINGS = 5
 """Communication warnings per connection, as lmstudio.js has it."""
+MAX_OPEN = 10_000
+"""Calls and channels of one connection that are open at the same time."""
+MAX_EARLY_PACKETS = 1000
+"""Packets of one channel that wait for its handler."""
 _REMEMBERED_CHANNELS = 1024
+_LONGEST_NAME = 100
 _NOUNS: dict[EndpointKind, str] = {"rpc": "an rpc", "channel": "a channel"}
 
 # msgspec raises more than its own errors: for text that is not valid Unicode, and for JSON that is nested too deeply.
@@ -102,10 +107,10 @@ class ServerChannel(Generic[InT, OutT]):
 
     def deliver(self, packet: OutT) -> None:
         """A packet has come. Called by the port."""
-        if self._callback is None:
-            self._early.append(packet)
-        else:
+        if self._callback is not None:
             self._callback(packet)
+        elif len(self._early) < MAX_EARLY_PACKETS:
+            self._early.append(packet)
 
 
 RpcHandler: TypeAlias = Callable[[ClientContext, P], Awaitable[R]]
@@ -182,8 +187,11 @@ class ServerPort:
             incoming = _wire.decode_client_message(message)
         except _DECODE_ERRORS as error:
             # Also messages of kinds that need no answer: those of signals, which were refused when subscribed to.
-            known = fields(namespace=self.namespace)
-            _logger.debug("Ignored a message in %s: %s: %.200r", self.namespace, error, message, extra=known)
+            # The message itself is not for the log: it may be an authentication packet that comes a second time.
+            known = fields(namespace=self.namespace, size_bytes=len(message))
+            _logger.debug(
+                "Ignored a message of %d characters in %s: %s", len(message), self.namespace, error, extra=known
+            )
             return
         match incoming:
             case _wire.RpcCall():
@@ -233,6 +241,7 @@ class ServerPort:
 
     def _call(self, call: _wire.RpcCall) -> None:
         try:
+            self._require_room()
             spec, handler = self._handlers.rpcs.get(call.endpoint) or self._refuse("rpc", call.endpoint)
             parameter = self._parameter(spec, call.parameter)
         except RequestError as error:
@@ -264,6 +273,7 @@ class ServerPort:
             self._warn("channelAlreadyOpen", f"Channel {channel_id} is open already; opening it again was ignored.")
             return
         try:
+            self._require_room()
             spec, handler = self._handlers.channels.get(create.endpoint) or self._refuse("channel", create.endpoint)
             parameter = self._parameter(spec, create.creation_parameter)
         except RequestError as error:
@@ -314,6 +324,13 @@ class ServerPort:
 
     # Both ------------------------------------------------------------------------------------------------------------
 
+    def _require_room(self) -> None:
+        if len(self._running) >= MAX_OPEN:
+            raise RequestError(
+                f"This connection has {MAX_OPEN} calls and channels open already, which is the limit",
+                suggestion="Wait for some of them to end before you start more.",
+            )
+
     def _start(self, work: Callable[[int], Coroutine[Any, Any, None]]) -> None:
         key = next(self._keys)
         self._running[key] = None
@@ -336,6 +353,7 @@ class ServerPort:
 
     def _refuse(self, kind: EndpointKind, name: str) -> Any:
         """Raise for an endpoint without a handler."""
+        name = name[:_LONGEST_NAME]  # looking for similar ones takes time and memory by its length
         endpoints = KNOWN_ENDPOINTS.get(self.namespace, {})
         other: EndpointKind = "channel" if kind == "rpc" else "rpc"
         if name in endpoints.get(kind, ()):
@@ -349,12 +367,12 @@ class ServerPort:
             )
         similar = difflib.get_close_matches(name, endpoints.get(kind, ()), n=1)
         raise RequestError(
-            f"The namespace {self.namespace!r} has no {kind} endpoint {name[:100]!r}",
+            f"The namespace {self.namespace!r} has no {kind} endpoint {name!r}",
             suggestion=f"Did you mean {similar[0]!r}?" if similar else None,
         )
 
     def _no_signal(self, name: str) -> RequestError:
-        return RequestError(f"The namespace {self.namespace!r} has no signal {name[:100]!r}")
+        return RequestError(f"The namespace {self.namespace!r} has no signal {name[:_LONGEST_NAME]!r}")
 
 
 def _encoded(error: RequestError) -> msgspec.Raw:

@@ -1,31 +1,38 @@
-"""The server's routes: greeting, status, and one WebSocket per namespace."""
+"""The server's routes: greeting, status, and one WebSocket per namespace.
+
+What a web page can do here, wherever it comes from. A WebSocket is refused unless `OriginPolicy` knows the page. The
+plain routes are answered whatever the headers Origin and Host say: they change nothing, have no secrets, and send no
+permission (CORS) to read the answer. Only a page whose name has been pointed at this machine (DNS rebinding) could
+read that this package serves here, and in which version. A check of Host against that would turn away whoever uses a
+name of his own for this machine, a forwarded port or a proxy, and WebSockets do not need it: such a page still sends
+its true Origin, which is never compared with Host.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from lmstudio._address import NAMESPACES
 from lmstudio._version import __version__
-from lmstudio.server.auth import Authenticator
+from lmstudio.server.auth import ApiTokens, Authenticator
 from lmstudio.server.connection import Connection, ConnectionLimits, Message, Receive, Send
+from lmstudio.server.lobby import announces_body
+from lmstudio.server.origins import OriginPolicy
 from lmstudio.server.websocket import direct_websocket
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from starlette.requests import HTTPConnection, Request
+    from starlette.types import ASGIApp
 
     from lmstudio.server._port import Handlers
-
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 class Core(Protocol):
@@ -43,19 +50,15 @@ class Core(Protocol):
 class AppSettings:
     """Who may connect, and what a client may cost."""
 
-    api_tokens: Sequence[str] = ()
+    api_tokens: ApiTokens = field(default_factory=ApiTokens)
     """If there are any, a client must hold one of them."""
-    allowed_origins: Sequence[str] = ()
-    """Web pages that may connect, besides those of this machine, e.g. "https://example.com"; "*" allows all."""
+    origins: OriginPolicy = field(default_factory=OriginPolicy)
+    """Web pages that may connect."""
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
 def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
-    """The application that serves *core*. uvicorn must run it with `DirectWebSocket`.
-
-    Raises:
-        LMStudioValueError: an API token does not have the form of one.
-    """
+    """The application that serves *core*. uvicorn must run it with `DirectWebSocket`."""
     settings = settings or AppSettings()
     authenticator = Authenticator(settings.api_tokens)
     routes: list[BaseRoute] = [Route("/lmstudio-greeting", _greeting), Route("/lms-status", _status)]
@@ -63,9 +66,25 @@ def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
         endpoint = _Namespace(namespace, core.handlers(namespace), authenticator, settings)
         routes += [WebSocketRoute(f"/{namespace}", endpoint), Route(f"/{namespace}", _upgrade_required)]
     routes.append(WebSocketRoute("/{path:path}", _no_such_websocket))
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+    app = Starlette(
+        routes=routes, middleware=[Middleware(_WithoutBodies)], exception_handlers={HTTPException: _http_error}
+    )
     app.router.redirect_slashes = False
     return app
+
+
+class _WithoutBodies:
+    """Ends connections whose request brings a body: none is expected here, so none has to be read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and announces_body(scope["headers"]):
+            text = "Requests to this server have no body; its protocol is spoken over WebSockets"
+            await JSONResponse({"error": text}, 413, headers={"Connection": "close"})(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 async def _greeting(_request: Request) -> JSONResponse:
@@ -106,25 +125,15 @@ class _Namespace:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         websocket = WebSocket(scope, receive, send)
-        origin = websocket.headers.get("origin")
-        if origin is not None and not self._is_allowed(origin):
-            text = f"Web pages of {origin} may not use this server, see the option allowed_origins"
+        origins = websocket.headers.getlist("origin")
+        if not self._settings.origins.allows(origins):
+            text = f"Web pages of {', '.join(origins)} may not use this server, see the option allowed_origins"
             await websocket.send_denial_response(JSONResponse({"error": text}, 403))
             return
         await websocket.accept()
-        connection = Connection(
-            self._namespace, self._handlers, self._authenticator, self._settings.limits, direct_websocket(scope)
-        )
-        await connection.run(receive, send)
-
-    def _is_allowed(self, origin: str) -> bool:
-        # Browsers let any page open a WebSocket to any address, this machine's too, and tell only where it came from.
-        allowed = self._settings.allowed_origins
-        return "*" in allowed or origin in allowed or _host_name(origin) in _LOOPBACK_NAMES
-
-
-def _host_name(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).hostname
-    except ValueError:
-        return None
+        direct = direct_websocket(scope)
+        connection = Connection(self._namespace, self._handlers, self._authenticator, self._settings.limits, direct)
+        try:
+            await connection.run(receive, send)
+        finally:
+            direct.end_soon()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -52,11 +54,43 @@ def parse_api_token(token: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
+class ApiTokens:
+    """The API tokens of a server. Only digests of their secret parts are kept, so nothing can show them."""
+
+    def __init__(self, tokens: Iterable[str] = ()) -> None:
+        """Take *tokens* in.
+
+        Raises:
+            LMStudioValueError: one has another form, or two have the same identifier. No token is repeated.
+        """
+        if isinstance(tokens, str):
+            raise LMStudioValueError("api_tokens must be a list of API tokens, not one text.")
+        self._digests: dict[str, bytes] = {}
+        for identifier, passkey in map(parse_api_token, tokens):
+            digest = _digest(passkey)
+            if self._digests.setdefault(identifier, digest) != digest:
+                raise LMStudioValueError(
+                    f"Two API tokens begin with 'sk-lm-{identifier}:'; the part before the colon names a client, so "
+                    "each needs its own."
+                )
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} API tokens>"
+
+    def accept(self, identifier: str, passkey: str) -> bool:
+        """Whether this is a token. Takes the same time for an identifier that is not known."""
+        is_same = hmac.compare_digest(self._digests.get(identifier, _NOBODYS_DIGEST), _digest(passkey))
+        return is_same and identifier in self._digests
+
+
 class _Client:
     """One client identifier in use."""
 
-    def __init__(self, passkey: str) -> None:
-        self.passkey = passkey
+    def __init__(self, digest: bytes) -> None:
+        self.digest = digest
         self.connections = 0
         self.lifetime = ClientLifetime()
 
@@ -68,8 +102,8 @@ class Authenticator:
     connection ends. With them, only their holders are.
     """
 
-    def __init__(self, api_tokens: Iterable[str] = ()) -> None:
-        self._passkey_of_token = dict(parse_api_token(token) for token in api_tokens)
+    def __init__(self, api_tokens: ApiTokens | None = None) -> None:
+        self._api_tokens = api_tokens or ApiTokens()
         self._clients: dict[str, _Client] = {}
 
     def admit(self, packet: AuthPacket) -> ClientContext:
@@ -85,24 +119,18 @@ class Authenticator:
             raise AuthenticationRefusedError(
                 f"Client identifier and passkey may have at most {MAX_CREDENTIAL_LENGTH} characters"
             )
-        if self._passkey_of_token:
-            self._require_token(identifier, passkey)
-        client = self._clients.setdefault(identifier, _Client(passkey))
-        if not _equal(client.passkey, passkey):
+        if self._api_tokens and not self._api_tokens.accept(identifier, passkey):
+            what = "none was given" if identifier.startswith("guest:") else "the one given is not valid"
+            raise AuthenticationRefusedError(f"This server requires an API token, and {what}")
+        digest = _digest(passkey)
+        client = self._clients.setdefault(identifier, _Client(digest))
+        if not hmac.compare_digest(client.digest, digest):
             # The words of lmstudio.js's server.
             raise AuthenticationRefusedError(
                 f'Failed to validate client: Invalid client passkey for client "{identifier}"'
             )
         client.connections += 1
-        return ClientContext(identifier, bool(self._passkey_of_token), client.lifetime)
-
-    def _require_token(self, identifier: str, passkey: str) -> None:
-        expected = self._passkey_of_token.get(identifier)
-        if _equal(expected or "", passkey) and expected is not None:
-            return
-        if identifier.startswith("guest:"):
-            raise AuthenticationRefusedError("This server requires an API token, and none was given")
-        raise AuthenticationRefusedError("This server requires an API token, and the one given is not valid")
+        return ClientContext(identifier, bool(self._api_tokens), client.lifetime)
 
     def release(self, context: ClientContext) -> None:
         """One connection of this client has ended; after the last one its identifier is free again."""
@@ -113,6 +141,10 @@ class Authenticator:
             client.lifetime.end()
 
 
-def _equal(first: str, second: str) -> bool:
-    """Compare secrets in a time that does not depend on where they differ."""
-    return hmac.compare_digest(first.encode(), second.encode())
+def _digest(passkey: str) -> bytes:
+    # Passkeys are random, so no salt and no slow function are needed. Comparing digests takes a time that depends on
+    # neither the length of a secret nor on where two differ.
+    return hashlib.sha256(passkey.encode()).digest()
+
+
+_NOBODYS_DIGEST = os.urandom(32)

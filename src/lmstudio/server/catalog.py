@@ -32,6 +32,7 @@ ASSUMED_CONTEXT_LENGTH: Final = 4096
 LOCAL_PUBLISHER: Final = "local"
 """Publisher of a file whose place does not tell."""
 
+_LONGEST_WANTED: Final = 200
 _EMBEDDING_PREFIX: Final = "text-embedding-"
 """LM Studio lists embedding models with it, and finds them without it, too."""
 _EMBEDDING_ARCHITECTURES: Final = frozenset(
@@ -276,7 +277,8 @@ class Catalog:
         matches = [model for model, names in self._names if wanted in names]
         if not matches:
             keys = [model.model_key for model in self.models]
-            raise ModelNotFoundError(key, near_matches(wanted, keys), keys)
+            # Cut, because the search takes time and memory by the length.
+            raise ModelNotFoundError(key, near_matches(wanted[:_LONGEST_WANTED], keys), keys)
         return matches[0], [model.model_key for model in matches] if len(matches) > 1 else []
 
 

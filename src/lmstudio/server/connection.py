@@ -40,7 +40,13 @@ _POLICY_VIOLATION = 1008
 class ConnectionLimits:
     """What one client may cost."""
 
+    max_message_bytes: int = 256 * 1024 * 1024
+    """Larger messages end the connection. Images travel as base64, 4/3 of their size."""
     authentication_seconds: float = AUTHENTICATION_SECONDS
+    request_seconds: float = 10.0
+    """For an HTTP request to arrive, also one that opens a WebSocket, and for its answer to be read."""
+    max_strangers: int = 512
+    """With more connections that have not authenticated yet, the oldest of them ends."""
     busy_bytes: int = 1024 * 1024
     """With more than this queued, streams of this client wait, and nothing more is read from it."""
     max_queued_bytes: int = 256 * 1024 * 1024
@@ -160,12 +166,14 @@ class Connection:
 
     async def _refuse(self, send: Send, reason: str) -> None:
         known = fields(namespace=self._namespace)
-        _logger.info("Refused a connection to %s: %s", self._namespace, reason, extra=known)
+        # %r, because the reason may hold an identifier of the client's choice, line breaks and all.
+        _logger.info("Refused a connection to %s: %r", self._namespace, reason, extra=known)
         with contextlib.suppress(OSError):
             await self._websocket.send_text([_wire.encode(_wire.AuthResult(success=False, error=reason))])
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Authentication failed"})
 
     async def _serve(self, context: ClientContext, receive: Receive, send: Send) -> None:
+        self._websocket.admit()
         outbox = Outbox(self._namespace, self._limits, self._websocket)
         outbox.put(_wire.encode(_wire.AuthResult(success=True)))
         port = ServerPort(self._namespace, self._handlers, context, self._spawn, outbox.put, outbox.drain)

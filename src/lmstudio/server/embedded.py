@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import errno
 import importlib.util
 import os
-import socket
-import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from lmstudio._address import LOOPBACK_OF, ServerAddress
-from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
+from lmstudio.errors import LMStudioRuntimeError
 from lmstudio.logs import fields, follow_environment, get_logger
+from lmstudio.server.auth import ApiTokens
+from lmstudio.server.binding import Binding
 from lmstudio.server.catalog import Catalog, InvalidModelFileError, read_model_file
 from lmstudio.server.engine.base import Engine, EngineError, ModelFile
-from lmstudio.server.errors import PortInUseError, RequestError, ServerStartError
+from lmstudio.server.errors import RequestError, ServerStartError
+from lmstudio.server.origins import OriginPolicy
 from lmstudio.server.repository.listing import DownloadCatalog
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
@@ -43,7 +44,6 @@ _logger = get_logger("server")
 CORE_END_SECONDS = 5.0
 """For unloading all models when the server stops."""
 _STOP_SECONDS = 15.0
-_BACKLOG = 128
 _TRANSPORT_PACKAGES = ("starlette", "uvicorn", "wsproto")
 
 
@@ -72,12 +72,17 @@ class Server:
     LM Studio's layout, a JSON file, or the http address of one; by default the models of this package. *models_folder*:
     where downloads go, and more models to offer; by default downloads are gone when the server stops. *engine*:
     "llama_cpp", "scripted", or an engine. *port* 0 takes
-    any free port. *api_tokens*: if there are any, clients must hold one of them. *allowed_origins*: web pages that may
-    connect besides those of this machine, e.g. "https://example.com". *core_settings*: see `CoreSettings`.
+    any free port. *api_tokens*: if there are any, clients must hold one of them. *insecure*: listen at an address that
+    other machines can reach although there is no API token. *allowed_origins*: web pages that may connect besides those
+    of this machine, e.g. "https://example.com". *limits*: what one client may cost. *core_settings*: see
+    `CoreSettings`.
+
+    Raises:
+        LMStudioValueError: an API token or an origin does not have the form of one.
 
     Raises (`start`):
-        ServerStartError: the port is in use, a model's file or the catalogue is not usable, a package is missing.
-        LMStudioValueError: an API token does not have the form of one.
+        ServerStartError: the port is in use, other machines could connect without a token, a model's file or the
+            catalogue is not usable, a package is missing.
     """
 
     def __init__(
@@ -90,7 +95,9 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         api_tokens: Sequence[str] = (),
+        insecure: bool = False,
         allowed_origins: Sequence[str] = (),
+        limits: ConnectionLimits | None = None,
         **core_settings: Unpack[CoreSettings],
     ) -> None:
         if not isinstance(engine, Engine) and engine not in ("llama_cpp", "scripted"):
@@ -108,10 +115,11 @@ class Server:
         self._engine: Engine | None = engine if isinstance(engine, Engine) else None
         self._core: Core | None = None
         self._given_core: Core | None = None
-        self._limits: ConnectionLimits | None = None
+        self._limits = limits
         self._catalog = Catalog()
-        self._api_tokens = tuple(api_tokens)
-        self._allowed_origins = tuple(allowed_origins)
+        self._api_tokens = ApiTokens(api_tokens)
+        self._is_insecure = insecure
+        self._origins = OriginPolicy(allowed_origins)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -127,13 +135,20 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         api_tokens: Sequence[str] = (),
+        insecure: bool = False,
         allowed_origins: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
     ) -> Server:
         """A server for *core* instead of one of its own; it closes *core* when it stops."""
-        server = cls(host=host, port=port, api_tokens=api_tokens, allowed_origins=allowed_origins)
+        server = cls(
+            host=host,
+            port=port,
+            api_tokens=api_tokens,
+            insecure=insecure,
+            allowed_origins=allowed_origins,
+            limits=limits,
+        )
         server._given_core = core
-        server._limits = limits
         return server
 
     @property
@@ -159,6 +174,15 @@ class Server:
         return _if_started(self._core)
 
     @property
+    def is_local(self) -> bool:
+        """Only programs of this machine can reach the server.
+
+        Raises:
+            ServerStartError: the host name is not known.
+        """
+        return Binding.find(self.host, self.port).is_local
+
+    @property
     def is_running(self) -> bool:
         """Clients can connect."""
         return self._thread is not None and self._thread.is_alive()
@@ -169,10 +193,11 @@ class Server:
             if self.is_running:
                 return
             follow_environment()
+            binding = self._find_binding()
             if self._given_core is None:
                 self._prepare()
             _require_extras(*_TRANSPORT_PACKAGES)
-            sock = self._socket = _listen(self.host, self.port)
+            sock = self._socket = binding.listen()
             port = sock.getsockname()[1]
             started: Future[None] = Future()
             self._is_ending = False
@@ -262,7 +287,7 @@ class Server:
         from lmstudio.server.app import AppSettings
         from lmstudio.server.connection import ConnectionLimits
 
-        return AppSettings(self._api_tokens, self._allowed_origins, self._limits or ConnectionLimits())
+        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits())
 
     def _new_core(self) -> Core:
         from lmstudio.server.core import ServerCore
@@ -275,6 +300,17 @@ class Server:
             on_shutdown_request=self._request_end,
             **self._core_settings,
         )
+
+    def _find_binding(self) -> Binding:
+        """Where to listen. Refuses to be open to everybody, unless that is wanted."""
+        binding = Binding.find(self.host, self.port)
+        if not (binding.is_local or self._api_tokens or self._is_insecure):
+            raise ServerStartError(
+                f"Everybody who can reach {self.host} could use this server, because it has no API token; give it one "
+                "(api_tokens, or --api-token-file on the command line), listen on 127.0.0.1, or say that this is "
+                "wanted (insecure=True, or --insecure)."
+            )
+        return binding
 
     def _prepare(self) -> None:
         """Find the engine and read the models' files, on the caller's thread."""
@@ -374,46 +410,3 @@ def _require_extras(*packages: str) -> None:
         raise ServerStartError(
             f"The embedded server needs {', '.join(missing)}, not installed here; run: pip install 'lmstudio[server]'"
         )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on *host* and *port*.
-
-    Raises:
-        ServerStartError: in use, not allowed, or not an address of this machine.
-    """
-    if not 0 <= port <= 65535:
-        raise LMStudioValueError(f"{port} is not a port: ports go from 1 to 65535, and 0 takes any free one.")
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (socket.gaierror, UnicodeError) as error:
-        raise ServerStartError(f"The host name {host!r} is not known; use an address of this machine.") from error
-    # "localhost" means both families, and clients try IPv4 first or as well.
-    family, kind, protocol, _name, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
-    sock = socket.socket(family, kind, protocol)
-    try:
-        if sys.platform == "win32":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            # A server that has just ended leaves connections behind that would block its port for minutes.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise _bind_error(error, host, port) from error
-    return sock
-
-
-def _bind_error(error: OSError, host: str, port: int) -> ServerStartError:
-    if error.errno == errno.EADDRINUSE:
-        return PortInUseError(f"Port {port} on {host} is already in use; choose another port, or 0 for a free one.")
-    return ServerStartError(_bind_problem(error, host, port))
-
-
-def _bind_problem(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EACCES:
-        return f"Port {port} on {host} is reserved for administrators; choose one above 1023, or 0 for a free one."
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is not an address of this machine; use 127.0.0.1, or 0.0.0.0 for all of its addresses."
-    return f"Cannot listen on port {port} of {host}: {error.strerror or error}."

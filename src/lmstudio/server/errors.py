@@ -73,6 +73,10 @@ def as_request_error(error: BaseException, attempted: str) -> RequestError:
         return RequestError(str(error), suggestion=error.suggestion, error_data=data)
     if isinstance(error, EngineError):
         return RequestError(str(error), suggestion=error.suggestion)
+    if isinstance(error, RecursionError):
+        return RequestError(
+            "The request is nested too deeply", suggestion="Send data with fewer levels of lists and objects."
+        )
     if not isinstance(error, Exception):
         # Only a handler that cancels itself gets here; a connection that has ended is not told anything.
         return RequestError("The operation was cancelled on the server", cause=f"{attempted} ended early.")

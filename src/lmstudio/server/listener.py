@@ -12,6 +12,7 @@ from wsproto.utilities import LocalProtocolError
 from lmstudio.logs import get_logger
 from lmstudio.server.app import AppSettings, Core, create_app
 from lmstudio.server.connection import HANDLER_END_SECONDS
+from lmstudio.server.lobby import BriefHttp, ListenerConfig, Lobby
 from lmstudio.server.websocket import DirectWebSocket
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 _logger = get_logger("server")
 
-MAX_MESSAGE_BYTES = 256 * 1024 * 1024
-"""Larger messages of a client end its connection. Images travel as base64, 4/3 of their size."""
 PING_SECONDS = 20.0
 _GOODBYE_SECONDS = 0.2
 
@@ -31,11 +30,13 @@ class Listener(uvicorn.Server):
 
     def __init__(self, core: Core, settings: AppSettings, on_started: Callable[[], None]) -> None:
         super().__init__(
-            uvicorn.Config(
+            ListenerConfig(
                 create_app(core, settings),
-                http="h11",
+                lobby=Lobby(settings.limits.max_strangers),
+                request_seconds=settings.limits.request_seconds,
+                http=BriefHttp,
                 ws=DirectWebSocket,
-                ws_max_size=MAX_MESSAGE_BYTES,
+                ws_max_size=settings.limits.max_message_bytes,
                 # Pings tell the system that a peer is gone, but nobody is disconnected for not answering them: a
                 # program that stands at a breakpoint is alive.
                 ws_ping_interval=PING_SECONDS,

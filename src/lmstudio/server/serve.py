@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
+import os
 import queue
 import signal
 import sys
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmstudio._address import API_SERVER_PORTS
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
 SERVED_NAMESPACES = ("llm", "embedding", "files", "repository", "system")
+TOKENS_VARIABLE = "LMSTUDIO_SERVER_API_TOKENS"
 _LOOK_SECONDS = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `serve`."""
     ports = ", ".join(map(str, API_SERVER_PORTS))
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s); one that other machines can reach needs an API token",
+    )
     parser.add_argument(
         "--port",
         type=_port,
@@ -56,7 +62,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TOKEN",
         dest="api_tokens",
-        help="let in only clients with this token, sk-lm-xxxxxxxx:xxxxxxxxxxxxxxxxxxxx; may be repeated",
+        help="let in only clients with this token, sk-lm-xxxxxxxx:xxxxxxxxxxxxxxxxxxxx; may be repeated. Other "
+        "users of this machine can see it in the list of processes: better use --api-token-file",
+    )
+    parser.add_argument(
+        "--api-token-file",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        dest="api_token_files",
+        help="let in only clients with one of the tokens in this file, one per line; may be repeated. The environment "
+        f"variable {TOKENS_VARIABLE} may hold tokens, too, with spaces between them",
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="listen on an address that other machines can reach although no API token is given",
     )
     parser.add_argument(
         "--allow-origin",
@@ -72,14 +94,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM. Returns the exit code: 0 when stopped, 1 when the server could not start."""
     with warnings_shown(), _stop_signals() as stop_requests:
         try:
-            server = _start(arguments)
+            tokens = _api_tokens(arguments)
+            server = _start(arguments, tokens)
         except LMStudioError as error:
             _complain(str(error))
             return EXIT_FAILED
         try:
-            _say(*_describe(server, arguments))
-            if not (arguments.api_tokens or _is_loopback(arguments.host)):
-                _complain(f"warning: everybody who can reach {arguments.host} may use this server; see --api-token")
+            _say(*_describe(server, has_tokens=bool(tokens)))
+            if not (tokens or server.is_local):
+                _complain(
+                    f"warning: everybody who can reach {arguments.host} may use this server; see --api-token-file"
+                )
             was_asked = _wait(server, stop_requests)
         finally:
             server.stop()
@@ -126,7 +151,48 @@ def _stop_signals() -> Iterator[queue.SimpleQueue[int]]:
             signal.signal(number, handler)
 
 
-def _start(arguments: argparse.Namespace) -> Server:
+def _api_tokens(arguments: argparse.Namespace) -> list[str]:
+    """The tokens of the command line, of files and of the environment.
+
+    Raises:
+        LMStudioValueError: one has another form, or a file cannot be read or has none.
+    """
+    tokens = list(arguments.api_tokens)
+    for file in arguments.api_token_files:
+        tokens += _tokens_of(file)
+    for token in os.environ.get(TOKENS_VARIABLE, "").split():
+        try:
+            parse_api_token(token)
+        except LMStudioValueError as error:
+            raise LMStudioValueError(f"In the environment variable {TOKENS_VARIABLE}: {error}") from None
+        tokens.append(token)
+    return tokens
+
+
+def _tokens_of(file: Path) -> list[str]:
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise LMStudioValueError(f"Cannot read the API tokens in {file}: {reason}.") from None
+    tokens = []
+    for number, line in enumerate(lines, 1):
+        token = line.strip()
+        if token and not token.startswith("#"):
+            try:
+                parse_api_token(token)
+            except LMStudioValueError as error:
+                raise LMStudioValueError(f"{file}, line {number}: {error}") from None
+            tokens.append(token)
+    if not tokens:
+        # Going on would open the server to everybody, which whoever names a file does not expect.
+        raise LMStudioValueError(f"There is no API token in {file}; write one per line.")
+    if os.name == "posix" and file.stat().st_mode & 0o077:
+        _complain(f"warning: other users of this machine may read {file}; run: chmod 600 {file}")
+    return tokens
+
+
+def _start(arguments: argparse.Namespace, tokens: list[str]) -> Server:
     ports = API_SERVER_PORTS if arguments.port is None else (arguments.port,)
     for port in ports:
         server = Server(
@@ -134,7 +200,8 @@ def _start(arguments: argparse.Namespace) -> Server:
             engine=arguments.engine,
             host=arguments.host,
             port=port,
-            api_tokens=arguments.api_tokens,
+            api_tokens=tokens,
+            insecure=arguments.insecure,
             allowed_origins=arguments.allowed_origins,
         )
         try:
@@ -147,25 +214,18 @@ def _start(arguments: argparse.Namespace) -> Server:
     raise ServerStartError(f"The ports {', '.join(map(str, ports))} are all in use; choose another one with --port.")
 
 
-def _describe(server: Server, arguments: argparse.Namespace) -> Iterator[str]:
+def _describe(server: Server, *, has_tokens: bool) -> Iterator[str]:
     address = server.api_host
     yield f"Serving LM Studio's protocol at ws://{address}/ (namespaces {', '.join(SERVED_NAMESPACES)})"
     yield f'Connect with   import lmstudio as lms; client = lms.Client("{address}")'
-    if server.port in API_SERVER_PORTS and _is_loopback(arguments.host):
+    if server.port in API_SERVER_PORTS and server.is_local:
         condition = "" if server.port == API_SERVER_PORTS[0] else ", unless a server on an earlier port answers first"
         yield f"               lms.Client() without an address finds it as well{condition}"
-    if arguments.api_tokens:
+    if has_tokens:
         yield "               and an API token of this server in LM_API_TOKEN, or as api_token=..."
     for model in server.models:
         yield f"Model          {model.model_key} ({model.kind}, {model.size_bytes / 1e6:.1f} MB)"
     yield "Press Ctrl-C to stop."
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _port(text: str) -> int:

@@ -8,16 +8,26 @@ wsproto is the base because the client needs that library anyway; the other woul
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, RejectConnection
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable, Mapping
 
-    from wsproto.events import Request
+    from wsproto.events import Ping, Request
 
+    from lmstudio.server.lobby import ListenerConfig
+
+FIRST_MESSAGE_BYTES = 16 * 1024
+"""Limit of messages before authentication: the longest credentials, written in escapes, take less than half of it."""
+_LINGER_SECONDS = 10.0
+"""To take what was sent last. uvicorn waits as long for the answer to a close frame."""
 _EXTENSION = "lmstudio.websocket"
 _FINAL_TEXT = 0x81
 _JOIN_BYTES = 64 * 1024
@@ -27,15 +37,72 @@ _JOIN_BYTES = 64 * 1024
 class DirectWebSocket(WSProtocol):
     """One WebSocket. The application finds it with `direct_websocket`."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.buffer.max_length = FIRST_MESSAGE_BYTES
+        self._owed_pong: Ping | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
+        self._is_lost = False
+
+    # What uvicorn calls ----------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Something was read. Text in the headers of the upgrade request that is none is an error of the client."""
+        try:
+            super().data_received(data)
+        except UnicodeError:
+            self.transport.write(self.conn.send(RejectConnection(status_code=400)))
+            self.transport.close()
+
     def handle_connect(self, event: Request) -> None:
         """The upgrade request has come: describe the connection to the application, which starts in the next turn."""
         super().handle_connect(event)
-        cast("dict[str, Any]", self.scope)["extensions"][_EXTENSION] = self
+        # Weak, because this object has the scope: what it holds, such as half a message, must not outlive it.
+        cast("dict[str, Any]", self.scope)["extensions"][_EXTENSION] = weakref.ref(self)
+
+    def handle_ping(self, event: Ping) -> None:
+        """Answer, unless the peer does not read: the pong to its last ping is all that it is owed (RFC 6455, 5.5.3)."""
+        if self.writable.is_set():
+            super().handle_ping(event)
+        else:
+            self._owed_pong = event
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        super().resume_writing()
+        owed, self._owed_pong = self._owed_pong, None
+        if owed is not None and self.conn.state is ConnectionState.OPEN:
+            super().handle_ping(owed)
+
+    def handle_close(self, event: CloseConnection) -> None:
+        """The peer has closed the connection, or broken the protocol: then it is told how before it is left."""
+        if not self.close_sent and self.conn.state is ConnectionState.OPEN:
+            self.transport.write(self.conn.send(event))
+        super().handle_close(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport has ended. Releases `send_text`, which some releases of uvicorn leave waiting."""
+        self._is_lost = True
+        self._leave_lobby()
+        if self._end_timer is not None:
+            self._end_timer.cancel()
         super().connection_lost(exc)
         self.writable.set()
+
+    # What the application calls --------------------------------------------------------------------------------------
+
+    def admit(self) -> None:
+        """The peer has authenticated."""
+        self._leave_lobby()
+        self.buffer.max_length = self.config.ws_max_size
+
+    def end_soon(self) -> None:
+        """The application is done. A peer that does not take what was sent may not hold the connection for ever."""
+        if not self._is_lost:
+            self._end_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+    def _leave_lobby(self) -> None:
+        cast("ListenerConfig", self.config).lobby.leave(self.transport)
 
     async def send_text(self, messages: Iterable[bytes]) -> None:
         """Write each of *messages* (UTF-8) as one text frame. Waits while the system's buffers are full.
@@ -70,7 +137,9 @@ class DirectWebSocket(WSProtocol):
 
 def direct_websocket(scope: Mapping[str, Any]) -> DirectWebSocket:
     """The WebSocket of a connection that uvicorn serves with `DirectWebSocket`."""
-    return cast("DirectWebSocket", scope["extensions"][_EXTENSION])
+    websocket = scope["extensions"][_EXTENSION]()
+    assert isinstance(websocket, DirectWebSocket)  # it runs the application that asks
+    return websocket
 
 
 def _header(length: int) -> bytes:

@@ -1,0 +1,105 @@
+"""Connections that have not said who they are: how many there may be, how long they may take, what they may send."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import h11
+
+_logger = logging.getLogger("lmstudio.server")
+
+
+class Lobby:
+    """The transports of strangers, in the order in which they came.
+
+    With more than *limit* of them the one that has waited longest is disconnected. Not the newest: idle connections
+    would keep everybody out, while a client that means it needs only milliseconds.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._transports: dict[asyncio.Transport, None] = {}
+
+    def enter(self, transport: asyncio.Transport) -> None:
+        """A connection was made."""
+        self._transports[transport] = None
+        if len(self._transports) > self._limit:
+            longest = next(iter(self._transports))
+            _logger.debug("Ended the oldest of %d connections that did not authenticate", len(self._transports))
+            self.leave(longest)
+            longest.abort()
+
+    def leave(self, transport: asyncio.Transport) -> None:
+        """It has authenticated, or ended."""
+        self._transports.pop(transport, None)
+
+
+class ListenerConfig(uvicorn.Config):
+    """uvicorn's settings, which every protocol object is given, and what ours need besides."""
+
+    def __init__(self, *arguments: Any, lobby: Lobby, request_seconds: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.lobby = lobby
+        self.request_seconds = request_seconds
+
+
+class BriefHttp(H11Protocol):
+    """A connection as it begins: it becomes a WebSocket, or asks for something small, within a time limit.
+
+    uvicorn limits the time between two requests, but neither that of a request that trickles in nor that of a
+    connection that sends nothing.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def _settings(self) -> ListenerConfig:
+        return cast("ListenerConfig", self.config)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base
+        """A client has connected."""
+        super().connection_made(transport)
+        self._settings.lobby.enter(transport)
+        self._restart_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone without a WebSocket."""
+        self._end_deadline()
+        self._settings.lobby.leave(self.transport)
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """The next request may begin."""
+        self._restart_deadline()
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """From here on the WebSocket's own limits apply, but a request to open one has no body."""
+        self._end_deadline()
+        if announces_body(self.headers):
+            self.send_400_response("A request to open a WebSocket has no body.")
+        else:
+            super().handle_websocket_upgrade(event)
+
+    def _restart_deadline(self) -> None:
+        self._end_deadline()
+        self._deadline = self.loop.call_later(self._settings.request_seconds, self.transport.abort)
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+
+def announces_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a request with these headers (lower case) brings a body."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for name, value in headers
+    )
