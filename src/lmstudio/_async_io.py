@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ._port import Port
     from ._retries import RetryConfig
     from ._settings import ConnectionSettings
     from ._timeouts import Timeout
     from ._tool_runner import ToolRunner
-    from .json_api import Multiplexer, Port
+    from .json_api import Multiplexer
 
 T = TypeVar("T")
 

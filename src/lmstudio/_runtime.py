@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from . import _wire
     from ._lenient import Findings
+    from ._port import Port
     from ._retries import RetryConfig
     from ._timeouts import CallLimits, Timeout
     from ._tool_runner import ToolRunner
     from .errors import LMStudioError
-    from .json_api import Multiplexer, Port
+    from .json_api import Multiplexer
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ class Runtime(ABC):
         """The port of *namespace*; it connects on first use."""
         port = self._ports.get(namespace)
         if port is None:
-            from .json_api import Port
+            from ._port import Port
 
             port = self._ports.setdefault(namespace, Port(namespace, self))
         return port

@@ -11,12 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import _wire
+from ._port import named_model
 from ._runtime import Delivery, Outlet
-from .json_api import Channel, InT, OutT, named_model
+from .json_api import Channel, InT, OutT
 
 if TYPE_CHECKING:
+    from ._port import Port
     from ._runtime import Inbox
-    from .json_api import Multiplexer, Port
+    from .json_api import Multiplexer
 
 
 class SharedRequest(Outlet):

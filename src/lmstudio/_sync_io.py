@@ -33,7 +33,7 @@ from .errors import (
     LMStudioWebsocketError,
     without_own_frames,
 )
-from .json_api import Multiplexer, Port, run_blocking
+from .json_api import Multiplexer, run_blocking
 
 if TYPE_CHECKING:
     import logging
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ._port import Port
     from ._retries import RetryConfig
     from ._settings import ConnectionSettings
     from ._tool_runner import ToolRunner

@@ -26,7 +26,7 @@ from ._retries import NO_RETRIES, RetryConfig
 from ._timeouts import DEFAULT_TIMEOUT
 from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks
 from .errors import LMStudioError, LMStudioWebsocketError, without_any_frames
-from .json_api import Multiplexer, Port, closed_error, fresh_copy
+from .json_api import Multiplexer, closed_error, fresh_copy
 from .logs import WEBSOCKET, fields
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from ._address import ServerAddress
     from ._auth import Credentials
+    from ._port import Port
     from ._proxy import Proxy
     from ._settings import ConnectionSettings
     from .errors import ConnectionPhase

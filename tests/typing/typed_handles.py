@@ -13,7 +13,7 @@ import lmstudio as lms
 
 def names() -> None:
     assert_type(lms.__version__, str)
-    print(lms.errors.LMStudioError, lms.history.Chat, lms.json_api.Port, lms.sdk_api, lms.sync_api.Client)
+    print(lms.errors.LMStudioError, lms.history.Chat, lms.json_api.Multiplexer, lms.sdk_api, lms.sync_api.Client)
     lms.Lmm()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 

@@ -13,7 +13,8 @@ import lmstudio as lms
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lmstudio.json_api import Multiplexer, Port
+    from lmstudio._port import Port
+    from lmstudio.json_api import Multiplexer
 
 
 _RECORDED_ID = re.compile(rb'("(?:callId|channelId)": ?)1(?=[,}])')

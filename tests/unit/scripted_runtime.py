@@ -14,10 +14,12 @@ from lmstudio import _wire
 from lmstudio._runtime import Inbox, Runtime
 from lmstudio._timeouts import Timeout
 from lmstudio._tool_runner import ThreadToolRunner, ToolRunner
-from lmstudio.json_api import Multiplexer, Port, run_blocking
+from lmstudio.json_api import Multiplexer, run_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from lmstudio._port import Port
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from scripted_runtime import ScriptedRuntime, packet, result, run
 
 import lmstudio as lms
+from lmstudio import _port as port_module
 from lmstudio import _timeouts as timeouts_module
 from lmstudio import json_api as json_api_module
 from lmstudio._endpoints import Rpc
@@ -48,7 +49,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (timeouts_module, json_api_module):
+    for module in (timeouts_module, json_api_module, port_module):
         monkeypatch.setattr(module, "monotonic", lambda: clock.now)
     return clock
 

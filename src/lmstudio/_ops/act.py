@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from lmstudio._ops.act_options import ActOptions
     from lmstudio._ops.models import ModelTarget
     from lmstudio._ops.prediction import Prediction
+    from lmstudio._port import Port
     from lmstudio._tool_runner import ToolReport, ToolRunner
     from lmstudio.events import PredictionEvent
-    from lmstudio.json_api import Port
     from lmstudio.tools import Tool
 
 

@@ -44,9 +44,10 @@ from lmstudio.errors import LMStudioError, LMStudioProtocolError, LMStudioValueE
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
+    from lmstudio._port import Port
     from lmstudio._runtime import Delivery, Inbox, Runtime
     from lmstudio._sdk_models.dicts import FileHandleDict
-    from lmstudio.json_api import Channel, Multiplexer, Port
+    from lmstudio.json_api import Channel, Multiplexer
 
 T = TypeVar("T")
 

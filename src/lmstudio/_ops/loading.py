@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from lmstudio._abort import check_signal, on_abort
 from lmstudio._callbacks import check_callbacks
 from lmstudio._ops.models import check_device, check_key, get_info, get_load_config, unload
+from lmstudio._port import aborted
 from lmstudio._sdk_models import (
     EmbeddingLoadModelConfig,
     KvConfigStack,
@@ -33,13 +34,13 @@ from lmstudio.errors import (
     LMStudioRuntimeError,
     LMStudioValueError,
 )
-from lmstudio.json_api import aborted
 from lmstudio.logs import fields
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
     from lmstudio._endpoints.models import ModelEndpoints
-    from lmstudio.json_api import Channel, Port
+    from lmstudio._port import Port
+    from lmstudio.json_api import Channel
 
 InfoT = TypeVar("InfoT")
 

@@ -30,6 +30,7 @@ from lmstudio.errors import LMStudioModelNotFoundError, LMStudioProtocolError, L
 
 if TYPE_CHECKING:
     from lmstudio._endpoints.models import ModelEndpoints
+    from lmstudio._port import Port
     from lmstudio._sdk_models import (
         EstimatedResourcesUsage,
         KvConfig,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
         LlmPredictionConfig,
         ModelProcessingState,
     )
-    from lmstudio.json_api import Port
 
 InfoT = TypeVar("InfoT")
 

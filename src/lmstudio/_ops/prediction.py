@@ -49,9 +49,10 @@ if TYPE_CHECKING:
 
     from lmstudio._ops.prediction_options import PredictionOptions
     from lmstudio._ops.tool_requests import ToolCallTracker
+    from lmstudio._port import Port
     from lmstudio._sdk_models import PromptProcessingDetails, ToolCallRequest
     from lmstudio.events import PredictionEvent, ToolCallEvents
-    from lmstudio.json_api import Channel, Port
+    from lmstudio.json_api import Channel
 
 # What LM Studio may put between reasoning and JSON, with a number and some decoration around it.
 _REASONING_END_MARKER = "LSEP_SYNTHETIC_REASONING_END_"

@@ -21,13 +21,14 @@ from lmstudio.errors import LMStudioProtocolError, LMStudioValueError
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
+    from lmstudio._port import Port
     from lmstudio._runtime import Runtime
     from lmstudio._sdk_models import (
         ModelSearchResultDownloadOptionData,
         ModelSearchResultEntryData,
         RepositoryChannelDownloadModelToClientPacket,
     )
-    from lmstudio.json_api import Channel, Port
+    from lmstudio.json_api import Channel
 
 DownloadProgressCallback: TypeAlias = Callable[[DownloadProgressUpdate], object]
 DownloadFinalizedCallback: TypeAlias = Callable[[], object]

@@ -8,14 +8,14 @@ from lmstudio._abort import check_signal, on_abort
 from lmstudio._endpoints import Rpc
 from lmstudio._endpoints.system import ALIVE, LIST_DOWNLOADED_MODEL_VARIANTS, LIST_DOWNLOADED_MODELS
 from lmstudio._ops.models import check_key
+from lmstudio._port import aborted
 from lmstudio._sdk_models import SystemRpcListDownloadedModelVariantsParameter
 from lmstudio.errors import LMStudioCancelledError, LMStudioChannelClosedError, LMStudioWebsocketError
-from lmstudio.json_api import aborted
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
+    from lmstudio._port import Port
     from lmstudio._sdk_models import ModelInfo
-    from lmstudio.json_api import Port
 
 
 async def list_downloaded_models(port: Port) -> list[ModelInfo]:

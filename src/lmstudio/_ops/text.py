@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lmstudio._endpoints import Rpc
+    from lmstudio._port import Port
     from lmstudio._sdk_models import LlmTool
-    from lmstudio.json_api import Port
 
 P = TypeVar("P")
 R = TypeVar("R")

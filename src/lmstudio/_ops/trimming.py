@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lmstudio._ops.models import ModelTarget
+    from lmstudio._port import Port
     from lmstudio._sdk_models import AnyChatMessage, LlmTool
-    from lmstudio.json_api import Port
 
 
 async def trim_history(

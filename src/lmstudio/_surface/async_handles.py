@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from lmstudio._abort import AbortSignal
     from lmstudio._ops.models import ModelTarget
+    from lmstudio._port import Port
     from lmstudio._sdk_models import ModelProcessingState, Quantization
     from lmstudio._surface.async_sessions import _AsyncSessionModel
     from lmstudio._timeouts import TimeoutInput
-    from lmstudio.json_api import Port
 
 __all__ = ["AsyncEmbeddingModel", "AsyncModelHandle"]
 

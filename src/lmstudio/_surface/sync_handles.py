@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from lmstudio._abort import AbortSignal
     from lmstudio._ops.models import ModelTarget
+    from lmstudio._port import Port
     from lmstudio._sdk_models import ModelProcessingState, Quantization
     from lmstudio._surface.sync_sessions import _SessionModel
     from lmstudio._timeouts import TimeoutInput
-    from lmstudio.json_api import Port
 
 __all__ = ["EmbeddingModel", "SyncModelHandle"]
 

@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
     from lmstudio._endpoints.models import ModelEndpoints
     from lmstudio._ops.models import ModelTarget
+    from lmstudio._port import Port
     from lmstudio._sdk_models import EstimatedResourcesUsage, KvConfig, ModelDomainType, ModelInfo
     from lmstudio._sdk_models.dicts import EmbeddingLoadModelConfigDict, LlmLoadModelConfigDict
     from lmstudio._timeouts import TimeoutInput
-    from lmstudio.json_api import Port
     from lmstudio.sync_api import Client
 
 DEFAULT_TTL_SECONDS = 3600
