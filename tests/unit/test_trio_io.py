@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,46 @@ def test_actions_run_in_the_thread_of_the_run_and_in_order() -> None:
         assert done == [(number, threading.current_thread()) for number in range(3)]
 
     trio.run(main)
+
+
+class PostingInstrument(trio.abc.Instrument):
+    """Posts what a finaliser might, while trio schedules."""
+
+    def __init__(self) -> None:
+        self.hooks: LoopHooks | None = None
+        self.done_in_a_task: list[bool] = []
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        if self.hooks is not None and not trio.lowlevel.in_trio_task():
+            own, self.hooks = self.hooks, None
+            own.post(lambda: self.done_in_a_task.append(trio.lowlevel.in_trio_task()))
+
+
+def test_what_is_posted_while_trio_schedules_is_done_in_a_task() -> None:
+    instrument = PostingInstrument()
+
+    async def main() -> None:
+        instrument.hooks = hooks()
+        await trio.sleep(0.001)
+        await wait_all_tasks_blocked()
+
+    trio.run(main, instruments=[instrument])
+    assert instrument.done_in_a_task == [True]
+
+
+def test_ctrl_c_does_not_cut_an_action_in_half() -> None:
+    done: list[str] = []
+
+    def act() -> None:
+        signal.raise_signal(signal.SIGINT)
+        done.append("all of it")
+
+    async def main() -> None:
+        hooks().post(act)
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert done == ["all of it"]
 
 
 def test_a_run_that_is_over_ignores_actions() -> None:

@@ -289,6 +289,24 @@ async def test_coroutine_callbacks_are_awaited(server: Server) -> None:  # sync:
     assert seen == [(0.0,), (1.0,)]
 
 
+async def test_cancelled_task_does_not_wait_for_a_slow_file(server: Server) -> None:  # sync: skip
+    reading, go_on = threading.Event(), threading.Event()
+
+    class SlowFile:
+        def read(self) -> bytes:
+            reading.set()
+            assert go_on.wait(PATIENCE_SECONDS)
+            return PNG
+
+    async with lms.AsyncClient(server.api_host) as client, AsyncBackground() as background:
+        file: Any = SlowFile()  # reads, and no more
+        preparing = background.start(lambda: client.prepare_image(file))
+        assert await background.wait(lambda: reading.wait(PATIENCE_SECONDS))
+        await preparing.cancelled()
+        assert not go_on.is_set()
+        go_on.set()
+
+
 async def test_cancelled_task_stops_the_search(proxy: FaultProxy, never_embedded: None) -> None:  # sync: skip
     started = anyio.Event()
     async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
