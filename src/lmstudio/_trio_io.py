@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,11 +48,17 @@ class TrioInbox(Inbox):
         # when it has to wait. That is soon, because nothing arrives before.
         await trio.lowlevel.checkpoint_if_cancelled()
         while not items:
-            with trio.move_on_after(math.inf if timeout is None else timeout) as scope:
+            if timeout is None:
                 await self._waiters.park()
-            if scope.cancelled_caught and timeout is not None and not items:
-                raise silence_error(timeout)
+            else:
+                await self._park(timeout)
         return items.popleft()
+
+    async def _park(self, timeout: float) -> None:
+        with trio.move_on_after(timeout) as scope:
+            await self._waiters.park()
+        if scope.cancelled_caught and not self._items:
+            raise silence_error(timeout)
 
 
 def trio_hooks(token: trio.lowlevel.TrioToken) -> LoopHooks:
