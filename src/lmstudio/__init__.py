@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         events,
         history,
         json_api,
+        logs,
         results,
         schemas,
         sdk_api,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         ToolRequestCallbacks,
     )
     from ._ops.repository import DownloadFinalizedCallback, DownloadProgressCallback
+    from ._retries import RetryConfig
     from ._sdk_models import (
         AnyChatMessage,
         AssistantResponse,
@@ -106,6 +108,7 @@ if TYPE_CHECKING:
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
     from ._text import text
+    from ._timeouts import Timeout, TimeoutInput
     from .async_api import (
         AnyAsyncDownloadedModel,
         AsyncClient,
@@ -130,16 +133,21 @@ if TYPE_CHECKING:
         set_sync_api_timeout,
     )
     from .errors import (
+        ConnectionPhase,
+        ErrorType,
         LMStudioAuthenticationError,
         LMStudioCancelledError,
         LMStudioChannelClosedError,
         LMStudioClientError,
+        LMStudioConnectTimeoutError,
+        LMStudioContextOverflowError,
         LMStudioError,
         LMStudioFileNotFoundError,
         LMStudioModelNotFoundError,
         LMStudioOSError,
         LMStudioPredictionError,
         LMStudioPresetNotFoundError,
+        LMStudioProtocolError,
         LMStudioRuntimeError,
         LMStudioServerError,
         LMStudioStructuredOutputError,
@@ -203,6 +211,8 @@ _EXPORTS = {
     "_ops.loading": "AnyLoadConfig LoadProgressCallback",
     "_specifiers": "AnyModelSpecifier",
     "_abort": "AbortSignal",
+    "_retries": "RetryConfig",
+    "_timeouts": "Timeout TimeoutInput",
     "_ops.act_options": "ActCallbacks",
     "_ops.guard": "GuardToolCallController",
     "_ops.prediction_options": (
@@ -239,9 +249,12 @@ _EXPORTS = {
         "list_downloaded_models list_loaded_models llm prepare_file prepare_image set_sync_api_timeout"
     ),
     "errors": (
+        "ConnectionPhase ErrorType "
         "LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
+        "LMStudioConnectTimeoutError LMStudioContextOverflowError "
         "LMStudioError LMStudioFileNotFoundError LMStudioModelNotFoundError LMStudioOSError LMStudioPredictionError "
-        "LMStudioPresetNotFoundError LMStudioRuntimeError LMStudioServerError LMStudioStructuredOutputError "
+        "LMStudioPresetNotFoundError LMStudioProtocolError LMStudioRuntimeError LMStudioServerError "
+        "LMStudioStructuredOutputError "
         "LMStudioTimeoutError LMStudioUnknownMessageWarning LMStudioValueError LMStudioWebsocketError "
         "ToolCallRequestError ToolCallRequestInvalidArgumentsError ToolCallRequestInvalidFormatError "
         "ToolCallRequestInvalidNameError"
@@ -264,7 +277,7 @@ _EXPORTS = {
 }
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names.split()}
 # As in the official package, public modules are attributes without an import of their own.
-_MODULES = {"json_api", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
+_MODULES = {"json_api", "logs", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
 # What the annotations of clients name, and clients load when it is used.
 _ON_DEMAND = ("_surface.async_files", "_surface.sync_files")
 
@@ -298,6 +311,7 @@ __all__ = [
     "ChatHistoryDataDict",
     "ChatInput",
     "Client",
+    "ConnectionPhase",
     "DictObject",
     "DictSchema",
     "DocumentParsingLibraryIdentifier",
@@ -311,6 +325,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingModelInfo",
     "EmbeddingModelInstanceInfo",
+    "ErrorType",
     "EstimatedResourcesUsage",
     "FileHandle",
     "FileHandleDict",
@@ -325,12 +340,15 @@ __all__ = [
     "LMStudioCancelledError",
     "LMStudioChannelClosedError",
     "LMStudioClientError",
+    "LMStudioConnectTimeoutError",
+    "LMStudioContextOverflowError",
     "LMStudioError",
     "LMStudioFileNotFoundError",
     "LMStudioModelNotFoundError",
     "LMStudioOSError",
     "LMStudioPredictionError",
     "LMStudioPresetNotFoundError",
+    "LMStudioProtocolError",
     "LMStudioRuntimeError",
     "LMStudioServerError",
     "LMStudioStructuredOutputError",
@@ -376,12 +394,15 @@ __all__ = [
     "ResponseSchema",
     "RetrievalResult",
     "RetrievalResultEntry",
+    "RetryConfig",
     "SerializedLMSExtendedError",
     "SyncModelHandle",
     "SystemPrompt",
     "SystemPromptContent",
     "TextData",
     "TextDataDict",
+    "Timeout",
+    "TimeoutInput",
     "TokenUsage",
     "ToolCallContext",
     "ToolCallRequest",

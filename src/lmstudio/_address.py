@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import urlsplit
 
@@ -15,10 +16,18 @@ API_SERVER_PORTS = (41343, 52993, 16141, 39414, 22931)
 DEFAULT_HTTP_PORT = 1234
 """The port of LM Studio's HTTP server unless the user chose another; it serves the same WebSocket namespaces."""
 
+ADDRESS_VARIABLE = "LM_STUDIO_BASE_URL"
+"""Environment variable with the address for clients that are given none."""
+
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses that servers listen on, and where clients on the same machine find them. Windows cannot connect to them."""
+
 NAMESPACES = ("llm", "embedding", "system", "diagnostics", "files", "repository", "plugins", "runtime")
 
 _SCHEMES = {"": False, "ws": False, "http": False, "wss": True, "https": True}
-_IPV6 = r"[0-9a-f.]*:[0-9a-f:.]*(?:%.+)?"
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_BROKEN_SCHEME = r"(?i)(?:http|ws)s?:(?!//|\d|$)"
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 # Pasted from other tools: the OpenAI and REST base paths, and the namespaces themselves.
 _KNOWN_SUFFIXES = ("/api/v0", "/api/v1", "/v1", *(f"/{name}" for name in NAMESPACES))
 
@@ -52,45 +61,98 @@ class ServerAddress(msgspec.Struct, frozen=True):
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.prefix}/{namespace}"
 
 
+def chosen_api_host(api_host: str | None) -> str | None:
+    """*api_host*, else that of the environment, else None. It is valid.
+
+    Raises:
+        LMStudioValueError: as for `parse_api_host`; names the variable if the address comes from there.
+    """
+    if api_host is not None:
+        parse_api_host(api_host)
+        return api_host
+    text = os.environ.get(ADDRESS_VARIABLE, "").strip()
+    if not text:
+        return None
+    try:
+        parse_api_host(text)
+    except LMStudioValueError as error:
+        raise LMStudioValueError(f"The environment variable {ADDRESS_VARIABLE}: {error}") from error.__cause__
+    return text
+
+
 def parse_api_host(text: str) -> ServerAddress:
     """Read an address: `host`, `host:port`, `[::1]:port`, or an http, https, ws or wss URL, with or without a path.
 
     A trailing slash, `/v1`, `/api/v0`, `/api/v1` and the name of a namespace are dropped, other paths are kept as a
-    prefix. Without a port: 1234, or what the scheme implies for https and wss.
+    prefix. Without a port: 1234, or what the scheme implies for https and wss. The addresses on which a server listens
+    everywhere, 0.0.0.0 and ::, mean this machine.
 
     Raises:
         LMStudioValueError: not an address, or one with a query, a fragment or credentials.
     """
-
-    def refuse(reason: str) -> LMStudioValueError:
-        return LMStudioValueError(f"Invalid server address {text!r}: {reason}. Expected for example 'localhost:1234'.")
-
     if not isinstance(text, str):
         raise LMStudioValueError(f"The server address must be a string, got {type(text).__name__}.")
     if "@" in text:  # checked first, and not repeated, because no other complaint may show a password
         raise LMStudioValueError("Invalid server address: it contains a user name or password; use api_token instead.")
-    stripped = text.strip()
-    if not stripped:
-        raise refuse("it is empty")
-    if stripped.count(":") > 1 and "://" not in stripped and not stripped.startswith("["):
-        stripped = f"[{stripped}]"  # a bare IPv6 address cannot carry a port
     try:
-        parts = urlsplit(stripped if "://" in stripped else f"//{stripped}")
-        port = parts.port
+        return _parse(text.strip())
     except ValueError as error:
-        raise refuse(str(error)) from error
+        # Those of ours are the reason; others are, too, and their traceback may help.
+        cause = None if isinstance(error, _RefusalError) else error
+        raise LMStudioValueError(
+            f"Invalid server address {text!r}: {error}. Expected for example 'localhost:1234'."
+        ) from cause
+
+
+class _RefusalError(ValueError):
+    """Why a text is no address."""
+
+
+def _parse(text: str) -> ServerAddress:
+    if not text:
+        raise _RefusalError("it is empty")
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise _RefusalError("it contains a blank, so it has no valid host name")  # urlsplit would drop some of them
+    if re.match(_BROKEN_SCHEME, text):
+        raise _RefusalError("its scheme is not followed by '://'")
+    if text.count(":") > 1 and "//" not in text and not text.startswith("["):
+        text = f"[{text}]"  # a bare IPv6 address cannot carry a port
+    parts = urlsplit(text if "://" in text or text.startswith("//") else f"//{text}")
+    port = parts.port
     if parts.scheme not in _SCHEMES:
-        raise refuse(f"unknown scheme {parts.scheme!r}, use ws, wss, http or https")
+        raise _RefusalError(f"unknown scheme {parts.scheme!r}, use ws, wss, http or https")
     if parts.query or parts.fragment:
-        raise refuse("a query or fragment is not allowed")
-    # Python checks what is between the brackets since 3.11.4.
-    is_good_ipv6 = "[" not in parts.netloc or re.fullmatch(_IPV6, parts.hostname or "")
-    if not parts.hostname or any(map(str.isspace, parts.netloc)) or not is_good_ipv6:
-        raise refuse("it has no valid host name")
+        raise _RefusalError("a query or fragment is not allowed")
+    host = parts.hostname or ""
+    if not host:
+        raise _RefusalError("it has no valid host name; this machine is 'localhost'")
+    if host in _SCHEMES and port is None and parts.path.startswith("//"):
+        raise _RefusalError("it has two schemes, or one that is not followed by '://'")
     if port == 0:
-        raise refuse("port 0 cannot be connected to")
+        raise _RefusalError("port 0 cannot be connected to")
     secure = _SCHEMES[parts.scheme]
-    path = parts.path.rstrip("/")
+    path = re.sub("/{2,}", "/", parts.path).rstrip("/")
     known = next((suffix for suffix in _KNOWN_SUFFIXES if path.endswith(suffix)), "")
     prefix = path.removesuffix(known).rstrip("/")
-    return ServerAddress(parts.hostname, port or (443 if secure else DEFAULT_HTTP_PORT), secure, prefix)
+    host = _checked_ipv6(host) if "[" in parts.netloc else _checked_name(host)
+    return ServerAddress(LOOPBACK_OF.get(host, host), port or (443 if secure else DEFAULT_HTTP_PORT), secure, prefix)
+
+
+def _checked_ipv6(host: str) -> str:
+    import ipaddress
+
+    # urlsplit checks this since Python 3.11.4. In a URL, the zone follows "%25" (RFC 6874).
+    host = host.replace("%25", "%", 1)
+    ipaddress.IPv6Address(host)
+    return host
+
+
+def _checked_name(host: str) -> str:
+    try:
+        # Only a check: what is sent is made by httpx, by newer rules.
+        ascii_host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError as error:
+        raise _RefusalError(f"it has no valid host name ({error})") from error
+    if len(ascii_host) > 253 or not re.fullmatch(_NAME, ascii_host.lower()):
+        raise _RefusalError("it has no valid host name")
+    return host

@@ -11,20 +11,19 @@ import sys
 import threading
 import weakref
 from abc import abstractmethod
-from collections import deque
 from concurrent import futures
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ._auth import resolve_credentials
-from ._runtime import Delivery, Inbox, Runtime
+from ._runtime import Inbox, Runtime
+from ._settings import chosen_tls
 from ._surface.base import Surface
+from ._timeouts import DEFAULT_TIMEOUT
 from ._transfer import LoopHooks
-from ._ws import ConnectionSettings, LinkManager, check_logger, new_http_client
+from ._ws import LinkManager, new_http_client
 from .errors import (
     LMStudioError,
     LMStudioRuntimeError,
-    LMStudioTimeoutError,
     LMStudioWebsocketError,
     without_own_frames,
 )
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
     import httpx
     import trio
 
+    from ._retries import RetryConfig
+    from ._settings import ConnectionSettings
+    from ._timeouts import Timeout
     from ._tool_runner import ToolRunner
     from .json_api import Multiplexer, Port
 
@@ -70,11 +72,6 @@ def loop_hooks(loop: EventLoop) -> LoopHooks:
     return trio_hooks(loop)
 
 
-def silence_error(timeout: float) -> LMStudioTimeoutError:
-    """For an inbox that has stayed empty."""
-    return LMStudioTimeoutError(f"No message from the server within {timeout:g} seconds.")
-
-
 def call_threadsafe(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
     """As `call_soon_threadsafe`, without the caller's context variables: one of them says which library runs *here*."""
     loop.call_soon_threadsafe(action, context=contextvars.Context())
@@ -97,38 +94,35 @@ def start_work(work: Callable[[], T]) -> futures.Future[T]:
 class AsyncioInbox(Inbox):
     """Suspends the consuming task while it is empty."""
 
-    __slots__ = ("_items", "_loop", "_waiters", "put")
+    __slots__ = ("_loop", "_waiters")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._loop = loop
-        self._items: deque[Delivery] = deque()
         self._waiters: list[asyncio.Future[None]] = []
-        self.put = self._items.append
 
     def wake(self) -> None:
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+                _settle(waiter)
 
-    async def get(self, timeout: float | None) -> Delivery:
-        items = self._items
-        while not items:
-            waiter = self._loop.create_future()
-            self._waiters.append(waiter)
-            timer = None if timeout is None else self._loop.call_later(timeout, _expire, waiter, timeout)
-            try:
-                await waiter
-            finally:
-                if timer is not None:
-                    timer.cancel()
-        return items.popleft()
+    async def pause(self, seconds: float | None) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        timer = None if seconds is None else self._loop.call_later(seconds, _settle, waiter)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
 
-def _expire(waiter: asyncio.Future[None], timeout: float) -> None:
+def _settle(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
-        waiter.set_exception(silence_error(timeout))
+        waiter.set_result(None)
 
 
 def asyncio_hooks(loop: asyncio.AbstractEventLoop) -> LoopHooks:
@@ -163,11 +157,23 @@ class AsyncRuntime(Runtime):
         self.links = LinkManager(settings, hooks)
         self.is_closed = False
 
+    @property
+    def server_address(self) -> str | None:
+        return self.links.address_text
+
     def post(self, action: Callable[[], None]) -> None:
         self.hooks.post(action)
 
     def logger(self, area: str) -> logging.Logger:
         return self._settings.logger(area)
+
+    @property
+    def timeout(self) -> Timeout:
+        return self._settings.timeout.over(DEFAULT_TIMEOUT)
+
+    @property
+    def retry(self) -> RetryConfig:
+        return self._settings.retry
 
     # Without them, work would be done in the loop.
 
@@ -307,17 +313,7 @@ class AsyncBase(Surface):
 class AsyncClientBase(AsyncBase):
     """Base of `AsyncClient`: everything about connections that differs between the surfaces."""
 
-    def __init__(
-        self,
-        api_host: str | None,
-        api_token: str | None,
-        client_identifier: str | None,
-        client_passkey: str | None,
-        logger: logging.Logger | None,
-    ) -> None:
-        credentials = resolve_credentials(api_token, client_identifier, client_passkey)
-        settings = ConnectionSettings(api_host, credentials, check_logger(logger))
-        settings.address()  # refuses a bad address here, where it was given
+    def __init__(self, settings: ConnectionSettings) -> None:
         self._state = AsyncClientState(settings)
         weakref.finalize(self, self._state.close_soon).atexit = False
 
@@ -348,5 +344,5 @@ class AsyncClientBase(AsyncBase):
     @staticmethod
     async def _with_http(work: Callable[[httpx.AsyncClient], Coroutine[Any, Any, T]], *, secure: bool) -> T:
         """Run *work* with a short-lived HTTP client; *secure* as for `new_http_client`."""
-        async with new_http_client(secure=secure) as http:
+        async with new_http_client(secure=secure, tls=chosen_tls(None)) as http:
             return await work(http)

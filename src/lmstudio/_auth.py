@@ -37,8 +37,27 @@ class Credentials(msgspec.Struct, frozen=True):
         return AuthPacket(client_identifier=self.identifier, client_passkey=self.passkey)
 
 
+class Secret:
+    """A text that no repr shows, None for none.
+
+    Tracebacks may show the variables of each frame, so a frame that an exception may pass has no secret in a variable:
+    it has one of these, and uses its `value` at once.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str | None) -> None:
+        self.value: str | None = value
+
+    def __repr__(self) -> str:
+        return "Secret()" if self.value is None else "Secret(...)"
+
+
+NO_SECRET = Secret(None)
+
+
 def resolve_credentials(
-    api_token: str | None, client_identifier: str | None = None, client_passkey: str | None = None
+    api_token: Secret = NO_SECRET, client_identifier: str | None = None, client_passkey: Secret = NO_SECRET
 ) -> Credentials:
     """Credentials from *api_token*, else the given pair, else from the environment, else those of a new guest.
 
@@ -46,40 +65,48 @@ def resolve_credentials(
         LMStudioValueError: the token does not have the form of an LM Studio API token (which is not repeated), it is
             given together with the pair, or a part of the pair is not a text of 1 to 256 characters.
     """
-    if client_identifier is not None or client_passkey is not None:
-        if api_token is not None:
+    if client_identifier is not None or client_passkey.value is not None:
+        if api_token.value is not None:
             raise LMStudioValueError("Pass either api_token, or client_identifier and client_passkey: not both.")
-        guest = _guest()
+        _check("client_identifier", Secret(client_identifier))
+        _check("client_passkey", client_passkey)
         return Credentials(
-            guest.identifier if client_identifier is None else _checked("client_identifier", client_identifier),
-            guest.passkey if client_passkey is None else _checked("client_passkey", client_passkey),
+            _guest_name() if client_identifier is None else client_identifier,
+            _random_text() if client_passkey.value is None else client_passkey.value,
         )
-    source, token = "api_token", api_token
-    for name in TOKEN_VARIABLES:
-        if token is None and os.environ.get(name, "").strip():
-            source, token = f"the environment variable {name}", os.environ[name]
-    if token is not None and not isinstance(token, str):
-        raise LMStudioValueError(f"api_token must be a text, got {type(token).__name__}.")
-    token = (token or "").strip()
-    if not token:
-        return _guest()
-    match = re.fullmatch(_TOKEN_PATTERN, token)
+    source, token = _given_token(api_token)
+    if not token.value:
+        return Credentials(_guest_name(), _random_text())
+    match = re.fullmatch(_TOKEN_PATTERN, token.value)
     if match is None:
         raise LMStudioValueError(
-            f"The API token given by {source} is not valid: it has {len(token)} characters, expected are 'sk-lm-', "
-            "8 letters or digits, ':' and 20 letters or digits. Create one in LM Studio's developer settings."
+            f"The API token given by {source} is not valid: it has {len(token.value)} characters, expected are "
+            "'sk-lm-', 8 letters or digits, ':' and 20 letters or digits. Create one in LM Studio's developer settings."
         )
     return Credentials(match[1], match[2])
 
 
-def _guest() -> Credentials:
-    return Credentials(f"guest:{_random_text()}", _random_text())
+def _given_token(api_token: Secret) -> tuple[str, Secret]:
+    """Where the token comes from, and the token without surrounding space."""
+    if api_token.value is None:
+        for name in TOKEN_VARIABLES:
+            if os.environ.get(name, "").strip():
+                return f"the environment variable {name}", Secret(os.environ[name].strip())
+        return "nothing", NO_SECRET
+    if not isinstance(api_token.value, str):
+        raise LMStudioValueError(f"api_token must be a text, got {type(api_token.value).__name__}.")
+    return "api_token", Secret(api_token.value.strip())
 
 
-def _checked(name: str, value: object) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= _LONGEST:
+def _guest_name() -> str:
+    return f"guest:{_random_text()}"
+
+
+def _check(name: str, secret: Secret) -> None:
+    if secret.value is None:
+        return
+    if not isinstance(secret.value, str) or not 1 <= len(secret.value) <= _LONGEST:
         raise LMStudioValueError(f"{name} must be a text of 1 to {_LONGEST} characters.")
-    return value
 
 
 def _random_text() -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import LMStudioValueError
+from .logs import fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -81,7 +82,9 @@ def _refuse(pending: Any) -> None:
 
 
 def _log(runtime: Runtime, callback: Callable[..., object], error: Exception) -> None:
-    runtime.logger("callbacks").error("The callback %r failed; the operation goes on.", callback, exc_info=error)
+    known = fields(callback=getattr(callback, "__qualname__", type(callback).__qualname__))
+    logger = runtime.logger("callbacks")
+    logger.error("The callback %r failed; the operation goes on.", callback, exc_info=error, extra=known)
 
 
 def is_coroutine_function(function: object) -> bool:

@@ -7,7 +7,6 @@ declares but forgets to send (XTC sampling, the GPU ratio of embedding models).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,6 +43,8 @@ from ._sdk_models import (
 from ._sdk_models.config_keys import DEFAULTS
 from ._struct import wire_names
 from .errors import LMStudioValueError
+from .logs import fields as log_fields
+from .logs import get_logger
 
 if TYPE_CHECKING:
     from ._sdk_models import LlmStructuredPredictionSetting
@@ -62,7 +63,7 @@ __all__ = [
 
 StructT = TypeVar("StructT", bound="LMStudioStruct")
 
-_logger = logging.getLogger("lmstudio.config")
+_logger = get_logger("config")
 
 
 # Typed -> wire -------------------------------------------------------------------------------------------------------
@@ -269,7 +270,12 @@ def _decode(members: Iterable[Member], fields: Mapping[str, Any]) -> dict[str, A
         try:
             values[member.name] = member.decode(fields[member.key])
         except (KeyError, TypeError):
-            _logger.debug("Ignored the value of %s, which has an unknown form: %r", member.key, fields[member.key])
+            _logger.debug(
+                "Ignored the value of %s, which has an unknown form: %r",
+                member.key,
+                fields[member.key],
+                extra=log_fields(),
+            )
     return values
 
 

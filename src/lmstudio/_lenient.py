@@ -12,19 +12,20 @@ is decoded strictly first (fast); only if that fails, the value is built member 
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import inspect as mi
 
+from .logs import fields, get_logger
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
 
-_logger = logging.getLogger("lmstudio.protocol")
+_logger = get_logger("protocol")
 
 
 class UnknownTagError(msgspec.ValidationError):
@@ -47,7 +48,7 @@ def decode(decoder: Callable[[bytes | msgspec.Raw], T], expected_type: Any, data
         return decoder(data)
     except msgspec.ValidationError as strict_error:
         value: T = _convert(_type_info(expected_type), msgspec.json.decode(data), "$")
-        _logger.debug("Accepted a value that does not match the schema: %s", strict_error)
+        _logger.debug("Accepted a value that does not match the schema: %s", strict_error, extra=fields())
         return value
 
 
@@ -110,7 +111,7 @@ def _items(item_type: mi.Type, values: list[Any], path: str) -> list[Any]:
         except msgspec.ValidationError as error:
             if isinstance(item_type, (mi.IntType, mi.FloatType)):
                 raise  # without one of its numbers a vector is another vector
-            _logger.debug("Left out a list element: %s", error)
+            _logger.debug("Left out a list element: %s", error, extra=fields())
     return items
 
 
@@ -153,7 +154,7 @@ def _struct(info: mi.StructType, value: Any, path: str) -> Any:
                 understood = True
                 continue
             except msgspec.ValidationError as error:
-                _logger.debug("Replaced a member by its default: %s", error)
+                _logger.debug("Replaced a member by its default: %s", error, extra=fields())
         if field.required:
             members[field.name] = _neutral(field.type)
     if not understood:

@@ -5,15 +5,22 @@ There are two runtimes: in the asynchronous one a wait suspends the task, in the
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
 
+from ._retries import NO_RETRIES
+from ._timeouts import DEFAULT_TIMEOUT
+from .logs import get_logger
+
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from . import _wire
+    from ._retries import RetryConfig
+    from ._timeouts import CallLimits, Timeout
     from ._tool_runner import ToolRunner
     from .errors import LMStudioError
     from .json_api import Multiplexer, Port
@@ -39,9 +46,37 @@ class Outlet(ABC):
 class Inbox(Outlet):
     """Where deliveries wait for whoever consumes them. The reader puts, the consumer gets."""
 
+    __slots__ = ("_items", "put")
+
+    def __init__(self) -> None:
+        self._items: deque[Delivery] = deque()
+        self.put = self._items.append
+
+    @property
+    def has_items(self) -> bool:
+        """Something was put that nobody has got."""
+        return bool(self._items)
+
+    async def get(self, limits: CallLimits | None = None) -> Delivery:
+        """Consumer's side: the next delivery. Raises LMStudioTimeoutError when one of *limits* expires."""
+        items = self._items
+        is_waiting = False
+        while True:
+            try:
+                return items.popleft()
+            except IndexError:
+                pass  # what is raised in here would name the IndexError as its context
+            if limits is None:
+                await self.pause(None)
+                continue
+            if not is_waiting:
+                is_waiting = True
+                limits.begin_wait()
+            await self.pause(limits.left())
+
     @abstractmethod
-    async def get(self, timeout: float | None) -> Delivery:
-        """Consumer's side: the next delivery. *timeout* in seconds; raises LMStudioTimeoutError."""
+    async def pause(self, seconds: float | None) -> None:
+        """Wait until `wake` is called, or for so long; not at all if something is there. May end early."""
 
 
 class Runtime(ABC):
@@ -64,12 +99,22 @@ class Runtime(ABC):
 
     def logger(self, area: str) -> logging.Logger:
         """Where this client reports what happens in *area*: "models", for example."""
-        return logging.getLogger(f"lmstudio.{area}")
+        return get_logger(area)
 
     @property
-    def message_timeout(self) -> float | None:
-        """Seconds to wait for one message before giving up; None waits for ever."""
+    def server_address(self) -> str | None:
+        """The server's address as far as it is known, for errors and the log."""
         return None
+
+    @property
+    def timeout(self) -> Timeout:
+        """The limits of calls that have none of their own."""
+        return DEFAULT_TIMEOUT
+
+    @property
+    def retry(self) -> RetryConfig:
+        """When to send a read again whose connection was lost."""
+        return NO_RETRIES
 
     @abstractmethod
     def new_inbox(self) -> Inbox:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _wire
 from ._runtime import Delivery, Outlet
-from .json_api import Channel, InT, OutT
+from .json_api import Channel, InT, OutT, named_model
 
 if TYPE_CHECKING:
     from ._runtime import Inbox
@@ -79,13 +79,13 @@ class SharedChannel(Channel[InT, OutT]):
     """
 
     def __init__(self, port: Port, spec: Any, parameter: object, attempted: str) -> None:
-        super().__init__(port, spec, _wire.encode_payload(parameter), attempted)
+        super().__init__(port, spec, _wire.encode_payload(parameter), attempted, named_model(parameter))
         self._key = (spec.name, bytes(_wire.encode(parameter)))
         self._request: SharedRequest | None = None
         self._last_packet: _wire.Payload | None = None
 
     def _open(self) -> None:
-        multiplexer = self._port.live_multiplexer()
+        multiplexer = self.limits.multiplexer = self._port.live_multiplexer()
         request = multiplexer.shared.get(self._key)
         if request is None:
             request = SharedRequest(multiplexer, self._key)

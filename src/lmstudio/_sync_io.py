@@ -18,16 +18,18 @@ from collections import deque
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import UnsetType
+
 from ._async_io import asyncio_hooks, call_threadsafe, start_work
-from ._auth import resolve_credentials
-from ._runtime import Delivery, Inbox, Runtime
+from ._runtime import Inbox, Runtime
+from ._settings import chosen_tls
 from ._surface.base import Surface
+from ._timeouts import DEFAULT_TIMEOUT, Timeout
 from ._transfer import CLOSE_SECONDS
-from ._ws import ConnectionSettings, LinkManager, check_logger, new_http_client
+from ._ws import LinkManager, new_http_client
 from .errors import (
     LMStudioError,
     LMStudioRuntimeError,
-    LMStudioTimeoutError,
     LMStudioValueError,
     LMStudioWebsocketError,
     without_own_frames,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from ._retries import RetryConfig
+    from ._settings import ConnectionSettings
     from ._tool_runner import ToolRunner
 
 T = TypeVar("T")
@@ -48,13 +52,14 @@ T = TypeVar("T")
 # the wait begins. So all waits are cut into slices.
 _SLICE_SECONDS = 0.1 if os.name == "nt" else 1.0
 
-DEFAULT_TIMEOUT_SECONDS = 60.0
-_message_timeout: float | None = DEFAULT_TIMEOUT_SECONDS
+# The official package's limit between two messages, which its users may have set.
+_default_timeout = Timeout(idle=60.0).over(DEFAULT_TIMEOUT)
 
 
 def get_sync_api_timeout() -> float | None:
     """Seconds that the synchronous API waits for each message of the server; None means for ever."""
-    return _message_timeout
+    idle = _default_timeout.idle
+    return None if isinstance(idle, UnsetType) else idle
 
 
 def set_sync_api_timeout(timeout: float | None) -> None:
@@ -62,39 +67,31 @@ def set_sync_api_timeout(timeout: float | None) -> None:
 
     The limit is between two messages, not for a whole call: a long reply that keeps streaming never expires. None waits
     for ever. When it expires, LMStudioTimeoutError is raised and the server is told to stop. Default: 60.
+
+    It is the default of `idle` in `lmstudio.Timeout`: a limit of a client or of a call goes before it.
     """
-    global _message_timeout
+    global _default_timeout
     is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0
     if timeout is not None and not is_number:
         raise LMStudioValueError(f"The timeout must be a number of seconds from 0 on, or None; got {timeout!r}.")
-    _message_timeout = timeout
+    _default_timeout = Timeout(idle=timeout).over(DEFAULT_TIMEOUT)
 
 
 class BlockingInbox(Inbox):
     """Blocks the consuming thread while it is empty."""
 
-    __slots__ = ("_items", "_waiters", "put")
+    __slots__ = ("_waiters",)
 
     def __init__(self) -> None:
-        self._items: deque[Delivery] = deque()
+        super().__init__()
         self._waiters: deque[threading.Lock] = deque()
-        self.put = self._items.append
 
     def wake(self) -> None:
         waiters = self._waiters
         while waiters:
             waiters.popleft().release()
 
-    async def get(self, timeout: float | None) -> Delivery:  # blocks, never suspends
-        items = self._items
-        while True:
-            try:
-                return items.popleft()
-            except IndexError:
-                pass
-            self._wait(timeout)  # not in the handler: what is raised here would name the IndexError as its context
-
-    def _wait(self, timeout: float | None) -> None:
+    async def pause(self, seconds: float | None) -> None:  # blocks, never suspends
         waiter = threading.Lock()
         waiter.acquire()
         self._waiters.append(waiter)
@@ -102,13 +99,10 @@ class BlockingInbox(Inbox):
         if self._items:
             return
         _background.refuse_own_thread()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = _SLICE_SECONDS if deadline is None else min(_SLICE_SECONDS, deadline - time.monotonic())
-            if waiter.acquire(timeout=max(left, 0.0)):
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if waiter.acquire(timeout=min(_SLICE_SECONDS, left)):
                 return
-            if deadline is not None and time.monotonic() >= deadline:
-                raise LMStudioTimeoutError(f"No message from the server within {timeout:g} seconds.")
 
 
 class BackgroundLoop:
@@ -216,8 +210,16 @@ class BlockingRuntime(Runtime):
         return LinkManager(settings, asyncio_hooks(self._loop))
 
     @property
-    def message_timeout(self) -> float | None:
-        return _message_timeout
+    def server_address(self) -> str | None:
+        return self.links.address_text
+
+    @property
+    def timeout(self) -> Timeout:
+        return self._settings.timeout.over(_default_timeout)
+
+    @property
+    def retry(self) -> RetryConfig:
+        return self._settings.retry
 
     def new_inbox(self) -> BlockingInbox:
         if self.process_id != os.getpid():
@@ -379,17 +381,7 @@ class SyncBase(Surface):
 class ClientBase(SyncBase):
     """Base of `Client`: everything about connections that differs between the surfaces."""
 
-    def __init__(
-        self,
-        api_host: str | None,
-        api_token: str | None,
-        client_identifier: str | None,
-        client_passkey: str | None,
-        logger: logging.Logger | None,
-    ) -> None:
-        credentials = resolve_credentials(api_token, client_identifier, client_passkey)
-        settings = ConnectionSettings(api_host, credentials, check_logger(logger))
-        settings.address()  # refuses a bad address here, where it was given
+    def __init__(self, settings: ConnectionSettings) -> None:
         self._state = ClientState(settings)
         weakref.finalize(self, self._state.close, wait=False).atexit = False
 
@@ -430,7 +422,7 @@ class ClientBase(SyncBase):
         """Run *work* with a short-lived HTTP client, on the background thread."""
 
         async def run() -> T:
-            async with new_http_client(secure=secure) as http:
+            async with new_http_client(secure=secure, tls=chosen_tls(None)) as http:
                 return await work(http)
 
         loop = _background.acquire()

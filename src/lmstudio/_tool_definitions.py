@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypedDict, TypeVar, cast, overload
 
 from .errors import LMStudioRuntimeError, LMStudioValueError
+from .logs import fields, get_logger
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Self
@@ -68,11 +69,11 @@ class ToolCallContext:
         """Aborted when the result is not wanted any more. A tool that takes long should look at it."""
         self._on_status = on_status
         self._on_warn = on_warn
-        self._logger = logger or logging.getLogger("lmstudio.tools")
+        self._logger = logger or get_logger("tools")
 
     def status(self, text: str) -> None:
         """Report what the tool is doing. The model does not see it: it goes to the log `lmstudio.tools`, level INFO."""
-        self._logger.info("%s: %s", self.name, text)
+        self._logger.info("%s: %s", self.name, text, extra=fields(tool=self.name))
         if self._on_status is not None:
             self._on_status(text)
 
@@ -81,7 +82,7 @@ class ToolCallContext:
 
         What the model should know belongs into the result of the tool, or into an exception.
         """
-        self._logger.warning("%s: %s", self.name, text)
+        self._logger.warning("%s: %s", self.name, text, extra=fields(tool=self.name))
         if self._on_warn is not None:
             self._on_warn(text)
 

@@ -66,8 +66,10 @@ class LoopHooks(msgspec.Struct, frozen=True):
 class LinkDownError(Exception):
     """Ends the tasks of a connection; carries what the callers will see."""
 
-    def __init__(self, error: LMStudioError) -> None:
+    def __init__(self, error: LMStudioError, *, is_transient: bool = False) -> None:
         self.error = error
+        self.is_transient = is_transient
+        """Another attempt to connect may succeed."""
 
 
 class FrameTransfer:
@@ -82,11 +84,14 @@ class FrameTransfer:
         multiplexer: Multiplexer,
         hooks: LoopHooks,
         lose: Callable[[LMStudioError], None],
+        note: Callable[[str], None] = lambda _event: None,
     ) -> None:
         self._stream = stream
         self._multiplexer = multiplexer
         self._hooks = hooks
         self._lose = lose
+        self._note = note
+        """For the log."""
         self.read_pending: Callable[[], None] = _nothing
         """Read what has arrived already, without waiting for the loop to come to it."""
         self._reader = FrameReader(max_message_size=MAX_MESSAGE_BYTES)
@@ -134,6 +139,7 @@ class FrameTransfer:
             if not down:
                 # Control frames overtake messages, and after a close frame nothing counts: so it is written by itself.
                 await self._write_last(last_messages() + self._multiplexer.take_outgoing())
+                self._note("Closing")
                 self._control += encode_close(1000)
                 await self._write_last([])
             elif self._control:
@@ -149,12 +155,14 @@ class FrameTransfer:
             asked = time.monotonic()
             if asked - self._last_read < KEEPALIVE_SECONDS:
                 continue
+            self._note("Sent a ping")
             self._control += encode_ping(b"")
             self._wakeup.set()
             await anyio.sleep(KEEPALIVE_SECONDS)
             if self._last_read < asked:
                 silence = time.monotonic() - self._last_read
                 raise LinkDownError(lost(f"no sign of life for {silence:.0f} seconds"))
+            self._note("The ping was answered")
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -220,11 +228,13 @@ class FrameTransfer:
             self._down = LinkDownError(lost(str(error), error))
             return error.messages
         if replies := reader.take_replies():
+            self._note("Answered a close frame" if reader.close is not None else "Answered a ping")
             self._control += replies
             self._wakeup.set()
         if reader.close is not None:
             reason = f", {reader.close.reason}" if reader.close.reason else ""
-            self._down = LinkDownError(lost(f"the server closed it (code {reader.close.code}{reason})"))
+            closed = lost(f"the server closed it (code {reader.close.code}{reason})")
+            self._down = LinkDownError(closed.with_context(close_code=reader.close.code))
         return messages
 
     # Writing ---------------------------------------------------------------------------------------------------------
@@ -276,6 +286,7 @@ class FrameTransfer:
             for block in itertools.chain(unsent, (control,), *map(_blocks, messages)):
                 if not buffer and len(block) >= _LARGE_BYTES:
                     await self._put(block)  # not worth a copy
+                    self._multiplexer.sent_at = time.monotonic()
                     continue
                 buffer += block
                 if len(buffer) >= _WRITE_BYTES:

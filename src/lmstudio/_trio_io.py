@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from ._async_io import AsyncRuntime, silence_error, start_work
-from ._runtime import Delivery, Inbox
+from ._async_io import AsyncRuntime, start_work
+from ._runtime import Inbox
 from ._tool_runner import TaskToolRunner, ToolJob, ToolOutcome, timed_out, was_cancelled
 from ._transfer import LoopHooks
 
@@ -22,8 +21,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
 
+    from ._runtime import Delivery
+    from ._settings import ConnectionSettings
+    from ._timeouts import CallLimits
     from ._tool_runner import ToolRunner
-    from ._ws import ConnectionSettings
 
 T = TypeVar("T")
 
@@ -31,34 +32,28 @@ T = TypeVar("T")
 class TrioInbox(Inbox):
     """Suspends the consuming task while it is empty."""
 
-    __slots__ = ("_items", "_waiters", "put")
+    __slots__ = ("_waiters",)
 
     def __init__(self) -> None:
-        self._items: deque[Delivery] = deque()
+        super().__init__()
         self._waiters = trio.lowlevel.ParkingLot()
-        self.put = self._items.append
 
     def wake(self) -> None:
         if self._waiters:
             self._waiters.unpark_all()
 
-    async def get(self, timeout: float | None) -> Delivery:
-        items = self._items
+    async def get(self, limits: CallLimits | None = None) -> Delivery:
         # Half a checkpoint: a reader of many fragments can be cancelled at each of them, but others get their turn only
         # when it has to wait. That is soon, because nothing arrives before.
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not items:
-            if timeout is None:
-                await self._waiters.park()
-            else:
-                await self._park(timeout)
-        return items.popleft()
+        return await super().get(limits)
 
-    async def _park(self, timeout: float) -> None:
-        with trio.move_on_after(timeout) as scope:
+    async def pause(self, seconds: float | None) -> None:
+        if seconds is None:
             await self._waiters.park()
-        if scope.cancelled_caught and not self._items:
-            raise silence_error(timeout)
+        else:
+            with trio.move_on_after(max(seconds, 0.0)):
+                await self._waiters.park()
 
 
 def trio_hooks(token: trio.lowlevel.TrioToken) -> LoopHooks:

@@ -1,9 +1,9 @@
 """Connections: open the WebSocket of a namespace, authenticate, and keep it until it ends.
 
-The one module that knows httpx and httpx-ws. They open the connection; from then on `_transfer` reads and writes its
-frames. The stock session of httpx-ws is not used: it stops reading while one consumer is slow, which makes its
-keep-alive close healthy connections, it can hang on a peer that went away, and it turns every error into an exception
-group.
+The one module that knows httpx-ws. It opens the connection, on what `_dial` provides; from then on `_transfer` reads
+and writes its frames. The stock session of httpx-ws is not used: it stops reading while one consumer is slow, which
+makes its keep-alive close healthy connections, it can hang on a peer that went away, and it turns every error into an
+exception group.
 
 Each connection is owned by one task, which opens, reads and closes it. No cancel scope is open while user code runs.
 """
@@ -11,55 +11,37 @@ Each connection is owned by one task, which opens, reads and closes it. No cance
 from __future__ import annotations
 
 import contextlib
-import logging
+import math
 import sys
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
+from msgspec import UNSET
 
 from . import _wire
-from ._address import ServerAddress, parse_api_host
-from ._discovery import find_local_server
-from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks, describe
-from .errors import LMStudioAuthenticationError, LMStudioError, LMStudioValueError, LMStudioWebsocketError
+from ._discovery import find_local_server, no_local_server_error
+from ._explain import attempt_timed_out, cannot_connect, explain, may_pass, not_authenticated
+from ._retries import NO_RETRIES, RetryConfig
+from ._timeouts import DEFAULT_TIMEOUT
+from ._transfer import CLOSE_SECONDS, FrameTransfer, LinkDownError, LoopHooks
+from .errors import LMStudioError, LMStudioWebsocketError, without_any_frames
 from .json_api import Multiplexer, Port, closed_error, fresh_copy
+from .logs import WEBSOCKET, fields
 
 if TYPE_CHECKING:
+    import logging
+    import ssl
+
     import httpx
     from httpcore import AsyncNetworkStream
 
+    from ._address import ServerAddress
     from ._auth import Credentials
-
-
-CONNECT_SECONDS = 5.0
-"""For TCP and TLS, each."""
-AUTHENTICATION_SECONDS = 10.0
-"""For the answer to the upgrade and that to the authentication, each: what lmstudio.js's server allows for its side."""
-
-
-class ConnectionSettings(msgspec.Struct, frozen=True):
-    """Where and as whom to connect. *api_host* None: find the local server."""
-
-    api_host: str | None
-    credentials: Credentials
-    own_logger: logging.Logger | None = None
-    """What the user wants to hear of this client on; None for those of the package."""
-
-    def logger(self, area: str) -> logging.Logger:
-        """As `Runtime.logger`."""
-        return logging.getLogger(f"lmstudio.{area}") if self.own_logger is None else self.own_logger.getChild(area)
-
-    def address(self) -> ServerAddress | None:
-        """The address given by the user, None if the local server is to be found."""
-        return None if self.api_host is None else parse_api_host(self.api_host)
-
-
-def check_logger(logger: object) -> logging.Logger | None:
-    """*logger*, if it is one or None."""
-    if logger is None or isinstance(logger, logging.Logger):
-        return logger
-    raise LMStudioValueError(f"logger must be a logging.Logger, got {type(logger).__name__}.")
+    from ._proxy import Proxy
+    from ._settings import ConnectionSettings
+    from .errors import ConnectionPhase
 
 
 class LinkManager:
@@ -75,10 +57,14 @@ class LinkManager:
         self._http: httpx.AsyncClient | None = None
         self._address = settings.address()
         self._resolving = anyio.Lock()
+        self.was_reached = False
+        """There was a connection to the server before."""
 
     def start(self, namespace: str, multiplexer: Multiplexer) -> None:
         """Connect *multiplexer* to *namespace*, in a task of its own."""
         link = _Link(self, namespace, multiplexer)
+        if namespace in self._links:
+            link.note("Connecting again")
         self._links[namespace] = link
         self._running.add(link)
         self.hooks.spawn(link.run())
@@ -116,6 +102,12 @@ class LinkManager:
     def known_address(self) -> ServerAddress | None:
         """The server's address if it was given or has been found."""
         return self._address
+
+    @property
+    def address_text(self) -> str | None:
+        """As `Runtime.server_address`; from any thread."""
+        address = self._address
+        return None if address is None else address.api_host
 
     def close_soon(self, namespace: str | None = None) -> list[_Link]:
         """Make one connection end, or all of them; does not wait for the end."""
@@ -155,37 +147,66 @@ class LinkManager:
             if self._address is None:
                 self._address = await find_local_server(self.http())
             if self._address is None:
-                raise LMStudioWebsocketError(
-                    "LM Studio is not reachable: no server answered on any of its local ports. "
-                    "Is LM Studio running? If it is on another machine or port, pass its address, "
-                    "e.g. Client('192.168.0.10:1234'). Without LM Studio: python -m lmstudio serve."
-                )
+                raise no_local_server_error()
             return self._address
 
     def http(self) -> httpx.AsyncClient:
         """The shared HTTP client."""
         if self._http is None:
-            self._http = new_http_client(secure=self._address is not None and self._address.secure)
+            self._http = new_http_client(
+                secure=self._address is not None and self._address.secure,
+                tls=self._settings.tls,
+                proxy=self._settings.proxy,
+            )
         return self._http
 
     @property
     def credentials(self) -> Credentials:
         return self._settings.credentials
 
+    @property
+    def has_proxy(self) -> bool:
+        return self._settings.proxy is not None
 
-def new_http_client(*, secure: bool) -> httpx.AsyncClient:
+    @property
+    def connect_seconds(self) -> float | None:
+        """How long one attempt to connect may take, None for any time."""
+        seconds = self._settings.timeout.over(DEFAULT_TIMEOUT).connect
+        return None if seconds is UNSET else seconds
+
+    @property
+    def connect_retry(self) -> RetryConfig:
+        """When to try again to connect.
+
+        That nobody listens where a client connects for the first time is mostly a wrong address, or a server that was
+        not started: unless the user wants otherwise, it is reported at once.
+        """
+        wanted = self._settings.own_retry
+        if wanted is not None:
+            return wanted
+        return RetryConfig() if self.was_reached else NO_RETRIES
+
+
+def new_http_client(
+    *, secure: bool, tls: ssl.SSLContext | bool = True, proxy: Proxy | None = None
+) -> httpx.AsyncClient:
     """An HTTP client for one server. Proxy variables of the environment do not apply: most servers are local.
 
-    Loading the CA store takes tens of milliseconds and is skipped where there is no TLS.
+    *secure*: it is reached by TLS. *tls* as in `ConnectionSettings`. Loading the CA store takes tens of milliseconds
+    and is skipped where there is no TLS.
     """
     import httpx
 
+    from ._dial import Transport
+
+    def context(is_used: bool) -> ssl.SSLContext:
+        return httpx.create_ssl_context(verify=tls if is_used else False, trust_env=False)
+
+    proxy_context = context(True) if proxy is not None and proxy.scheme == "https" else None
     return httpx.AsyncClient(
-        verify=secure,
+        transport=Transport(context(secure), proxy, proxy_context),
         trust_env=False,
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        # Upgraded connections are their owners' to close; one that a greeting left behind would be nobody's.
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        timeout=None,  # connecting as a whole has a limit, and so has the probe of a port
     )
 
 
@@ -211,6 +232,11 @@ class _Link:
         self.multiplexer = multiplexer
         self.opened = anyio.Event()
         """Authenticated, or failed to get there."""
+        limit = manager.connect_seconds
+        multiplexer.patience = math.inf if limit is None else limit
+        multiplexer.on_patience = self._limit_attempt
+        self._attempt_scope: anyio.CancelScope | None = None
+        self._attempt_began = 0.0
         self.ended = anyio.Event()
         self._scope: anyio.CancelScope | None = None
         self._last_messages: list[_wire.Outgoing] = []
@@ -244,11 +270,17 @@ class _Link:
                 await self._connect_and_serve()
         except LinkDownError as down:
             self._lose(down.error)
+        except Exception as error:  # a bug, here or in a library: whoever waits has to learn of it
+            self._lose(_unforeseen(error))
         finally:
-            self._lose(closed_error())
+            self._lose(closed_error(), was_lost=False)
             self._manager.ended(self)
             self.opened.set()
             self.ended.set()
+
+    def note(self, event: str, url: str | None = None) -> None:
+        """Write a detail into the log."""
+        self._manager.logger.log(WEBSOCKET, event, extra=fields(namespace=self._namespace, url=url))
 
     async def pass_on_cancellation(self) -> None:
         """Close the link when all tasks are cancelled, at the end of a loop.
@@ -260,91 +292,150 @@ class _Link:
         finally:
             self.close()
 
-    def _lose(self, error: LMStudioError) -> None:
+    def _lose(self, error: LMStudioError, *, was_lost: bool = True) -> None:
         if self.multiplexer.failure is None:
-            self._manager.logger.debug("Connection of %s ended: %s", self._namespace, error)
+            error.with_context(namespace=self._namespace, address=self._manager.address_text)
+            logger = self._manager.logger
+            logger.debug("Connection of %s ended: %s", self._namespace, error, extra=fields(error))
             self._manager.forget_address()
-            self.multiplexer.fail(error)
+            self.multiplexer.fail(error, was_lost=was_lost and self.multiplexer.ready_at is not None)
 
     async def _connect_and_serve(self) -> None:
-        try:
-            address = await self._manager.address()
-        except LMStudioError as error:
-            raise LinkDownError(error) from None
-        url = address.websocket_url(self._namespace)
         resources = contextlib.AsyncExitStack()
         try:
-            stream = await self._open(resources, url)
-            transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose)
-            await self._authenticate(transfer, url)
-            self._transfer = transfer
-            self.opened.set()
-            self._manager.logger.debug("Connected to %s", url)
+            transfer = await self._connect(resources)
             await transfer.run(lambda: self._last_messages)
         finally:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await resources.aclose()
+            await _close(resources)
 
-    async def _open(self, resources: contextlib.AsyncExitStack, url: str) -> AsyncNetworkStream:
+    async def _connect(self, resources: contextlib.AsyncExitStack) -> FrameTransfer:
+        """An authenticated connection, at the first attempt or a later one."""
+        for retry in count():
+            try:
+                return await self._attempt(resources)
+            except LinkDownError as down:
+                delay = self._manager.connect_retry.delay(retry) if down.is_transient else None
+                if delay is None:
+                    raise
+                await _close(resources)
+                self._manager.forget_address()
+                self.multiplexer.end_attempt(is_ready=False)
+                known = fields(down.error, namespace=self._namespace, attempt=retry + 1)
+                self._manager.logger.warning("%s Trying again in %.1f seconds.", down.error, delay, extra=known)
+            await anyio.sleep(delay)
+        raise AssertionError("count() has no end")
+
+    async def _attempt(self, resources: contextlib.AsyncExitStack) -> FrameTransfer:
+        address: ServerAddress | None = None
+        try:
+            # The scope is there until the attempt is over, because a call may allow it more time.
+            with anyio.CancelScope() as self._attempt_scope:
+                self._attempt_began = anyio.current_time()
+                self._limit_attempt()
+                self.multiplexer.begin_attempt()
+                self._reach("greeting", None)
+                try:
+                    address = await self._manager.address()
+                except LMStudioError as error:
+                    raise LinkDownError(error, is_transient=True) from None
+                url = address.websocket_url(self._namespace)
+                self.note(f"Connecting to {url}", url=url)
+                stream = await self._open(resources, address, url)
+                self._reach("authentication", url)
+                self.note("Opened; authenticating", url=url)
+                transfer = FrameTransfer(stream, self.multiplexer, self._manager.hooks, self._lose, self.note)
+                await self._authenticate(transfer, url)
+                self._transfer = transfer
+                self._be_ready(address, url)
+                return transfer
+        finally:
+            self._attempt_scope = None
+        phase, reached = self.multiplexer.connecting or ("greeting", None)
+        failure = await attempt_timed_out(address, reached, phase, self.multiplexer.patience)
+        raise LinkDownError(failure, is_transient=True)
+
+    def _reach(self, phase: ConnectionPhase, url: str | None) -> None:
+        self.multiplexer.connecting = phase, url
+
+    def _be_ready(self, address: ServerAddress, url: str) -> None:
+        self._manager.was_reached = True
+        self.opened.set()
+        self.multiplexer.end_attempt(is_ready=True)
+        seconds = anyio.current_time() - self._attempt_began
+        known = fields(namespace=self._namespace, address=address.api_host, url=url, seconds=seconds)
+        self._manager.logger.debug("Connected to %s", url, extra=known)
+
+    def _limit_attempt(self) -> None:
+        if self._attempt_scope is not None:
+            self._attempt_scope.deadline = self._attempt_began + self.multiplexer.patience
+
+    async def _open(self, resources: contextlib.AsyncExitStack, address: ServerAddress, url: str) -> AsyncNetworkStream:
         import httpx
         import httpx_ws
 
         # The stubs want a subclass of the stock session, whose whole behaviour is what we replace.
         session_class: Any = _Session
+        phases = _phases_of(has_proxy=self._manager.has_proxy)
+
+        async def trace(event: str, _info: object) -> None:
+            if event in phases:
+                self._reach(phases[event], url)
+
         opening = httpx_ws.aconnect_ws(
             url,
             self._manager.http(),
             session_class=session_class,
             keepalive_ping_interval_seconds=None,
-            timeout=httpx.Timeout(AUTHENTICATION_SECONDS, connect=CONNECT_SECONDS),
+            timeout=None,
+            extensions={"trace": trace},
         )
         try:
             session: Any = await resources.enter_async_context(opening)
-        except httpx_ws.WebSocketUpgradeError as error:
-            status = error.response.status_code
-            reason = f"the server answered with HTTP status {status}; is it LM Studio that listens there?"
-            raise _cannot_connect(url, reason, error) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            what = "timed out" if isinstance(error, httpx.TimeoutException) else describe(error)
-            reason = (
-                f"LM Studio is not reachable ({what}). Is it running there, with its server started and, on another "
-                "machine, with 'Serve on Local Network' on?"
-            )
-            raise _cannot_connect(url, reason, error) from None
+        except (httpx_ws.WebSocketUpgradeError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            failure = await explain(self._manager.http(), address, url, error)
+            is_transient = may_pass(error, self._manager.connect_retry.retry_on_status)
+            raise LinkDownError(failure, is_transient=is_transient) from None
         stream: AsyncNetworkStream = session.stream
         return stream
 
     async def _authenticate(self, transfer: FrameTransfer, url: str) -> None:
         messages: list[bytes] = []
         try:
-            with anyio.fail_after(AUTHENTICATION_SECONDS):
-                await transfer.write_message(_wire.encode(self._manager.credentials.packet()))
-                while not messages:
-                    messages = await transfer.read_messages()
-        except TimeoutError as error:
-            reason = f"no answer to the authentication within {AUTHENTICATION_SECONDS:.0f} seconds"
-            raise _cannot_connect(url, reason, error) from None
+            await transfer.write_message(_wire.encode(self._manager.credentials.packet()))
+            while not messages:
+                messages = await transfer.read_messages()
         except LinkDownError as down:
             reason = "the server ended the connection instead of answering the authentication"
-            raise _cannot_connect(url, reason, down.error) from None
+            # Its frames hold the passkey.
+            failure = cannot_connect(url, "authentication", reason, without_any_frames(down.error))
+            raise LinkDownError(failure, is_transient=True) from None
         try:
             answer = msgspec.json.decode(messages.pop(0), type=_wire.AuthResult)
         except msgspec.MsgspecError as error:
-            raise _cannot_connect(url, "the answer to the authentication is not one of LM Studio", error) from None
+            reason = "the answer to the authentication is not one of LM Studio"
+            raise LinkDownError(cannot_connect(url, "authentication", reason, error)) from None
         if not answer.success:
-            reason = answer.error or "no reason given"
-            raise LinkDownError(
-                LMStudioAuthenticationError(
-                    f"Authentication failed at {url}: {reason}. "
-                    "Pass an API token of this server with api_token=..., or set LM_API_TOKEN.",
-                    {"title": reason},
-                )
-            )
+            raise LinkDownError(not_authenticated(url, answer.error or "no reason given"))
         self.multiplexer.receive(messages)
 
 
-def _cannot_connect(url: str, reason: str, cause: BaseException) -> LinkDownError:
-    end = "" if reason.endswith((".", "?")) else "."
-    error = LMStudioWebsocketError(f"Could not connect to {url}: {reason}{end}")
-    error.__cause__ = cause
-    return LinkDownError(error)
+def _unforeseen(error: Exception) -> LMStudioWebsocketError:
+    while group := getattr(error, "exceptions", None):
+        error = group[0]  # what a task group made of the one failure
+    failure = LMStudioWebsocketError(f"The connection to LM Studio failed: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
+
+
+def _phases_of(*, has_proxy: bool) -> dict[str, ConnectionPhase]:
+    """What begins with an event of httpcore's trace."""
+    return {
+        "connection.connect_tcp.started": "proxy" if has_proxy else "tcp",
+        "connection.start_tls.started": "tls",
+        "http11.send_request_headers.started": "websocket",
+    }
+
+
+async def _close(resources: contextlib.AsyncExitStack) -> None:
+    with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+        await resources.aclose()

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from ._address import parse_api_host
 from ._async_io import AsyncClientBase
+from ._auth import Secret
 from ._discovery import find_local_server, is_lm_studio
 from ._ops.models import check_namespace
+from ._settings import connection_settings
 from ._surface.async_handles import AsyncEmbeddingModel, AsyncModelHandle
 from ._surface.async_llm import AsyncLLM
 from ._surface.async_sessions import (
@@ -30,14 +32,18 @@ from ._surface.async_streams import AsyncPredictionStream
 
 if TYPE_CHECKING:
     import logging
+    import ssl
     from types import TracebackType
 
     from typing_extensions import Self
 
+    from ._abort import AbortSignal
     from ._local_files import LocalFileInput
+    from ._retries import RetryConfig
     from ._sdk_models import FileHandle
     from ._surface.async_files import _AsyncSessionFiles
     from ._surface.async_repository import _AsyncSessionRepository
+    from ._timeouts import TimeoutInput
 
 __all__ = [
     "AnyAsyncDownloadedModel",
@@ -66,13 +72,23 @@ class AsyncClient(AsyncClientBase):
     One client may be used from many tasks, also of several event loops, under asyncio and under trio.
 
     Args:
-        api_host: The server's address: "host", "host:port" or a URL. By default the server on this machine is found.
+        api_host: The server's address: "host", "host:port" or a URL; by default that of LM_STUDIO_BASE_URL, else the
+            server on this machine is found.
         api_token: An API token of the server; by default that of LM_API_TOKEN or LMSTUDIO_API_TOKEN, else none.
         client_identifier: Instead of a token, a name for this client. Clients with the same name and passkey share what
             the server keeps for them, such as uploaded files.
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
         logger: Where this client reports connections, loads, tools and failed callbacks, each on a child of it; by
-            default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks`.
+            default on the loggers `lmstudio.websocket`, `.models`, `.tools` and `.callbacks` (see `lmstudio.logs`).
+        timeout: Time limits of all calls: a `Timeout`, or a number of seconds for each call as a whole. Every call
+            takes a `timeout` of its own, which goes before this one.
+        retry: When to try again what can be repeated without harm. By default three times, except that a server which
+            this client has never reached is reported missing at once.
+        ssl_context: How to check the certificate of a server whose address begins with https:// or wss://, e.g.
+            `ssl.create_default_context(cafile="authority.pem")`; by default against the public authorities, or not at
+            all if LM_STUDIO_VERIFY_TLS is "false".
+        proxy: The proxy to use, as "http://host:port", "https://...", "socks5://...", or with "user:password@" before
+            the host. Variables such as HTTP_PROXY do not count, and without this argument no proxy is used.
     """
 
     def __init__(
@@ -83,8 +99,26 @@ class AsyncClient(AsyncClientBase):
         client_identifier: str | None = None,
         client_passkey: str | None = None,
         logger: logging.Logger | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+        timeout: TimeoutInput = None,
+        retry: RetryConfig | None = None,
     ) -> None:
-        super().__init__(api_host, api_token, client_identifier, client_passkey, logger)
+        token, passkey, proxy_url = Secret(api_token), Secret(client_passkey), Secret(proxy)
+        del api_token, client_passkey, proxy  # a traceback may show the variables of this function
+        super().__init__(
+            connection_settings(
+                api_host=api_host,
+                api_token=token,
+                client_identifier=client_identifier,
+                client_passkey=passkey,
+                logger=logger,
+                ssl_context=ssl_context,
+                proxy=proxy_url,
+                timeout=timeout,
+                retry=retry,
+            )
+        )
         self._llm = _AsyncSessionLlm(self)
         self._embedding = _AsyncSessionEmbedding(self)
         self._system = _AsyncSessionSystem(self)
@@ -157,29 +191,48 @@ class AsyncClient(AsyncClientBase):
         session: _AsyncSessionRepository = vars(self).setdefault("_repository", _AsyncSessionRepository(self))
         return session
 
-    async def prepare_image(self, src: LocalFileInput, name: str | None = None) -> FileHandle:
+    async def prepare_image(
+        self,
+        src: LocalFileInput,
+        name: str | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> FileHandle:
         """Give the server an image, and get a handle to use in chats; see `client.files.prepare_image()`."""
-        return await self.files.prepare_image(src, name)
+        return await self.files.prepare_image(src, name, timeout=timeout, signal=signal)
 
-    async def prepare_file(self, src: LocalFileInput, name: str | None = None) -> FileHandle:
+    async def prepare_file(
+        self,
+        src: LocalFileInput,
+        name: str | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> FileHandle:
         """Give the server a file of any type; see `client.files.prepare_file()`."""
-        return await self.files.prepare_file(src, name)
+        return await self.files.prepare_file(src, name, timeout=timeout, signal=signal)
 
-    async def list_downloaded_models(self, namespace: str | None = None) -> list[AnyAsyncDownloadedModel]:
+    async def list_downloaded_models(
+        self, namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AnyAsyncDownloadedModel]:
         """The models on the server's disk; *namespace* "llm" or "embedding" for one kind only."""
         check_namespace(namespace)
-        models = await self._system.list_downloaded_models()
+        models = await self._system.list_downloaded_models(timeout=timeout, signal=signal)
         return [model for model in models if namespace is None or model.type == namespace]
 
-    async def list_loaded_models(self, namespace: str | None = None) -> list[AsyncLLM | AsyncEmbeddingModel]:
+    async def list_loaded_models(
+        self, namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AsyncLLM | AsyncEmbeddingModel]:
         """Handles for the loaded models; *namespace* "llm" or "embedding" for one kind only."""
         check_namespace(namespace)
         loaded: list[AsyncLLM | AsyncEmbeddingModel] = []
         if namespace in (None, "llm"):
-            loaded += await self._llm.list_loaded()
+            loaded += await self._llm.list_loaded(timeout=timeout, signal=signal)
         if namespace in (None, "embedding"):
-            loaded += await self._embedding.list_loaded()
+            loaded += await self._embedding.list_loaded(timeout=timeout, signal=signal)
         return loaded
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(api_host={self._state.settings.api_host!r})"
+        state = vars(self).get("_state")  # none yet where the traceback of a constructor that fails shows this
+        return f"{type(self).__name__}(api_host={None if state is None else state.settings.api_host!r})"

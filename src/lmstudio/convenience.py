@@ -9,14 +9,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from ._auth import NO_SECRET, Secret
 from ._surface.sync_sessions import DEFAULT_TTL_SECONDS
 from ._sync_io import get_sync_api_timeout, set_sync_api_timeout
 from .errors import LMStudioClientError
 
 if TYPE_CHECKING:
+    from ._abort import AbortSignal
     from ._local_files import LocalFileInput
     from ._sdk_models import FileHandle
     from ._surface.sync_sessions import EmbeddingLoadConfigInput, LlmLoadConfigInput
+    from ._timeouts import TimeoutInput
     from .sync_api import LLM, AnyDownloadedModel, Client, EmbeddingModel
 
 __all__ = [
@@ -36,7 +39,7 @@ __all__ = [
 _lock = threading.Lock()
 _client: Client | None = None
 _api_host: str | None = None
-_api_token: str | None = None
+_api_token = NO_SECRET
 
 
 def configure_default_client(api_host: str | None = None, api_token: str | None = None) -> None:
@@ -49,6 +52,12 @@ def configure_default_client(api_host: str | None = None, api_token: str | None 
     Raises:
         LMStudioClientError: the default client is in use already; `close_default_client()` first.
     """
+    token = Secret(api_token)
+    del api_token  # a traceback may show the variables of this function
+    _configure(api_host, token)
+
+
+def _configure(api_host: str | None, api_token: Secret) -> None:
     global _api_host, _api_token
     with _lock:
         if _client is not None:
@@ -70,10 +79,10 @@ def get_default_client(api_host: str | None = None) -> Client:
     from .sync_api import Client
 
     if api_host is not None:
-        configure_default_client(api_host, _api_token)
+        _configure(api_host, _api_token)
     with _lock:
         if _client is None:
-            _client = Client(_api_host, _api_token)
+            _client = Client(_api_host, _api_token.value)
         return _client
 
 
@@ -82,7 +91,7 @@ def close_default_client() -> None:
     global _client, _api_host, _api_token
     with _lock:
         client, _client = _client, None
-        _api_host = _api_token = None
+        _api_host, _api_token = None, NO_SECRET
     if client is not None:
         client.close()
 
@@ -93,9 +102,11 @@ def llm(
     *,
     ttl: float | None = DEFAULT_TTL_SECONDS,
     config: LlmLoadConfigInput | None = None,
+    timeout: TimeoutInput = None,
+    signal: AbortSignal | None = None,
 ) -> LLM:
     """A language model of the default client, loaded if necessary; see `client.llm.model()`."""
-    return get_default_client().llm.model(model_key, ttl=ttl, config=config)
+    return get_default_client().llm.model(model_key, ttl=ttl, config=config, timeout=timeout, signal=signal)
 
 
 def embedding_model(
@@ -104,26 +115,37 @@ def embedding_model(
     *,
     ttl: float | None = DEFAULT_TTL_SECONDS,
     config: EmbeddingLoadConfigInput | None = None,
+    timeout: TimeoutInput = None,
+    signal: AbortSignal | None = None,
 ) -> EmbeddingModel:
     """An embedding model of the default client, loaded if necessary; see `client.embedding.model()`."""
-    return get_default_client().embedding.model(model_key, ttl=ttl, config=config)
+    client = get_default_client()
+    return client.embedding.model(model_key, ttl=ttl, config=config, timeout=timeout, signal=signal)
 
 
-def list_downloaded_models(namespace: str | None = None) -> list[AnyDownloadedModel]:
+def list_downloaded_models(
+    namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+) -> list[AnyDownloadedModel]:
     """The models on the server's disk; *namespace* "llm" or "embedding" for one kind only."""
-    return get_default_client().list_downloaded_models(namespace)
+    return get_default_client().list_downloaded_models(namespace, timeout=timeout, signal=signal)
 
 
-def list_loaded_models(namespace: str | None = None) -> list[LLM | EmbeddingModel]:
+def list_loaded_models(
+    namespace: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+) -> list[LLM | EmbeddingModel]:
     """Handles for the loaded models; *namespace* "llm" or "embedding" for one kind only."""
-    return get_default_client().list_loaded_models(namespace)
+    return get_default_client().list_loaded_models(namespace, timeout=timeout, signal=signal)
 
 
-def prepare_image(src: LocalFileInput, name: str | None = None) -> FileHandle:
+def prepare_image(
+    src: LocalFileInput, name: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+) -> FileHandle:
     """Give the server of the default client an image; see `client.files.prepare_image()`."""
-    return get_default_client().files.prepare_image(src, name)
+    return get_default_client().files.prepare_image(src, name, timeout=timeout, signal=signal)
 
 
-def prepare_file(src: LocalFileInput, name: str | None = None) -> FileHandle:
+def prepare_file(
+    src: LocalFileInput, name: str | None = None, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+) -> FileHandle:
     """Give the server of the default client a file of any type; see `client.files.prepare_file()`."""
-    return get_default_client().files.prepare_file(src, name)
+    return get_default_client().files.prepare_file(src, name, timeout=timeout, signal=signal)

@@ -11,19 +11,25 @@ whose actions run there in order and never wait. That is why sending, cancelling
 from __future__ import annotations
 
 import copy
-import logging
+import math
 import warnings
+from contextlib import nullcontext
 from functools import partial
+from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import msgspec
+from msgspec import UNSET
 
-from . import _lenient, _traffic, _wire
+from . import _lenient, _wire, logs
+from ._abort import check_signal, on_abort
+from ._timeouts import PATIENT, CallLimits, read_timeout
 from .errors import (
     LMStudioCancelledError,
     LMStudioChannelClosedError,
     LMStudioError,
-    LMStudioServerError,
+    LMStudioProtocolError,
     LMStudioTimeoutError,
     LMStudioUnknownMessageWarning,
     LMStudioWebsocketError,
@@ -32,12 +38,16 @@ from .errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from typing_extensions import Self
 
+    from ._abort import AbortSignal
     from ._endpoints import ChannelSpec, Rpc
-    from ._runtime import Delivery, Outlet, Runtime
+    from ._runtime import Delivery, Inbox, Outlet, Runtime
     from ._shared_channel import SharedRequest
+    from ._timeouts import Timeout, TimeoutInput
+    from .errors import ConnectionPhase
 
     # isort: split
     from . import (
@@ -63,6 +73,7 @@ if TYPE_CHECKING:
         LMStudioModelNotFoundError,
         LMStudioPredictionError,
         LMStudioPresetNotFoundError,
+        LMStudioServerError,
         ModelInfo,
         ModelInstanceInfo,
         ModelLoadResult,
@@ -138,14 +149,17 @@ P = TypeVar("P")
 R = TypeVar("R")
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
+ErrorT = TypeVar("ErrorT", bound=LMStudioError)
 
-_logger = logging.getLogger("lmstudio.protocol")
+_logger = logs.get_logger("protocol")
 
 
 class Multiplexer:
     """One connection: assigns ids, routes messages. Owned by one event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str = "") -> None:
+        self.namespace = namespace
+        """For the log."""
         self.next_id: int = 1
         """The id of the next call or channel."""
         self._channels: dict[int, Outlet] = {}
@@ -155,6 +169,20 @@ class Multiplexer:
         """Called after a message was queued. The writer sets it once it may send (after authentication)."""
         self.failure: LMStudioError | None = None
         """Why this connection is over; None while it is usable, which includes the time before it is connected."""
+        self.was_lost = False
+        """It was authenticated, and then ended without the client wanting it."""
+        self.attempt_at: float | None = None
+        """When the attempt to connect began that is under way, by the monotonic clock; None if there is none."""
+        self.ready_at: float | None = None
+        """When the server accepted the authentication."""
+        self.sent_at = 0.0
+        """When a large message made progress on its way to the server."""
+        self.connecting: tuple[ConnectionPhase, str | None] | None = None
+        """How far the attempt to connect has come, and the URL if it is known."""
+        self.patience = math.inf
+        """Seconds that an attempt to connect may take."""
+        self.on_patience: Callable[[], None] | None = None
+        """Called when `patience` has grown."""
         self.shared: dict[tuple[str, bytes], SharedRequest] = {}
         """The requests in flight that others may join, by endpoint and parameter."""
 
@@ -163,6 +191,28 @@ class Multiplexer:
         """No call or channel is open."""
         return not self._channels and not self._calls
 
+    def allow_connecting(self, seconds: float | None) -> None:
+        """Let an attempt to connect take at least so long; None for any time."""
+        self.patience = math.inf if seconds is None else max(self.patience, seconds)
+        if self.on_patience is not None:
+            self.on_patience()
+
+    def begin_attempt(self) -> None:
+        """An attempt to connect begins."""
+        self.attempt_at = monotonic()
+        self._wake_all()
+
+    def end_attempt(self, *, is_ready: bool) -> None:
+        """The attempt to connect is over: calls may go out now, or there will be another one."""
+        self.attempt_at = self.connecting = None
+        self.ready_at = monotonic() if is_ready else None
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        """Let all who wait look at their time limits again."""
+        for inbox in (*self._channels.values(), *self._calls.values()):
+            inbox.wake()
+
     def take_outgoing(self) -> list[_wire.Outgoing]:
         """The queued messages, in order; the queue is empty afterwards."""
         messages, self._outgoing = self._outgoing, []
@@ -170,8 +220,8 @@ class Multiplexer:
 
     def receive(self, messages: Iterable[bytes]) -> None:
         """Route what one socket read brought."""
-        if _traffic.logger.isEnabledFor(_traffic.RECV):
-            messages = _traffic.log_received(messages)
+        if logs.traffic.isEnabledFor(logs.RECV):
+            messages = logs.log_received(messages, self.namespace)
         decode = _wire.decode_server_message
         channels = self._channels
         touched: Outlet | None = None
@@ -206,11 +256,11 @@ class Multiplexer:
                 _warn(f"The server could not make sense of a message: {text}")
         return None
 
-    def fail(self, error: LMStudioError) -> None:
+    def fail(self, error: LMStudioError, *, was_lost: bool = False) -> None:
         """End the connection: everybody who waits gets *error*. Later calls do nothing."""
         if self.failure is not None:
             return
-        self.failure = error
+        self.failure, self.was_lost = error, was_lost
         self._outgoing.clear()
         inboxes = [*self._channels.values(), *self._calls.values()]
         self._channels.clear()
@@ -219,8 +269,8 @@ class Multiplexer:
             self._refuse(inbox, error)
 
     def _send(self, message: _wire.Outgoing) -> None:
-        if _traffic.logger.isEnabledFor(_traffic.SEND):
-            _traffic.log_sent(message)
+        if logs.traffic.isEnabledFor(logs.SEND):
+            logs.log_sent(message, self.namespace)
         self._outgoing.append(message)
         if self.on_outgoing is not None:
             self.on_outgoing()
@@ -273,7 +323,7 @@ def _decode_odd_message(message: bytes, error: Exception) -> _wire.ServerMessage
         return odd
     except (ValueError, RecursionError):
         # Not in the warning, because Python keeps each text that it has warned with.
-        _logger.debug("A message that was not understood: %.200r", message)
+        _logger.debug("A message that was not understood: %.200r", message, extra=logs.fields())
         _warn(f"Ignored a message that this version does not understand: {error}")
         return None
 
@@ -283,7 +333,19 @@ def _warn(text: str) -> None:
         warnings.warn(text, LMStudioUnknownMessageWarning, stacklevel=3)
     except LMStudioUnknownMessageWarning:
         # A filter that turns warnings into errors must not end the connection, which others share.
-        _logger.warning(text)
+        _logger.warning(text, extra=logs.fields())
+
+
+class _Clock:
+    """Knows when an operation began: when it asked first."""
+
+    def __init__(self) -> None:
+        self._started: float | None = None
+
+    def started(self) -> float:
+        if self._started is None:
+            self._started = monotonic()
+        return self._started
 
 
 class Port:
@@ -292,31 +354,75 @@ class Port:
     def __init__(self, namespace: str, runtime: Runtime) -> None:
         self.namespace = namespace
         self.runtime = runtime
+        self.base: Port = self
+        """The port that all calls of the namespace share, connection included."""
         self._multiplexer: Multiplexer | None = None
+        self._timeout: Timeout | None = None
+        self._signal: AbortSignal | None = None
+        self._clock: _Clock | None = None
+
+    def within(self, timeout: TimeoutInput, signal: AbortSignal | None = None) -> Port:
+        """This port for one operation, with time limits of its own and a signal that ends its calls, not its channels.
+
+        The total counts from the first call or channel.
+
+        Raises:
+            LMStudioValueError: *timeout* or *signal* cannot be used.
+        """
+        check_signal(signal)
+        port = copy.copy(self)
+        port._timeout, port._signal, port._clock = read_timeout(timeout), signal, _Clock()
+        return port
+
+    def like(self, other: Port) -> Port:
+        """This port for the same operation as *other*, of another namespace: with its limits, its clock, its signal."""
+        port = copy.copy(self)
+        port._timeout, port._signal, port._clock = other._timeout, other._signal, other._clock
+        return port
+
+    @property
+    def timeout(self) -> Timeout:
+        """The time limits."""
+        base = self.runtime.timeout
+        return base if self._timeout is None else self._timeout.over(base)
+
+    def new_limits(self, attempted: str, *, is_patient: bool = False) -> CallLimits:
+        """The clock for a call or channel that begins now. *attempted* completes "Could not ...".
+
+        With *is_patient* only the total counts.
+        """
+        # Without a clock this is the base, of which each call is an operation.
+        started = monotonic() if self._clock is None else self._clock.started()
+        timeout = self.timeout
+        return CallLimits(PATIENT.over(timeout) if is_patient else timeout, started, attempted)
 
     def live_multiplexer(self) -> Multiplexer:
         """The usable connection, a new one if there is none. Only inside a posted action."""
-        multiplexer = self._multiplexer
+        base = self.base
+        multiplexer = base._multiplexer
         if multiplexer is None or multiplexer.failure is not None:
-            multiplexer = self._multiplexer = Multiplexer()
+            multiplexer = base._multiplexer = Multiplexer(self.namespace)
             self.runtime.connect(self.namespace, multiplexer)
+        if self._timeout is not None and self._timeout.connect is not UNSET:
+            multiplexer.allow_connecting(self._timeout.connect)
         return multiplexer
+
+    def located(self, error: ErrorT, endpoint: str, attempted: str, model: str | None) -> ErrorT:
+        """*error*, whose context says what was attempted where."""
+        where = {"endpoint": endpoint, "namespace": self.namespace, "address": self.runtime.server_address}
+        return error.with_context(attempted=attempted, model=model, **where)
 
     async def call(self, rpc: Rpc[P, R], parameter: P | _wire.LongText, attempted: str) -> R:
         """Call *rpc* and return its result. *attempted* completes "Could not ..." if it fails.
 
         Raises:
             LMStudioServerError: the server refused (its class depends on the reason).
-            LMStudioWebsocketError: no connection, or it was lost; nothing is sent twice.
+            LMStudioWebsocketError: no connection, or it was lost. Only a read is sent again, as the client's `retry`
+                says.
+            LMStudioTimeoutError: a time limit expired.
+            LMStudioCancelledError: the signal was aborted.
         """
-        pending = _PendingCalls(self, rpc.name, (_wire.encode_payload(parameter),))
-        try:
-            return _result(rpc, await pending.inbox.get(self.runtime.message_timeout), attempted)
-        except BaseException as error:
-            pending.forget()
-            if isinstance(error, LMStudioTimeoutError):
-                raise _timed_out(attempted, error) from None
-            raise
+        return (await self._exchange(rpc, (parameter,), attempted))[0]
 
     async def call_many(self, rpc: Rpc[P, R], parameters: Sequence[P], attempted: str) -> list[R]:
         """Call *rpc* once per parameter, all in flight together; result[i] belongs to parameters[i].
@@ -325,24 +431,71 @@ class Port:
         """
         if not parameters:
             return []
+        return await self._exchange(rpc, parameters, attempted)
+
+    async def _exchange(self, rpc: Rpc[P, R], parameters: Sequence[P | _wire.LongText], attempted: str) -> list[R]:
         payloads = [_wire.encode_payload(parameter) for parameter in parameters]
-        pending = _PendingCalls(self, rpc.name, payloads)
-        results: list[Any] = [None] * len(parameters)
-        try:
-            for _ in parameters:
-                reply = await pending.inbox.get(self.runtime.message_timeout)
-                result = _result(rpc, reply, attempted)
-                results[pending.index(reply)] = result
-        except BaseException as error:
-            pending.forget()
-            if isinstance(error, LMStudioTimeoutError):
-                raise _timed_out(attempted, error) from None
-            raise
-        return results
+        limits, signal = self.new_limits(attempted), self._signal
+        for retry in count():
+            pending: _PendingCalls | None = None
+            try:
+                if signal is not None and signal.aborted:
+                    raise aborted(signal, attempted)
+                pending = _PendingCalls(self, rpc.name, payloads, limits)
+                with self.interruptible(pending.inbox, attempted):
+                    return await pending.results(rpc, attempted)
+            except BaseException as error:
+                if pending is not None:
+                    pending.forget()
+                if not isinstance(error, LMStudioError):
+                    raise
+                self.located(error, rpc.name, attempted, named_model(parameters[0]))
+                was_lost = isinstance(error, LMStudioWebsocketError) and pending is not None and pending.was_lost
+                delay = self.runtime.retry.delay(retry) if rpc.is_read and was_lost else None
+                if delay is None or delay >= limits.left_in_total():
+                    raise  # what went wrong says more than that the time is up
+                self._log_retry(error, retry, delay)
+            await self._pause(delay, attempted)
+        raise AssertionError("count() has no end")
+
+    def _log_retry(self, error: LMStudioError, retry: int, delay: float) -> None:
+        message = f"Could not {error.context.get('attempted')}: {error} Trying again in {delay:.1f} seconds."
+        self.runtime.logger("websocket").warning(message, extra=logs.fields(error, attempt=retry + 1))
+
+    async def _pause(self, seconds: float, attempted: str) -> None:
+        """Wait before a retry. The signal ends the pause."""
+        until = monotonic() + seconds
+        inbox = self.runtime.new_inbox()
+        with self.interruptible(inbox, attempted):
+            while not inbox.has_items and (left := until - monotonic()) > 0:
+                await inbox.pause(left)
+
+    def interruptible(self, inbox: Inbox, attempted: str) -> AbstractContextManager[None]:
+        """Within the block, the signal of this port puts the error of an aborted operation into *inbox*."""
+        signal, post = self._signal, self.runtime.post
+        if signal is None:
+            return nullcontext()
+
+        def put() -> None:
+            inbox.put(aborted(signal, attempted))
+            inbox.wake()
+
+        return on_abort(signal, partial(post, put))
 
     def channel(self, spec: ChannelSpec[P, InT, OutT], parameter: P, attempted: str) -> Channel[InT, OutT]:
         """A channel, not open yet. *attempted* completes "Could not ..." if it fails."""
-        return Channel(self, spec, _wire.encode_payload(parameter), attempted)
+        return Channel(self, spec, _wire.encode_payload(parameter), attempted, named_model(parameter))
+
+
+def named_model(parameter: object) -> str | None:
+    """The model that the parameter of an endpoint is about, for the context of errors."""
+    target = getattr(parameter, "specifier", None) or getattr(parameter, "model_specifier", None)
+    for place in (parameter, target, getattr(target, "query", None)):
+        for member in ("model_key", "identifier", "path", "instance_reference"):
+            name = getattr(place, member, None)
+            if isinstance(name, str):
+                return name
+    return None
 
 
 _Reply: TypeAlias = "_wire.RpcResult | _wire.RpcError"
@@ -351,8 +504,8 @@ _Reply: TypeAlias = "_wire.RpcResult | _wire.RpcError"
 class _PendingCalls:
     """Rpcs of one endpoint in flight, with one inbox: their ids are consecutive."""
 
-    def __init__(self, port: Port, endpoint: str, parameters: Sequence[_wire.Payload]) -> None:
-        self._port, self._endpoint, self._parameters = port, endpoint, parameters
+    def __init__(self, port: Port, endpoint: str, parameters: Sequence[_wire.Payload], limits: CallLimits) -> None:
+        self._port, self._endpoint, self._parameters, self._limits = port, endpoint, parameters, limits
         self._count = len(parameters)
         self.inbox = port.runtime.new_inbox()
         self._multiplexer: Multiplexer | None = None
@@ -360,14 +513,25 @@ class _PendingCalls:
         port.runtime.post(self._start)
 
     def _start(self) -> None:
-        multiplexer = self._multiplexer = self._port.live_multiplexer()
+        multiplexer = self._multiplexer = self._limits.multiplexer = self._port.live_multiplexer()
         self._first_id = multiplexer.next_id
         for parameter in self._parameters:
             multiplexer.call(self._endpoint, parameter, self.inbox)
         self._parameters = ()  # large ones need not stay in memory until the reply
 
-    def index(self, reply: Delivery) -> int:
-        return cast("_Reply", reply).call_id - self._first_id
+    async def results(self, rpc: Rpc[Any, R], attempted: str) -> list[R]:
+        """The results, in the order of the parameters."""
+        results: list[Any] = [None] * self._count
+        for _ in range(self._count):
+            reply = await self.inbox.get(self._limits)
+            result = _result(rpc, reply, attempted)
+            results[cast("_Reply", reply).call_id - self._first_id] = result
+        return results
+
+    @property
+    def was_lost(self) -> bool:
+        """The connection was lost after the calls had gone out."""
+        return self._multiplexer is not None and self._multiplexer.was_lost
 
     def forget(self) -> None:
         self._port.runtime.post(self._forget)
@@ -376,6 +540,11 @@ class _PendingCalls:
         if self._multiplexer is not None:
             for offset in range(self._count):
                 self._multiplexer.forget_call(self._first_id + offset)
+
+
+def aborted(signal: AbortSignal, attempted: str) -> LMStudioCancelledError:
+    """What an operation ends with whose signal was aborted."""
+    return LMStudioCancelledError(f"Could not {attempted}: {signal.error()}")
 
 
 def _result(rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
@@ -390,7 +559,7 @@ def _result(rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
         return _lenient.decode(rpc.decode_result, rpc.result_type, reply.result or b"null")
     except msgspec.MsgspecError as error:
         message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
-        raise LMStudioServerError(message) from error
+        raise LMStudioProtocolError(message) from error
 
 
 def _decode_error(raw: msgspec.Raw) -> object:
@@ -403,12 +572,11 @@ def _decode_error(raw: msgspec.Raw) -> object:
 def fresh_copy(error: LMStudioError) -> LMStudioError:
     """A copy to raise: one lost connection ends many calls, and each traceback must be its caller's own."""
     duplicate = copy.copy(error)
-    duplicate.__cause__ = error.__cause__
-    return duplicate.with_traceback(None)
-
-
-def _timed_out(attempted: str, error: LMStudioTimeoutError) -> LMStudioTimeoutError:
-    return LMStudioTimeoutError(f"Could not {attempted}: {error}")
+    if error.__cause__ is not None:  # else what the caller is handling when it is raised would not be shown
+        duplicate.__cause__ = error.__cause__
+    if "__notes__" in vars(error):
+        vars(duplicate)["__notes__"] = [*vars(error)["__notes__"]]  # a note for one caller is not for the others
+    return duplicate
 
 
 class Channel(Generic[InT, OutT]):
@@ -418,11 +586,20 @@ class Channel(Generic[InT, OutT]):
     request is on its way and `open` has not returned yet.
     """
 
-    def __init__(self, port: Port, spec: ChannelSpec[Any, InT, OutT], parameter: _wire.Payload, attempted: str) -> None:
-        self._port, self._spec, self._attempted = port, spec, attempted
+    def __init__(
+        self,
+        port: Port,
+        spec: ChannelSpec[Any, InT, OutT],
+        parameter: _wire.Payload,
+        attempted: str,
+        model: str | None = None,
+    ) -> None:
+        self._port, self._spec, self._attempted, self._model = port, spec, attempted, model
         self._decode = spec.decode_to_client
         self._parameter: _wire.Payload = parameter
         self._inbox = port.runtime.new_inbox()
+        self.limits: CallLimits = port.new_limits(attempted)
+        """The clock of `receive`."""
         self._multiplexer: Multiplexer | None = None
         self._id = 0
         self._is_closed = False
@@ -435,7 +612,7 @@ class Channel(Generic[InT, OutT]):
         return self
 
     def _open(self) -> None:
-        self._multiplexer = self._port.live_multiplexer()
+        self._multiplexer = self.limits.multiplexer = self._port.live_multiplexer()
         self._id = self._multiplexer.open(self._spec.name, self._parameter, self._inbox)
         self._parameter = _wire.ABSENT  # a long history need not stay in memory as long as its reply
 
@@ -446,18 +623,19 @@ class Channel(Generic[InT, OutT]):
             LMStudioServerError: the server reported an error; the channel is over.
             LMStudioChannelClosedError: the server closed the channel, so there is no next packet.
             LMStudioCancelledError: `close` was called while this waited.
-            LMStudioTimeoutError: no message in time; the channel is still open.
+            LMStudioTimeoutError: a time limit expired; the channel is still open.
             LMStudioWebsocketError: the connection is lost.
         """
         if self._is_closed:
-            raise self._cancelled()
+            raise self.located(self._cancelled())
         if self.finished:
-            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the channel has ended already.")
+            ended = LMStudioChannelClosedError(f"Could not {self._attempted}: the channel has ended already.")
+            raise self.located(ended)
         while True:
             try:
-                delivery = await self._inbox.get(self._port.runtime.message_timeout)
+                delivery = await self._inbox.get(self.limits)
             except LMStudioTimeoutError as error:
-                raise _timed_out(self._attempted, error) from None
+                raise self.located(error)  # noqa: B904 - it is the same error
             if type(delivery) is _wire.ChannelSend:
                 try:
                     return self._decode(delivery.message)
@@ -468,10 +646,15 @@ class Channel(Generic[InT, OutT]):
                     continue
             self.finished = True
             if isinstance(delivery, _wire.ChannelError):
-                raise from_wire(_decode_error(delivery.error), self._attempted)
+                raise self.located(from_wire(_decode_error(delivery.error), self._attempted))
             if isinstance(delivery, LMStudioError):
-                raise fresh_copy(delivery)
-            raise LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
+                raise self.located(fresh_copy(delivery))
+            closed = LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
+            raise self.located(closed)
+
+    def located(self, error: ErrorT) -> ErrorT:
+        """*error*, whose context says what was attempted where."""
+        return self._port.located(error, self._spec.name, self._attempted, self._model)
 
     def _decode_odd(self, message: msgspec.Raw) -> InT | None:
         """A packet that does not match the schema, as far as it can be understood; None to skip it."""
@@ -481,7 +664,8 @@ class Channel(Generic[InT, OutT]):
             if isinstance(error, _lenient.UnknownTagError) and error.tag == "error":
                 # Not in the schema any more, but that is how older servers report a failure.
                 self.close()
-                raise from_wire(msgspec.json.decode(message).get("error"), self._attempted) from None
+                reported = from_wire(msgspec.json.decode(message).get("error"), self._attempted)
+                raise self.located(reported) from None
             _warn(f"Ignored a packet of {self._spec.name!r} that this version does not understand: {error}")
             return None
 

@@ -62,6 +62,7 @@ def test_every_example_has_a_test_here() -> None:
         ("structured_output.py", "Nina is 31"),
         ("async_concurrent.py", "What is 7 - 4?"),
         ("trio_client.py", "What is 7 - 4?"),
+        ("time_limits.py", "which limit it was: total"),
         ("embeddings.py", "The capital of France is Paris."),
         ("testing_your_code.py", "ok"),
         ("tools_and_act.py", "multiply({'a': 12, 'b': 34})"),

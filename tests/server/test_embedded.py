@@ -32,7 +32,7 @@ from wsproto.utilities import LocalProtocolError
 from lmstudio._async_io import AsyncioRuntime
 from lmstudio._auth import resolve_credentials
 from lmstudio._endpoints.system import VERSION
-from lmstudio._ws import ConnectionSettings
+from lmstudio._settings import ConnectionSettings
 from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.server import EngineError, ScriptedEngine, Server, ServerStartError, scripted_models
 from lmstudio.server import embedded as embedded_module
@@ -216,7 +216,7 @@ def test_stop_from_the_servers_own_thread_does_not_wait_for_itself() -> None:
 def test_client_of_this_package_is_served() -> None:
     async def main() -> str:
         async with Server(engine="scripted") as server:
-            settings = ConnectionSettings(server.api_host, resolve_credentials(None))
+            settings = ConnectionSettings(server.api_host, resolve_credentials())
             runtime = AsyncioRuntime(settings, asyncio.get_running_loop())
             try:
                 return (await runtime.port("system").call(VERSION, None, "ask for the version")).version

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lmstudio import logs
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
 
 from .fault_proxy import FaultProxy
@@ -94,10 +95,12 @@ def real_server() -> Iterator[Server]:
 
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """The client says nothing above DEBUG during the test."""
+    """The client says nothing above DEBUG during the test, and every record has the fields."""
     caplog.set_level(logging.DEBUG, "lmstudio")
     yield
     for record in caplog.get_records("call"):
         is_of_client = record.name.startswith("lmstudio.") and not record.name.startswith("lmstudio.server")
+        if record.name.startswith("lmstudio."):
+            assert set(logs.FIELDS) <= vars(record).keys(), record.getMessage()
         if is_of_client or record.name == "asyncio":
             assert record.levelno <= logging.DEBUG, record.getMessage()

@@ -24,6 +24,17 @@ async def sleep_long() -> None:
     await anyio.sleep(60)
 
 
+async def broken_connection() -> None:
+    """No tool: a bug in one of the tasks that serve a connection."""
+
+    async def fail() -> None:
+        raise ZeroDivisionError("not foreseen")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fail)
+        await anyio.sleep(60)
+
+
 def reader(variable: contextvars.ContextVar[str]) -> Callable[[], Coroutine[Any, Any, str]]:
     """A tool that says what *variable* is."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import socket
 import socketserver
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+import anyio
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
@@ -16,6 +18,9 @@ from .fault_proxy import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    import pytest
 
 
 class MuteServer:
@@ -55,12 +60,19 @@ def tcp_server(answer: bytes) -> Iterator[str]:
 
 
 @contextmanager
-def http_server() -> Iterator[str]:
-    """A web server without any page."""
+def http_server(pages: dict[str, bytes] | None = None, *, status: int = 404) -> Iterator[str]:
+    """A web server with these *pages*, which answers everything else with *status*."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_error(404)
+            page = (pages or {}).get(self.path)
+            if page is None:
+                self.send_error(status)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -69,12 +81,69 @@ def http_server() -> Iterator[str]:
         yield f"127.0.0.1:{server.server_address[1]}"
 
 
+def greeting_server(status: int) -> AbstractContextManager[str]:
+    """Greets as LM Studio does, and answers everything else with *status*."""
+    return http_server({"/lmstudio-greeting": b'{"lmstudio":true}'}, status=status)
+
+
 @contextmanager
-def websocket_server(answer: str | bytes | None) -> Iterator[str]:
-    """Accepts WebSockets and answers the first message with *answer*, or not at all."""
+def dripping_server() -> Iterator[str]:
+    """A web server whose pages arrive byte by byte, for ever."""
+    ended = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while not ended.wait(0.05):
+                    self.request.sendall(b" ")
+
+    class ThreadingServer(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with ThreadingServer(("127.0.0.1", 0), Handler) as server, _running(server):
+        yield f"127.0.0.1:{server.server_address[1]}"
+        ended.set()
+
+
+def black_hole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No TCP connection is ever answered, as behind a firewall that drops packets."""
+
+    async def connect_tcp(*_arguments: object, **_options: object) -> NoReturn:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
+
+
+@contextmanager
+def silent_dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No name is resolved before the end, as with name servers that cannot be reached."""
+    ended = threading.Event()
+
+    def getaddrinfo(
+        _host: object, _port: object, _family: int = 0, _type: int = 0, _proto: int = 0, flags: int = 0
+    ) -> NoReturn:
+        if flags & socket.AI_NUMERICHOST:  # trio looks first, in its loop, whether there is anything to be resolved
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        ended.wait(PATIENCE_SECONDS)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+@contextmanager
+def websocket_server(answer: str | bytes | None, *, closes: bool = False) -> Iterator[str]:
+    """Accepts WebSockets and answers the first message with *answer*, or not at all, or it closes them at once."""
 
     def handle(connection: ServerConnection) -> None:
         try:
+            if closes:
+                return
             connection.recv()
             if answer is not None:
                 connection.send(answer)

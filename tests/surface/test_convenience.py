@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
 
 import lmstudio as lms
 from lmstudio import _discovery as discovery_module
+from lmstudio import convenience
 from lmstudio.server import ScriptedEngine, Server
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from .fault_proxy import FaultProxy
 
 TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJ0123456789"
+BAD_TOKEN = "sk-ABCDEFGHIJ0123456789"
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +106,19 @@ def test_timeout_may_be_read_and_set() -> None:
             lms.set_sync_api_timeout(-1)
     finally:
         lms.set_sync_api_timeout(before)
+
+
+def test_the_token_of_the_default_client_is_not_shown() -> None:
+    lms.configure_default_client("localhost:1", BAD_TOKEN)
+    assert BAD_TOKEN not in repr(vars(convenience))
+    with pytest.raises(lms.LMStudioValueError) as refused:
+        lms.get_default_client()
+    lms.close_default_client()
+    lms.get_default_client("localhost:1")
+    with pytest.raises(lms.LMStudioClientError) as in_use:
+        lms.configure_default_client("localhost:1", BAD_TOKEN)
+    lms.close_default_client()
+    for error in (refused.value, in_use.value):
+        frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
+        assert len(frames) > 1
+        assert BAD_TOKEN not in repr([frame.locals for frame in frames])

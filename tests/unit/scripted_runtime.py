@@ -11,7 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lmstudio import _wire
-from lmstudio._runtime import Delivery, Inbox, Runtime
+from lmstudio._runtime import Inbox, Runtime
+from lmstudio._timeouts import Timeout
 from lmstudio._tool_runner import ThreadToolRunner, ToolRunner
 from lmstudio.json_api import Multiplexer, Port, run_blocking
 
@@ -32,19 +33,16 @@ class ScriptedInbox(Inbox):
     """Takes the runtime's next step instead of blocking."""
 
     def __init__(self, runtime: ScriptedRuntime) -> None:
+        super().__init__()
         self._runtime = runtime
-        self.items: deque[Delivery] = deque()
-        self.put = self.items.append
         self.wakes = 0
 
     def wake(self) -> None:
         self.wakes += 1
 
-    async def get(self, timeout: float | None) -> Delivery:
-        self._runtime.timeouts.append(timeout)
-        while not self.items:
-            self._runtime.take_step()
-        return self.items.popleft()
+    async def pause(self, seconds: float | None) -> None:
+        self._runtime.timeouts.append(seconds)
+        self._runtime.take_step()
 
 
 class ScriptedRuntime(Runtime):
@@ -69,8 +67,8 @@ class ScriptedRuntime(Runtime):
         self.steps.extend(steps)
 
     @property
-    def message_timeout(self) -> float | None:
-        return 7.5
+    def timeout(self) -> Timeout:
+        return Timeout(idle=7.5)
 
     def new_tool_runner(self, limit: int | None) -> ToolRunner:
         return ThreadToolRunner(limit)
@@ -96,6 +94,7 @@ class ScriptedRuntime(Runtime):
 
     def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
         self.multiplexers.append(multiplexer)
+        multiplexer.end_attempt(is_ready=True)
         multiplexer.on_outgoing = lambda: self._collect(multiplexer)
 
     def _collect(self, multiplexer: Multiplexer) -> None:

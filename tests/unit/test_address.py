@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from lmstudio._address import API_SERVER_PORTS, NAMESPACES, ServerAddress, parse_api_host
+from lmstudio._address import (
+    ADDRESS_VARIABLE,
+    API_SERVER_PORTS,
+    NAMESPACES,
+    ServerAddress,
+    chosen_api_host,
+    parse_api_host,
+)
 from lmstudio.errors import LMStudioValueError
 
 ADDRESSES: list[tuple[str, ServerAddress]] = [
@@ -42,6 +49,23 @@ ADDRESSES: list[tuple[str, ServerAddress]] = [
     ("http://[::1]:5000/v1", ServerAddress("::1", 5000)),
     ("wss://[2001:db8::1]", ServerAddress("2001:db8::1", 443, secure=True)),
     ("fe80::1%eth0", ServerAddress("fe80::1%eth0", 1234)),
+    ("http://[fe80::1%25Eth0]:5000/v1", ServerAddress("fe80::1%Eth0", 5000)),
+    ("[FE80::A]", ServerAddress("fe80::a", 1234)),
+    ("::ffff:127.0.0.1", ServerAddress("::ffff:127.0.0.1", 1234)),
+    ("0.0.0.0:1234", ServerAddress("127.0.0.1", 1234)),
+    ("http://0.0.0.0", ServerAddress("127.0.0.1", 1234)),
+    ("::", ServerAddress("::1", 1234)),
+    ("[::]:5000", ServerAddress("::1", 5000)),
+    ("//localhost:5000", ServerAddress("localhost", 5000)),
+    ("//localhost", ServerAddress("localhost", 1234)),
+    ("http://localhost:1234//v1", ServerAddress("localhost", 1234)),
+    ("WSS://Example.COM:8443/LM/v1", ServerAddress("example.com", 8443, secure=True, prefix="/LM")),
+    ("example.com.:1234", ServerAddress("example.com.", 1234)),
+    ("M\u00fcnchen.example:5000/v1", ServerAddress("m\u00fcnchen.example", 5000)),
+    ("http://xn--mnchen-3ya.example", ServerAddress("xn--mnchen-3ya.example", 1234)),
+    ("localhost:65535", ServerAddress("localhost", 65535)),
+    ("http", ServerAddress("http", 1234)),
+    ("http:5000", ServerAddress("http", 5000)),
 ]
 
 
@@ -78,6 +102,31 @@ def test_the_url_of_a_namespace_may_be_given(namespace: str) -> None:
         ("local host:1234", "no valid host"),
         ("localhost:1234?x=1", "query or fragment"),
         ("localhost:1234#top", "query or fragment"),
+        ("localhost:65536", "[Pp]ort"),
+        ("localhost:0x4d2", "[Pp]ort"),
+        ("http://localhost:\uff11\uff12", "[Pp]ort"),
+        (":1234", "this machine is 'localhost'"),
+        ("http:///v1", "no valid host"),
+        ("//", "no valid host"),
+        ("http://http://localhost:1234", "two schemes"),
+        ("ws://http://localhost:1234/v1", "two schemes"),
+        ("https//localhost:1234", "two schemes"),
+        ("http:/localhost:1234", "not followed by '://'"),
+        ("http:localhost:1234", "not followed by '://'"),
+        ("HTTPS:/localhost", "not followed by '://'"),
+        ("http:\\\\localhost", "not followed by '://'"),
+        ("local\thost", "no valid host"),
+        ("local\nhost", "no valid host"),
+        ("local\u200bhost", "no valid host"),
+        ("localhost:12 34", "a blank"),
+        ("localhost,other:1234", "no valid host"),
+        ("local..host", "no valid host"),
+        ("-localhost", "no valid host"),
+        (f"{'a' * 64}.example", "no valid host"),
+        ("a." * 127 + "example", "no valid host"),
+        (f"{chr(252) * 64}.example", "no valid host"),
+        ("http://::1:1234", "[Pp]ort"),
+        ("[:::]:1", ""),
         ("[::1", ""),
         ("[nonsense]:1", ""),
         ("1:2:3:nonsense", ""),
@@ -86,6 +135,28 @@ def test_the_url_of_a_namespace_may_be_given(namespace: str) -> None:
 def test_what_is_no_address_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(LMStudioValueError, match=f"Invalid server address .*{reason}.*Expected for example"):
         parse_api_host(text)
+
+
+def test_the_environment_may_hold_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ADDRESS_VARIABLE, raising=False)
+    assert chosen_api_host(None) is None
+    monkeypatch.setenv(ADDRESS_VARIABLE, "  ")
+    assert chosen_api_host(None) is None
+    monkeypatch.setenv(ADDRESS_VARIABLE, " http://example.com:5000/v1 ")
+    assert chosen_api_host(None) == "http://example.com:5000/v1"
+    assert chosen_api_host("other:1") == "other:1"
+
+
+def test_an_error_names_the_variable_that_holds_a_bad_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ADDRESS_VARIABLE, "localhost:99999")
+    with pytest.raises(LMStudioValueError, match="variable LM_STUDIO_BASE_URL: Invalid server address 'localhost:99"):
+        chosen_api_host(None)
+    monkeypatch.setenv(ADDRESS_VARIABLE, "http://me:hush@localhost")
+    with pytest.raises(LMStudioValueError, match=r"variable LM_STUDIO_BASE_URL.*use api_token instead") as caught:
+        chosen_api_host(None)
+    assert "hush" not in str(caught.value)
+    with pytest.raises(LMStudioValueError, match=r"^Invalid server address ''"):
+        chosen_api_host("")
 
 
 @pytest.mark.parametrize("thing", [None, 1234, b"localhost", ["localhost"], ("localhost", 1234)])

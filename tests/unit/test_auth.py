@@ -6,12 +6,20 @@ import traceback
 
 import pytest
 
-from lmstudio._auth import TOKEN_VARIABLES, Credentials, resolve_credentials
+from lmstudio import _auth
+from lmstudio._auth import TOKEN_VARIABLES, Credentials, Secret
 from lmstudio.errors import LMStudioValueError
 
 TOKEN = "sk-lm-AbCd1234:abcdefghij0123456789"
 OTHER = "sk-lm-ZyXw9876:zyxwvutsrq9876543210"
 MEMBER = Credentials("AbCd1234", "abcdefghij0123456789")
+
+
+def resolve_credentials(api_token: str | None, name: str | None = None, passkey: str | None = None) -> Credentials:
+    """As for a client with these arguments."""
+    secrets = Secret(api_token), Secret(passkey)
+    del api_token, passkey  # as clients do: here, too, a traceback may show the variables
+    return _auth.resolve_credentials(secrets[0], name, secrets[1])
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ from lmstudio.errors import (
     without_own_frames,
 )
 
-CLASSES = [getattr(errors, name) for name in errors.__all__]
+CLASSES = [getattr(errors, name) for name in errors.__all__ if name != "ErrorType"]
 
 
 def message(error: object) -> str:
@@ -70,6 +70,19 @@ def test_every_error_can_be_caught_as_the_packages_own(cls: type[Exception]) -> 
 def test_errors_are_the_built_in_ones_that_people_catch(name: str, bases: tuple[type, ...]) -> None:
     cls = getattr(errors, name)
     assert all(issubclass(cls, base) for base in bases)
+
+
+@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
+def test_errors_of_connecting_keep_what_failed_where(protocol: int) -> None:
+    lost = errors.LMStudioWebsocketError("no", phase="tls", url="wss://h:1/llm")
+    for copied in (pickle.loads(pickle.dumps(lost, protocol)), copy.copy(lost)):
+        assert (str(copied), copied.phase, copied.url) == ("no", "tls", "wss://h:1/llm")
+    denied = errors.LMStudioAuthenticationError("no", {"title": "why"}, url="ws://h:1/llm")
+    for copied in (pickle.loads(pickle.dumps(denied, protocol)), copy.copy(denied)):
+        assert (str(copied), copied.phase, copied.url) == ("no", "authentication", "ws://h:1/llm")
+        assert copied.server_error is not None
+        assert copied.server_error.title == "why"
+    assert errors.LMStudioWebsocketError("lost").phase is None
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -34,10 +34,12 @@ class Rpc(Generic[P, R]):
     The types are given as values (`list[LlmInstanceInfo]`, `X | None`); None where the wire has nothing at all.
     """
 
-    def __init__(self, name: str, parameter: Any, returns: Any) -> None:
+    def __init__(self, name: str, parameter: Any, returns: Any, *, is_read: bool = False) -> None:
         self.name = name
         self.parameter_type = parameter
         self.result_type = returns
+        self.is_read = is_read
+        """It changes nothing on the server and costs little: a client may send it again when the connection is lost."""
 
     # Decoders are built on first use: building all of them costs more than importing the package.
     @cached_property

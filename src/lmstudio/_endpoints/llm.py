@@ -23,7 +23,7 @@ MODELS: ModelEndpoints[LlmInstanceInfo] = model_endpoints(
     "llm", LlmInstanceInfo, LlmChannelLoadModelToClientPacket, LlmChannelGetOrLoadToClientPacket
 )
 APPLY_PROMPT_TEMPLATE: Rpc[LlmRpcApplyPromptTemplateParameter, LlmRpcApplyPromptTemplateReturns] = Rpc(
-    "applyPromptTemplate", LlmRpcApplyPromptTemplateParameter, LlmRpcApplyPromptTemplateReturns
+    "applyPromptTemplate", LlmRpcApplyPromptTemplateParameter, LlmRpcApplyPromptTemplateReturns, is_read=True
 )
 PRELOAD_DRAFT_MODEL: Rpc[LlmRpcPreloadDraftModelParameter, None] = Rpc(
     "preloadDraftModel", LlmRpcPreloadDraftModelParameter, None

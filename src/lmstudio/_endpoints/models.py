@@ -38,22 +38,22 @@ GetOrLoadPacket: TypeAlias = "LlmChannelGetOrLoadToClientPacket | EmbeddingChann
 
 UNLOAD_MODEL: Rpc[ModelRpcUnloadModelParameter, None] = Rpc("unloadModel", ModelRpcUnloadModelParameter, None)
 GET_LOAD_CONFIG: Rpc[ModelRpcGetLoadConfigParameter, KvConfig] = Rpc(
-    "getLoadConfig", ModelRpcGetLoadConfigParameter, KvConfig
+    "getLoadConfig", ModelRpcGetLoadConfigParameter, KvConfig, is_read=True
 )
 GET_BASE_PREDICTION_CONFIG: Rpc[ModelRpcGetBasePredictionConfigParameter, KvConfig] = Rpc(
-    "getBasePredictionConfig", ModelRpcGetBasePredictionConfigParameter, KvConfig
+    "getBasePredictionConfig", ModelRpcGetBasePredictionConfigParameter, KvConfig, is_read=True
 )
 GET_INSTANCE_PROCESSING_STATE: Rpc[ModelRpcGetInstanceProcessingStateParameter, ModelProcessingState] = Rpc(
-    "getInstanceProcessingState", ModelRpcGetInstanceProcessingStateParameter, ModelProcessingState
+    "getInstanceProcessingState", ModelRpcGetInstanceProcessingStateParameter, ModelProcessingState, is_read=True
 )
 ESTIMATE_MODEL_USAGE: Rpc[ModelRpcEstimateModelUsageParameter, EstimatedResourcesUsage] = Rpc(
-    "estimateModelUsage", ModelRpcEstimateModelUsageParameter, EstimatedResourcesUsage
+    "estimateModelUsage", ModelRpcEstimateModelUsageParameter, EstimatedResourcesUsage, is_read=True
 )
 TOKENIZE: Rpc[ModelRpcTokenizeParameter, ModelRpcTokenizeReturns] = Rpc(
-    "tokenize", ModelRpcTokenizeParameter, ModelRpcTokenizeReturns
+    "tokenize", ModelRpcTokenizeParameter, ModelRpcTokenizeReturns, is_read=True
 )
 COUNT_TOKENS: Rpc[ModelRpcCountTokensParameter, ModelRpcCountTokensReturns] = Rpc(
-    "countTokens", ModelRpcCountTokensParameter, ModelRpcCountTokensReturns
+    "countTokens", ModelRpcCountTokensParameter, ModelRpcCountTokensReturns, is_read=True
 )
 
 
@@ -80,8 +80,8 @@ def model_endpoints(
     optional_info: Any = instance_info | None
     return ModelEndpoints(
         namespace=namespace,
-        list_loaded=Rpc("listLoaded", None, infos),
-        get_model_info=Rpc("getModelInfo", ModelRpcGetModelInfoParameter, optional_info),
+        list_loaded=Rpc("listLoaded", None, infos, is_read=True),
+        get_model_info=Rpc("getModelInfo", ModelRpcGetModelInfoParameter, optional_info, is_read=True),
         load_model=ChannelSpec(
             "loadModel", ModelChannelLoadModelCreationParameter, load_packet, ModelChannelLoadModelToServerPacketCancel
         ),

@@ -14,7 +14,7 @@ from lmstudio._sdk_models import (
 )
 
 SEARCH_MODELS: Rpc[RepositoryRpcSearchModelsParameter, RepositoryRpcSearchModelsReturns] = Rpc(
-    "searchModels", RepositoryRpcSearchModelsParameter, RepositoryRpcSearchModelsReturns
+    "searchModels", RepositoryRpcSearchModelsParameter, RepositoryRpcSearchModelsReturns, is_read=True
 )
 GET_MODEL_DOWNLOAD_OPTIONS: Rpc[
     RepositoryRpcGetModelDownloadOptionsParameter, RepositoryRpcGetModelDownloadOptionsReturns
@@ -22,6 +22,7 @@ GET_MODEL_DOWNLOAD_OPTIONS: Rpc[
     "getModelDownloadOptions",
     RepositoryRpcGetModelDownloadOptionsParameter,
     RepositoryRpcGetModelDownloadOptionsReturns,
+    is_read=True,
 )
 DOWNLOAD_MODEL: ChannelSpec[
     RepositoryChannelDownloadModelCreationParameter,

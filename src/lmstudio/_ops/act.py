@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic
@@ -12,6 +13,7 @@ import msgspec
 from lmstudio._abort import AbortSignal, on_abort
 from lmstudio._callbacks import tell
 from lmstudio._ops.guard import GuardToolCallController
+from lmstudio._ops.models import describe
 from lmstudio._ops.prediction import assistant_message, respond
 from lmstudio._ops.prediction_options import PredictionOptions
 from lmstudio._sdk_models import (
@@ -36,6 +38,7 @@ from lmstudio.events import (
     ToolCallNameEvent,
     ToolCallStartEvent,
 )
+from lmstudio.logs import fields
 from lmstudio.results import ActResult, ParsedT, PredictionRoundResult, ToolCallRequestInfo
 from lmstudio.tools import ToolArgumentsError, ToolCallContext, result_text
 
@@ -111,6 +114,7 @@ class _Act(Generic[ParsedT]):
         options: ActOptions[ParsedT],
     ) -> None:
         self._port, self._runtime, self._target = port, port.runtime, target
+        self._limits = port.new_limits(f"act with {describe(target)}")
         self._logger = port.runtime.logger("tools")
         self._tools = {tool.name: tool for tool in tools}
         self._options = options
@@ -205,8 +209,10 @@ class _Act(Generic[ParsedT]):
             raise
 
     def _check_signal(self) -> None:
+        """Raise if the caller's signal was aborted, or the time is up."""
         if self._options.signal is not None:
             self._options.signal.throw_if_aborted()
+        self._limits.check_total()
 
     def _prediction_options(self, turn: _Round, *, offers_tools: bool, structured: bool) -> PredictionOptions[Any]:
         options, index = self._options, turn.index
@@ -316,12 +322,15 @@ class _Act(Generic[ParsedT]):
         tool = call.tool
         assert tool is not None
         context = ToolCallContext(call.info.call_id, tool.name, self._signal, logger=self._logger)
+        own_limit = self._options.tool_timeout if tool.timeout is None else tool.timeout
+        # When it takes all that is left, `_check_signal` ends it all.
+        timeout = min(math.inf if own_limit is None else own_limit, max(self._limits.left_in_total(), 0.0))
         self.runner.start(
             ToolJob(
                 call.info.call_id,
                 lambda: tool.call(arguments, context),
                 is_coroutine=tool.is_coroutine,
-                timeout=self._options.tool_timeout if tool.timeout is None else tool.timeout,
+                timeout=None if timeout == math.inf else timeout,
             )
         )
 
@@ -347,7 +356,8 @@ class _Act(Generic[ParsedT]):
     async def _take_tool_error(self, turn: _Round, call: _Call, error: Exception) -> None:
         failure = LMStudioPredictionError(f"Unhandled Python exception: {_shown(error)}")
         failure.__cause__ = error
-        self._logger.debug("The tool %r failed.", call.request.name, exc_info=error)
+        known = fields(tool=call.request.name)
+        self._logger.debug("The tool %r failed.", call.request.name, exc_info=error, extra=known)
         text = await self._ask_handler(failure, call.request)
         await self._set_result(turn, call, json.dumps(str(failure) if text is None else text, ensure_ascii=False))
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lmstudio._ops.guard import GuardToolCallController
     from lmstudio._runtime import Runtime
     from lmstudio._sdk_models.dicts import LlmPredictionConfigDict
+    from lmstudio._timeouts import TimeoutInput
 
 ActMessageCallback: TypeAlias = Callable[[AssistantResponse | ToolResultMessage], object]
 ActFirstTokenCallback: TypeAlias = Callable[[int], object]
@@ -85,6 +86,7 @@ class ActKeywords(ActCallbacks, total=False):
     handle_invalid_tool_request: InvalidToolRequestHandler | None
     guard_tool_call: GuardToolCallback | None
     tool_timeout: float | None
+    timeout: TimeoutInput
     signal: AbortSignal | None
 
 

@@ -40,7 +40,7 @@ from lmstudio._sdk_models import (
     KvConfigField,
     RetrievalChunkingMethodRecursiveV1,
 )
-from lmstudio.errors import LMStudioServerError, LMStudioValueError
+from lmstudio.errors import LMStudioError, LMStudioProtocolError, LMStudioValueError
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
@@ -152,13 +152,16 @@ class _Upload:
             inbox.put(cast("Delivery", None))
             inbox.wake()
 
-    async def wait(self, runtime: Runtime) -> None:
-        """Return when the upload is over, for whoever did not begin it. It has a time limit of its own."""
-        inbox = runtime.new_inbox()
+    async def wait(self, port: Port, attempted: str) -> None:
+        """Return when the upload is over, for whoever did not begin it. It has time limits of its own."""
+        inbox = port.runtime.new_inbox()
         self.waiting.append(inbox)
-        # Those who end it first set the flag and then look for who waits.
-        if not self.is_over:
-            await inbox.get(None)
+        with port.interruptible(inbox, attempted):
+            # Those who end it first set the flag and then look for who waits.
+            while not self.is_over:
+                delivery = await inbox.get(port.new_limits(attempted, is_patient=True))
+                if isinstance(delivery, LMStudioError):
+                    raise delivery
 
 
 class Uploads:
@@ -169,7 +172,7 @@ class Uploads:
 
     async def handle(self, port: Port, file: LocalFile) -> FileHandle:
         """A handle for *file*, which is uploaded if the server does not have it yet."""
-        uploads = self._of_port.setdefault(port, {})
+        uploads = self._of_port.setdefault(port.base, {})
         # The server may judge a file by the ending of its name, too.
         suffix = os.path.splitext(file.name)[1].lower()
         # The first file of its size cannot be there yet, so nothing waits for its digest, which takes as long as a
@@ -212,7 +215,7 @@ class Uploads:
             if upload is mine:
                 return await self._begin(port, file, uploads, key, mine)
             if not upload.is_over:
-                await upload.wait(port.runtime)
+                await upload.wait(port, f"upload {file.name!r}")
             if upload.is_kept and upload.handle is not None:
                 return msgspec.structs.replace(upload.handle, name=file.name)
             if uploads.get(key) is upload:
@@ -460,7 +463,7 @@ class _Search:
 
     def _file(self, index: int) -> FileHandle:
         if not 0 <= index < len(self._files):
-            raise LMStudioServerError(f"The server reports on file {index} of a search in {len(self._files)} files.")
+            raise LMStudioProtocolError(f"The server reports on file {index} of a search in {len(self._files)} files.")
         return self._files[index]
 
     def _listed(self) -> list[FileHandle]:

@@ -29,10 +29,12 @@ from lmstudio._shared_channel import SharedChannel
 from lmstudio.errors import (
     LMStudioCancelledError,
     LMStudioModelNotFoundError,
+    LMStudioProtocolError,
     LMStudioRuntimeError,
-    LMStudioServerError,
     LMStudioValueError,
 )
+from lmstudio.json_api import aborted
+from lmstudio.logs import fields
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
@@ -148,7 +150,8 @@ class _Progress:
         now = monotonic()
         if value == 1.0 or now - self._logged_at >= _LOG_SECONDS:
             self._logged_at = now
-            self.logger.log(level, "Loading %s: %d %%", self._model_key, math.floor(value * 100))
+            known = fields(model=self._model_key, progress=value)
+            self.logger.log(level, "Loading %s: %d %%", self._model_key, math.floor(value * 100), extra=known)
 
 
 async def load_model(
@@ -225,7 +228,7 @@ async def get_or_load(
                 f"Model {request.model_key!r} is loaded as {info.identifier!r} with another configuration: "
                 f"{', '.join(differences)}. Unload it, load a new instance, or use on_mismatch='reload'."
             )
-        settled = _settled.setdefault(port, {})
+        settled = _settled.setdefault(port.base, {})
         if not was_loaded:
             settled[info.instance_reference] = differences
         if settled.get(info.instance_reference) == differences:
@@ -256,7 +259,7 @@ async def _follow_load(
         channel.close()
 
     if signal is not None and signal.aborted:
-        raise _aborted(signal, attempted)
+        raise channel.located(aborted(signal, attempted))
     try:
         channel.open()
         with on_abort(signal, cancel):
@@ -270,10 +273,11 @@ async def _follow_load(
         if not channel.finished:
             cancel()
         if isinstance(error, LMStudioCancelledError) and signal is not None and signal.aborted:
-            raise _aborted(signal, attempted) from None
+            raise channel.located(aborted(signal, attempted)) from None
         raise
     if not packet.info.identifier:
-        raise LMStudioServerError(f"Loaded {request.model_key!r}, but the server did not say under which identifier.")
+        text = f"Loaded {request.model_key!r}, but the server did not say under which identifier."
+        raise channel.located(LMStudioProtocolError(text))
     return packet.info, was_loaded
 
 
@@ -283,18 +287,17 @@ async def _note(packet: Any, request: LoadRequest, progress: _Progress) -> None:
         case "resolved":
             if packet.ambiguous:
                 candidates = ", ".join(packet.ambiguous)
-                progress.logger.warning("Model key %r is ambiguous (%s).", request.model_key, candidates)
+                known = fields(model=request.model_key)
+                progress.logger.warning("Model key %r is ambiguous (%s).", request.model_key, candidates, extra=known)
             await progress.report(0.0)
         case "startLoading":
             await progress.report(0.0)
         case "unloadingOtherJITModel":
-            progress.logger.info("Unloading %s to make room for %s.", packet.info.identifier, request.model_key)
+            identifier = packet.info.identifier
+            known = fields(model=identifier)
+            progress.logger.info("Unloading %s to make room for %s.", identifier, request.model_key, extra=known)
         case "progress" | "loadProgress":
             await progress.report(packet.progress)
-
-
-def _aborted(signal: AbortSignal, attempted: str) -> LMStudioCancelledError:
-    return LMStudioCancelledError(f"Could not {attempted}: {signal.error()}")
 
 
 async def _unload_instance(port: Port, endpoints: ModelEndpoints[Any], info: Any) -> None:

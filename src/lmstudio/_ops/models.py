@@ -26,7 +26,7 @@ from lmstudio._sdk_models import (
     ModelSpecifierQuery,
 )
 from lmstudio._sdk_models.config_keys import DEFAULTS
-from lmstudio.errors import LMStudioModelNotFoundError, LMStudioServerError, LMStudioValueError
+from lmstudio.errors import LMStudioModelNotFoundError, LMStudioProtocolError, LMStudioValueError
 
 if TYPE_CHECKING:
     from lmstudio._endpoints.models import ModelEndpoints
@@ -123,7 +123,7 @@ async def get_info(port: Port, endpoints: ModelEndpoints[InfoT], target: ModelTa
     parameter = ModelRpcGetModelInfoParameter(specifier=target, throw_if_not_found=True)
     info = await port.call(endpoints.get_model_info, parameter, f"get the information of {describe(target)}")
     if info is None:
-        raise LMStudioServerError(f"Could not get the information of {describe(target)}: the server sent none.")
+        raise LMStudioProtocolError(f"Could not get the information of {describe(target)}: the server sent none.")
     return info
 
 

@@ -238,6 +238,7 @@ class Prediction(Generic[ParsedT]):
         if signal is not None:
             signal.throw_if_aborted()
         self._channel = self._port.channel(PREDICT, self._parameter, self._attempted)
+        self._channel.limits.awaits_token = True
         try:
             self._channel.open()
             if signal is not None:
@@ -295,6 +296,8 @@ class Prediction(Generic[ParsedT]):
             # Raised here, and not again by whoever asks for the result later.
             self.abandon(error)
             return
+        if self._channel is not None:
+            self._channel.located(error)
         self._fail(error)
         if self._tool_calls is not None:
             await self._report_tool_calls(self._tool_calls.interrupt(error))
@@ -361,6 +364,8 @@ class Prediction(Generic[ParsedT]):
     # Packets ---------------------------------------------------------------------------------------------------------
 
     async def _begin_text(self) -> None:
+        if self._channel is not None:
+            self._channel.limits.awaits_token = False
         await self._report_progress(1.0)
         await tell(self._runtime, self._options.on_first_token)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
     from lmstudio._runtime import Runtime
     from lmstudio._sdk_models.dicts import LlmPredictionConfigDict
+    from lmstudio._timeouts import TimeoutInput
     from lmstudio.errors import ToolCallRequestError
     from lmstudio.events import ToolCallEvents
     from lmstudio.tools import ToolDefinition
@@ -60,6 +61,7 @@ class CompletionKeywords(TypedDict, total=False):
     on_first_token: PredictionFirstTokenCallback | None
     on_prediction_fragment: PredictionFragmentCallback | None
     on_prompt_processing_progress: PromptProcessingCallback | None
+    timeout: TimeoutInput
     signal: AbortSignal | None
 
 

@@ -17,7 +17,7 @@ from lmstudio._sdk_models import (
     RepositoryRpcGetModelDownloadOptionsParameter,
     RepositoryRpcSearchModelsParameter,
 )
-from lmstudio.errors import LMStudioServerError, LMStudioValueError
+from lmstudio.errors import LMStudioProtocolError, LMStudioValueError
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
@@ -122,7 +122,7 @@ async def download(
             raise signal.error() from None
         raise
     if not model_key:
-        raise LMStudioServerError(f"Downloaded {option.name!r}, but the server did not say under which key.")
+        raise LMStudioProtocolError(f"Downloaded {option.name!r}, but the server did not say under which key.")
     return model_key
 
 

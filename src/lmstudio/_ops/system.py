@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from lmstudio._abort import check_signal, on_abort
 from lmstudio._endpoints import Rpc
 from lmstudio._endpoints.system import ALIVE, LIST_DOWNLOADED_MODEL_VARIANTS, LIST_DOWNLOADED_MODELS
 from lmstudio._ops.models import check_key
 from lmstudio._sdk_models import SystemRpcListDownloadedModelVariantsParameter
-from lmstudio.errors import LMStudioChannelClosedError, LMStudioTimeoutError, LMStudioWebsocketError
+from lmstudio.errors import LMStudioCancelledError, LMStudioChannelClosedError, LMStudioWebsocketError
+from lmstudio.json_api import aborted
 
 if TYPE_CHECKING:
+    from lmstudio._abort import AbortSignal
     from lmstudio._sdk_models import ModelInfo
     from lmstudio.json_api import Port
 
@@ -27,18 +29,25 @@ async def list_downloaded_model_variants(port: Port, model_key: str) -> list[Mod
     return await port.call(LIST_DOWNLOADED_MODEL_VARIANTS, parameter, f"list the variants of model {model_key!r}")
 
 
-async def when_disconnected(port: Port) -> None:
+async def when_disconnected(port: Port, signal: AbortSignal | None = None) -> None:
     """Return when the connection has ended, for whatever reason. Protocol: channel system/alive."""
-    channel = port.channel(ALIVE, None, "watch the connection")
+    attempted = "watch the connection"
+    check_signal(signal)
+    if signal is not None and signal.aborted:
+        raise aborted(signal, attempted)
+    channel = port.channel(ALIVE, None, attempted)
+    channel.limits = port.new_limits(attempted, is_patient=True)
     try:
         channel.open()
-        while True:
-            with suppress(LMStudioTimeoutError):  # nothing is what one waits for here
+        with on_abort(signal, channel.close):
+            while True:
                 await channel.receive()
     except (LMStudioChannelClosedError, LMStudioWebsocketError):
         return
-    except BaseException:
+    except BaseException as error:
         channel.close()
+        if isinstance(error, LMStudioCancelledError) and signal is not None and signal.aborted:
+            raise aborted(signal, attempted) from None
         raise
 
 

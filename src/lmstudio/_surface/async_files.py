@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lmstudio._ops.models import ModelTarget
     from lmstudio._sdk_models import DocumentParsingLibraryIdentifier, FileHandle
     from lmstudio._specifiers import AnyModelSpecifier
+    from lmstudio._timeouts import TimeoutInput
     from lmstudio.async_api import AsyncClient
 
 
@@ -47,7 +48,14 @@ class _AsyncSessionFiles(_AsyncSession):
 
     # Uploading -------------------------------------------------------------------------------------------------------
 
-    async def prepare_image(self, src: LocalFileInput, name: str | None = None) -> FileHandle:
+    async def prepare_image(
+        self,
+        src: LocalFileInput,
+        name: str | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> FileHandle:
         """Give the server an image, and get a handle to use in chats.
 
         ::
@@ -62,28 +70,43 @@ class _AsyncSessionFiles(_AsyncSession):
             src: A path, the content (bytes or another buffer), an open binary file, a Pillow image, or a data: URI.
                 JPEG, PNG and WebP go as they are. Other images are sent as PNG if Pillow is installed.
             name: A file name to show; by default that of *src*, if it has one.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
 
         Raises:
             LMStudioFileNotFoundError: there is no such file.
             LMStudioOSError: it cannot be read.
             LMStudioValueError: it is no image, or cannot be converted. Nothing was sent.
         """
-        return await self._run(file_ops.prepare(self._port, self._uploads, src, name, "image"))
+        return await self._run(file_ops.prepare(self._within(timeout, signal), self._uploads, src, name, "image"))
 
-    async def prepare_file(self, src: LocalFileInput, name: str | None = None) -> FileHandle:
+    async def prepare_file(
+        self,
+        src: LocalFileInput,
+        name: str | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> FileHandle:
         """Give the server a file of any type, such as a document to parse or to search; as `prepare_image`.
 
         It is sent as it is.
         """
-        return await self._run(file_ops.prepare(self._port, self._uploads, src, name, "file"))
+        return await self._run(file_ops.prepare(self._within(timeout, signal), self._uploads, src, name, "file"))
 
-    async def prepare_image_base64(self, file_name: str, content_base64: str) -> FileHandle:
+    async def prepare_image_base64(
+        self, file_name: str, content_base64: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> FileHandle:
         """As `prepare_image`, for content that is base64 text already, or a data: URI."""
-        return await self._run(file_ops.prepare_base64(self._port, self._uploads, file_name, content_base64, "image"))
+        port = self._within(timeout, signal)
+        return await self._run(file_ops.prepare_base64(port, self._uploads, file_name, content_base64, "image"))
 
-    async def prepare_file_base64(self, file_name: str, content_base64: str) -> FileHandle:
+    async def prepare_file_base64(
+        self, file_name: str, content_base64: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> FileHandle:
         """As `prepare_file`, for content that is base64 text already, or a data: URI."""
-        return await self._run(file_ops.prepare_base64(self._port, self._uploads, file_name, content_base64, "file"))
+        port = self._within(timeout, signal)
+        return await self._run(file_ops.prepare_base64(port, self._uploads, file_name, content_base64, "file"))
 
     # Handles ---------------------------------------------------------------------------------------------------------
 
@@ -92,19 +115,23 @@ class _AsyncSessionFiles(_AsyncSession):
         """Whether a file is an image."""
         return file_ops.is_image(file)
 
-    async def get_file_path(self, file: FileHandleInput) -> str:
+    async def get_file_path(
+        self, file: FileHandleInput, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> str:
         """The absolute path of a file on the server's machine.
 
         Raises:
             LMStudioValueError: there is none, because the handle carries the content.
         """
-        return await self._run(file_ops.get_file_path(self._port, file))
+        return await self._run(file_ops.get_file_path(self._within(timeout, signal), file))
 
     # Documents -------------------------------------------------------------------------------------------------------
 
-    async def get_document_parsing_library(self, file: FileHandleInput) -> DocumentParsingLibraryIdentifier:
+    async def get_document_parsing_library(
+        self, file: FileHandleInput, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> DocumentParsingLibraryIdentifier:
         """The library that `parse_document` would read this file with."""
-        return await self._run(file_ops.get_document_parsing_library(self._port, file))
+        return await self._run(file_ops.get_document_parsing_library(self._within(timeout, signal), file))
 
     async def parse_document(
         self,
@@ -113,6 +140,7 @@ class _AsyncSessionFiles(_AsyncSession):
         parser_id: DocumentParserInput | None = None,
         on_parser_loaded: ParserLoadedCallback | None = None,
         on_progress: ParsingProgressCallback | None = None,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
     ) -> ParseDocumentResult:
         """The text of a document.
@@ -122,13 +150,14 @@ class _AsyncSessionFiles(_AsyncSession):
             parser_id: The library to read it with, as a struct or {"library": ..., "version": ...}.
             on_parser_loaded: Called with the library, before it begins.
             on_progress: Called with numbers from 0.0 to 1.0.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
             signal: Ends the call with LMStudioCancelledError.
 
         Raises:
             LMStudioServerError: the server cannot read a file of this kind, or not with that library.
         """
         return await self._run(
-            file_ops.parse_document(self._port, file, parser_id, on_parser_loaded, on_progress, signal)
+            file_ops.parse_document(self._within(timeout), file, parser_id, on_parser_loaded, on_progress, signal)
         )
 
     async def retrieve(
@@ -140,6 +169,7 @@ class _AsyncSessionFiles(_AsyncSession):
         limit: int | None = None,
         embedding_model: AsyncEmbeddingModel | AnyModelSpecifier | None = None,
         database_path: str | os.PathLike[str] | None = None,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         on_file_process_list: FileListCallback | None = None,
         on_file_processing_start: FileCallback | None = None,
@@ -166,6 +196,7 @@ class _AsyncSessionFiles(_AsyncSession):
             limit: How many pieces to find at most.
             embedding_model: A handle or specifier of a loaded embedding model; by default any that is loaded.
             database_path: Where the server keeps embeddings for later searches, if it does.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
             signal: Ends the call with LMStudioCancelledError.
             on_file_process_list: Called with the files whose embeddings are still to be computed.
             on_file_processing_start: Called with a file, its position in that list, and the list.
@@ -196,8 +227,9 @@ class _AsyncSessionFiles(_AsyncSession):
             on_searching_start=on_searching_start,
             on_searching_end=on_searching_end,
         )
-        embedding_port = self._client.embedding._port
-        return await self._run(file_ops.retrieve(self._port, embedding_port, query, files, options, callbacks, signal))
+        port = self._within(timeout, signal)
+        embedding_port = self._client.embedding._port.like(port)
+        return await self._run(file_ops.retrieve(port, embedding_port, query, files, options, callbacks, signal))
 
 
 def _target(model: AsyncEmbeddingModel | AnyModelSpecifier | None) -> ModelTarget | None:

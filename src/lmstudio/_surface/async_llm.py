@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from lmstudio._sdk_models import ChatHistoryData, LlmApplyPromptTemplateOpts
     from lmstudio._sdk_models.dicts import LlmPredictionConfigDict
+    from lmstudio._timeouts import TimeoutInput
     from lmstudio.results import ActResult, PredictionResult
     from lmstudio.schemas import DictSchema, SchemaAdapter
     from lmstudio.tools import ToolDefinition
@@ -96,6 +97,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         on_prediction_fragment: PredictionFragmentCallback | None = None,
         on_prompt_processing_progress: PromptProcessingCallback | None = None,
         tools: Iterable[ToolDefinition] | None = None,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         **tool_callbacks: Unpack[ToolRequestCallbacks],
     ) -> PredictionResult[Any]:
@@ -120,6 +122,8 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
                 `details` are the token counts.
             tools: What the model may call. Nothing is run here (`act` does that): `result.tool_call_requests` says what
                 the model asks for.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`. What the server reports about its work on the
+                prompt counts as a sign of life.
             signal: Stops the prediction from elsewhere; the result is then what there is, `userStopped`.
             **tool_callbacks: `on_tool_call_request_start`, `..._name_received`, `..._argument_fragment_generated`,
                 `..._end` and `..._failure`: see `ToolRequestCallbacks`.
@@ -127,6 +131,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         Raises:
             LMStudioModelNotFoundError: the model is not loaded any more.
             LMStudioServerError: the server could not predict.
+            LMStudioTimeoutError: *timeout* or a limit of the client has expired; `limit` says which.
             LMStudioCancelledError: *signal* had been aborted before; nothing was sent.
             LMStudioWebsocketError: the connection cannot be made or was lost. The prediction is never repeated.
             LMStudioValueError: bad input; nothing was sent.
@@ -148,7 +153,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             tool_callbacks=tool_callbacks,
         )
         return await self._run(
-            prediction_ops.respond(self._port, self._target, self._read_chat(history), options).run()
+            prediction_ops.respond(self._within(timeout), self._target, self._read_chat(history), options).run()
         )
 
     @overload
@@ -176,6 +181,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         on_prediction_fragment: PredictionFragmentCallback | None = None,
         on_prompt_processing_progress: PromptProcessingCallback | None = None,
         tools: Iterable[ToolDefinition] | None = None,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         **tool_callbacks: Unpack[ToolRequestCallbacks],
     ) -> AsyncPredictionStream[Any]:
@@ -194,7 +200,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             tool_callbacks=tool_callbacks,
         )
         return AsyncPredictionStream(
-            prediction_ops.respond(self._port, self._target, self._read_chat(history), options)
+            prediction_ops.respond(self._within(timeout), self._target, self._read_chat(history), options)
         )
 
     @overload
@@ -220,6 +226,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         on_first_token: PredictionFirstTokenCallback | None = None,
         on_prediction_fragment: PredictionFragmentCallback | None = None,
         on_prompt_processing_progress: PromptProcessingCallback | None = None,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
     ) -> PredictionResult[Any]:
         """The continuation of a text, without a chat template. Arguments and errors as in `respond`."""
@@ -234,7 +241,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             on_prompt_processing_progress=on_prompt_processing_progress,
             signal=signal,
         )
-        return await self._run(prediction_ops.complete(self._port, self._target, prompt, options).run())
+        return await self._run(prediction_ops.complete(self._within(timeout), self._target, prompt, options).run())
 
     @overload
     def complete_stream(
@@ -260,6 +267,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         on_first_token: PredictionFirstTokenCallback | None = None,
         on_prediction_fragment: PredictionFragmentCallback | None = None,
         on_prompt_processing_progress: PromptProcessingCallback | None = None,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
     ) -> AsyncPredictionStream[Any]:
         """As `complete`, but returns a stream of fragments. Nothing is sent before the stream is used."""
@@ -274,7 +282,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             on_prompt_processing_progress=on_prompt_processing_progress,
             signal=signal,
         )
-        return AsyncPredictionStream(prediction_ops.complete(self._port, self._target, prompt, options))
+        return AsyncPredictionStream(prediction_ops.complete(self._within(timeout), self._target, prompt, options))
 
     # Tools -----------------------------------------------------------------------------------------------------------
 
@@ -325,6 +333,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         handle_invalid_tool_request: InvalidToolRequestHandler | None = None,
         guard_tool_call: GuardToolCallback | None = None,
         tool_timeout: float | None = None,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         **callbacks: Unpack[ActCallbacks],
     ) -> ActResult[Any]:
@@ -365,6 +374,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             guard_tool_call: Called with the number of the call, a `GuardToolCallController` and the round, before each
                 call: allows it, changes its arguments or denies it.
             tool_timeout: Seconds for each call, unless its tool has a limit of its own; the model is told.
+            timeout: As in `respond`. The total is for all rounds and their tools, the other limits for each round.
             signal: Ends `act` from elsewhere, with LMStudioCancelledError.
             **callbacks: `on_tool_call_request_start` and more: see `ActCallbacks`.
 
@@ -401,12 +411,18 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             handle_invalid_tool_request=handle_invalid_tool_request,
             guard_tool_call=guard_tool_call,
         )
-        return await self._run(act(self._port, self._target, self._read_chat(chat), read_tools(tools), options))
+        port = self._within(timeout)
+        return await self._run(act(port, self._target, self._read_chat(chat), read_tools(tools), options))
 
     # Chats and their tokens ------------------------------------------------------------------------------------------
 
     async def apply_prompt_template(
-        self, history: ChatInput, opts: LlmApplyPromptTemplateOpts | Mapping[str, Any] | None = None
+        self,
+        history: ChatInput,
+        opts: LlmApplyPromptTemplateOpts | Mapping[str, Any] | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
     ) -> str:
         """The text that the model would see for a chat.
 
@@ -415,9 +431,17 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             opts: `omit_bos_token`, `omit_eos_token`, `tool_definitions`, in snake_case or camelCase.
         """
         options = text_ops.read_template_opts(opts)
-        return await self._run(text_ops.apply_prompt_template(self._port, self._target, read_history(history), options))
+        port = self._within(timeout, signal)
+        return await self._run(text_ops.apply_prompt_template(port, self._target, read_history(history), options))
 
-    async def count_chat_tokens(self, history: ChatInput, *, tools: Iterable[ToolDefinition] | None = None) -> int:
+    async def count_chat_tokens(
+        self,
+        history: ChatInput,
+        *,
+        tools: Iterable[ToolDefinition] | None = None,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> int:
         """How many tokens of the context a chat takes under the model's template.
 
         Args:
@@ -425,7 +449,8 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             tools: The tools that would be offered; their descriptions take tokens, too.
         """
         definitions = tool_definitions(tools)
-        return await self._run(text_ops.count_chat_tokens(self._port, self._target, read_history(history), definitions))
+        port = self._within(timeout, signal)
+        return await self._run(text_ops.count_chat_tokens(port, self._target, read_history(history), definitions))
 
     async def trim_chat(
         self,
@@ -435,6 +460,8 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         tools: Iterable[ToolDefinition] | None = None,
         keep_system: bool = True,
         keep_last: int = 1,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
     ) -> Chat:
         """The newest part of a chat that fits into *max_tokens*, as a new chat.
 
@@ -454,11 +481,13 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         from lmstudio._ops.trimming import trim_history
 
         definitions = tool_definitions(tools)
+        port = self._within(timeout, signal)
         if max_tokens is None:
-            max_tokens = await self.get_context_length() * 3 // 4
+            info: LlmInstanceInfo = await self._run(model_ops.get_info(port, self._session._ENDPOINTS, self._target))
+            max_tokens = info.context_length * 3 // 4
         trimmed = await self._run(
             trim_history(
-                self._port,
+                port,
                 self._target,
                 read_history(history),
                 max_tokens,
@@ -481,13 +510,18 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         """Whether the model was trained to call tools. Others may do it, too, less well."""
         return self._known.trained_for_tool_use
 
-    async def get_base_prediction_config(self) -> LlmPredictionConfig:
+    async def get_base_prediction_config(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> LlmPredictionConfig:
         """What predictions begin with: the settings of the model, which those of a call override."""
-        return await self._run(model_ops.get_base_prediction_config(self._port, self._target))
+        return await self._run(model_ops.get_base_prediction_config(self._within(timeout, signal), self._target))
 
-    async def preload_draft_model(self, draft_model_key: str) -> None:
+    async def preload_draft_model(
+        self, draft_model_key: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> None:
         """Load a draft model for speculative decoding beforehand, as well as the server can."""
-        await self._run(model_ops.preload_draft_model(self._port, self._target, draft_model_key))
+        port = self._within(timeout, signal)
+        await self._run(model_ops.preload_draft_model(port, self._target, draft_model_key))
 
     def _read_chat(self, history: ChatInput) -> ChatHistoryData:
         data = read_history(history)

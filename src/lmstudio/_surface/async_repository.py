@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ModelSearchResultDownloadOptionFitEstimation,
         ModelSearchResultEntryData,
     )
+    from lmstudio._timeouts import TimeoutInput
 
 
 class AsyncModelDownloadOption(AsyncBase):
@@ -72,6 +73,7 @@ class AsyncModelDownloadOption(AsyncBase):
         on_progress: DownloadProgressCallback | None = None,
         on_finalize: DownloadFinalizedCallback | None = None,
         *,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
     ) -> str:
         """Download to the server's disk, and return the model key to load the model with.
@@ -82,6 +84,7 @@ class AsyncModelDownloadOption(AsyncBase):
             on_progress: Called with bytes so far, bytes in all and the speed in bytes per second. What it raises is
                 logged and does not stop the download.
             on_finalize: Called once, when everything has arrived and the server begins to check and to install it.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`. Progress counts as a sign of life.
             signal: Cancels the download when it is aborted.
 
         Leaving the call early, by cancellation or any exception, cancels the download.
@@ -90,8 +93,8 @@ class AsyncModelDownloadOption(AsyncBase):
             LMStudioServerError: it cannot be downloaded; says why.
             LMStudioCancelledError: *signal* was aborted.
         """
-        session = self._session
-        return await self._run(repository_ops.download(session._port, self._info, on_progress, on_finalize, signal))
+        port = self._session._within(timeout)
+        return await self._run(repository_ops.download(port, self._info, on_progress, on_finalize, signal))
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -130,14 +133,17 @@ class AsyncAvailableModel(AsyncBase):
         """Whether whoever runs the catalogue recommends the model."""
         return bool(self._search_result.staff_pick)
 
-    async def get_download_options(self) -> list[AsyncModelDownloadOption]:
+    async def get_download_options(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AsyncModelDownloadOption]:
         """What there is to download of this model.
 
         Raises:
             LMStudioServerError: the catalogue does not have the model any more, or cannot be reached.
         """
         session = self._session
-        options = await self._run(repository_ops.get_download_options(session._port, self._search_result))
+        port = session._within(timeout, signal)
+        options = await self._run(repository_ops.get_download_options(port, self._search_result))
         return [AsyncModelDownloadOption(option, session) for option in options]
 
     def __eq__(self, other: object) -> bool:
@@ -162,6 +168,9 @@ class _AsyncSessionRepository(_AsyncSession):
         search_term: str | None = None,
         limit: int | None = None,
         compatibility_types: Sequence[ModelCompatibilityType] | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
     ) -> list[AsyncAvailableModel]:
         """Models that the server can download, the best match first.
 
@@ -169,11 +178,13 @@ class _AsyncSessionRepository(_AsyncSession):
             search_term: Words of the model's name; without them, what the server recommends.
             limit: The most results, from 1 to 25; by default the server decides.
             compatibility_types: Formats, such as ["gguf"]; by default all that the server can run.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
 
         Raises:
             LMStudioValueError: an argument that no server could accept.
             LMStudioServerError: the server cannot search; says why.
         """
         opts = repository_ops.search_options(search_term, limit, compatibility_types)
-        results = await self._run(repository_ops.search_models(self._port, opts))
+        results = await self._run(repository_ops.search_models(self._within(timeout, signal), opts))
         return [AsyncAvailableModel(result, self) for result in results]

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from lmstudio._ops.models import ModelTarget
     from lmstudio._sdk_models import EstimatedResourcesUsage, KvConfig, ModelDomainType, ModelInfo
     from lmstudio._sdk_models.dicts import EmbeddingLoadModelConfigDict, LlmLoadModelConfigDict
+    from lmstudio._timeouts import TimeoutInput
     from lmstudio.async_api import AsyncClient
     from lmstudio.json_api import Port
 
@@ -104,6 +105,7 @@ class AsyncDownloadedModel(AsyncBase, Generic[InfoT, HandleT, LoadConfigT]):
         on_load_progress: LoadProgressCallback | None = None,
         on_mismatch: OnMismatch = "use",
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
@@ -115,6 +117,7 @@ class AsyncDownloadedModel(AsyncBase, Generic[InfoT, HandleT, LoadConfigT]):
             on_load_progress=on_load_progress,
             on_mismatch=on_mismatch,
             device_identifier=device_identifier,
+            timeout=timeout,
             signal=signal,
             verbose=verbose,
         )
@@ -127,6 +130,7 @@ class AsyncDownloadedModel(AsyncBase, Generic[InfoT, HandleT, LoadConfigT]):
         config: LoadConfigT | None = None,
         on_load_progress: LoadProgressCallback | None = None,
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
@@ -138,6 +142,7 @@ class AsyncDownloadedModel(AsyncBase, Generic[InfoT, HandleT, LoadConfigT]):
             config=config,
             on_load_progress=on_load_progress,
             device_identifier=device_identifier,
+            timeout=timeout,
             signal=signal,
             verbose=verbose,
         )
@@ -193,13 +198,16 @@ class _AsyncSession(AsyncBase):
     def _port(self) -> Port:
         return self._client._port(self.API_NAMESPACE)
 
+    def _within(self, timeout: TimeoutInput, signal: AbortSignal | None = None) -> Port:
+        return self._port.within(timeout, signal)
+
     @property
     def connected(self) -> bool:
         """Whether there is a connection that is not known to be lost. Using the session makes one."""
         return self._client._is_connected(self.API_NAMESPACE)
 
     async def connect(self) -> None:
-        """Connect now instead of on first use.
+        """Connect now instead of on first use. How long that may take says the client's `timeout`.
 
         Raises:
             LMStudioWebsocketError: it cannot; says why.
@@ -223,18 +231,28 @@ class _AsyncSession(AsyncBase):
     ) -> None:
         await self.disconnect()
 
-    async def remote_call(self, endpoint: str, params: Any = None, notice_prefix: str = "RPC") -> Any:  # noqa: ARG002 - part of the official signature
+    async def remote_call(
+        self,
+        endpoint: str,
+        params: Any = None,
+        notice_prefix: str = "RPC",  # noqa: ARG002 - part of the official signature
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> Any:
         """Call any rpc of this namespace by its wire name: for what this package has no method for.
 
         Args:
             endpoint: E.g. "getModelInfo".
             params: A struct of this package, or plain data with camelCase keys.
             notice_prefix: Accepted for compatibility, without effect.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
 
         Returns:
             The result as plain data.
         """
-        return await self._run(system_ops.remote_call(self._port, endpoint, params))
+        return await self._run(system_ops.remote_call(self._within(timeout, signal), endpoint, params))
 
 
 class _AsyncSessionSystem(_AsyncSession):
@@ -242,28 +260,39 @@ class _AsyncSessionSystem(_AsyncSession):
 
     API_NAMESPACE: ClassVar[str] = "system"
 
-    async def list_downloaded_models(self) -> list[AnyAsyncDownloadedModel]:
+    async def list_downloaded_models(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AnyAsyncDownloadedModel]:
         """All models on the server's disk."""
-        return self._downloaded(await self._run(system_ops.list_downloaded_models(self._port)))
+        return self._downloaded(await self._run(system_ops.list_downloaded_models(self._within(timeout, signal))))
 
-    async def list_downloaded_model_variants(self, model_key: str) -> list[AnyAsyncDownloadedModel]:
+    async def list_downloaded_model_variants(
+        self, model_key: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AnyAsyncDownloadedModel]:
         """The variants of a downloaded model, e.g. its quantizations.
 
         Raises:
             LMStudioServerError: there is no such model, or it has no variants (`info.variants` is None).
         """
-        return self._downloaded(await self._run(system_ops.list_downloaded_model_variants(self._port, model_key)))
+        port = self._within(timeout, signal)
+        return self._downloaded(await self._run(system_ops.list_downloaded_model_variants(port, model_key)))
 
-    async def when_disconnected(self) -> None:
+    async def when_disconnected(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> None:
         """Wait until the connection to the server has ended: it went away, was lost, or `disconnect` was called.
 
         Connects first, if there is no connection.
 
+        Args:
+            timeout: As elsewhere, but silence is what one waits for here: there is no `idle`.
+            signal: Ends the wait with LMStudioCancelledError.
+
         Raises:
             LMStudioWebsocketError: it cannot connect.
+            LMStudioTimeoutError: *timeout* has expired, and the connection is still there.
         """
+        port = self._within(timeout)
         await self.connect()
-        await self._run(system_ops.when_disconnected(self._port))
+        await self._run(system_ops.when_disconnected(port, signal))
 
     def _downloaded(self, infos: list[ModelInfo]) -> list[AnyAsyncDownloadedModel]:
         llm, embedding = self._client.llm, self._client.embedding
@@ -317,6 +346,7 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
         on_load_progress: LoadProgressCallback | None = None,
         on_mismatch: OnMismatch = "use",
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
@@ -334,6 +364,7 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
             on_mismatch: If the model is loaded with another configuration than *config*: "use" it as it is, "error", or
                 "reload" it, which ends what others do with it.
             device_identifier: The device to load on, None for the server's own; by default the server chooses.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`. Progress of the load counts as a sign of life.
             signal: Cancels the load when it is aborted.
             verbose: Log the progress to `lmstudio.models` at the level named, True for "info"; not if there is
                 *on_load_progress*.
@@ -342,15 +373,16 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
             LMStudioModelNotFoundError: there is no such model, or none is loaded.
             LMStudioServerError: the model cannot be loaded.
             LMStudioRuntimeError: the model is loaded with another configuration, and *on_mismatch* is "error".
+            LMStudioTimeoutError: *timeout* or a limit of the client has expired; the load is cancelled.
             LMStudioCancelledError: *signal* was aborted.
         """
         if model_key is None:
             if on_mismatch != "use":
                 raise LMStudioValueError("on_mismatch is for a model that is named: give its key as well.")
-            return self._handle(await self._run(model_ops.get_any(self._port, self._ENDPOINTS)))
+            return self._handle(await self._run(model_ops.get_any(self._within(timeout, signal), self._ENDPOINTS)))
         request = self._load_request(model_key, ttl, config, device_identifier)
         watch = LoadWatch(on_load_progress, verbose, signal)
-        operation = load_ops.get_or_load(self._port, self._ENDPOINTS, request, watch, on_mismatch)
+        operation = load_ops.get_or_load(self._within(timeout), self._ENDPOINTS, request, watch, on_mismatch)
         return self._handle(await self._run(operation))
 
     async def load_new_instance(
@@ -362,6 +394,7 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
         config: LoadConfigT | None = None,
         on_load_progress: LoadProgressCallback | None = None,
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
@@ -374,6 +407,7 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
             config: The load configuration.
             on_load_progress: Called with numbers that rise from 0.0 to 1.0.
             device_identifier: As in `model`.
+            timeout: As in `model`.
             signal: As in `model`.
             verbose: As in `model`.
 
@@ -381,7 +415,9 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
         """
         request = self._load_request(model_key, ttl, config, device_identifier, instance_identifier)
         watch = LoadWatch(on_load_progress, verbose, signal)
-        return self._handle(await self._run(load_ops.load_model(self._port, self._ENDPOINTS, request, watch)))
+        return self._handle(
+            await self._run(load_ops.load_model(self._within(timeout), self._ENDPOINTS, request, watch))
+        )
 
     async def estimate_resources_usage(
         self,
@@ -389,6 +425,8 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
         load_config: LoadConfigT | None = None,
         *,
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
     ) -> EstimatedResourcesUsage:
         """What loading a model would take: `memory`, and whether it `passes_guardrails`. Nothing is loaded.
 
@@ -396,12 +434,20 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
             model_key: The key of a downloaded model.
             load_config: As *config* of `model`.
             device_identifier: The device to estimate for, None for the server's own; by default the server chooses.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
         """
         stack = override_stack(self._encode_load_config(load_config))
-        return await self._run(model_ops.estimate_resources_usage(self._port, model_key, stack, device_identifier))
+        port = self._within(timeout, signal)
+        return await self._run(model_ops.estimate_resources_usage(port, model_key, stack, device_identifier))
 
     async def unload(
-        self, model_identifier: str | HandleT, *, device_identifier: str | UnsetType | None = UNSET
+        self,
+        model_identifier: str | HandleT,
+        *,
+        device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
     ) -> None:
         """Unload an instance, given by its identifier or its handle.
 
@@ -409,14 +455,16 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
             model_identifier: Which instance.
             device_identifier: The device that it is loaded on, None for the server's own; by default the server
                 chooses, and with a handle it is known.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
         """
         if isinstance(model_identifier, AsyncModelHandle) and device_identifier is UNSET:
-            await model_identifier.unload()
+            await model_identifier.unload(timeout=timeout, signal=signal)
             return
         identifier = model_identifier
         if isinstance(identifier, AsyncModelHandle):
             identifier = identifier.identifier
-        await self._run(model_ops.unload(self._port, identifier, device_identifier))
+        await self._run(model_ops.unload(self._within(timeout, signal), identifier, device_identifier))
 
     # Handles without a load ------------------------------------------------------------------------------------------
 
@@ -463,31 +511,39 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
         """
         return self._new_handle(instance_target(instance_reference))
 
-    async def create_domain_specific_model_from_instance_reference(self, instance_reference: str) -> HandleT:
+    async def create_domain_specific_model_from_instance_reference(
+        self, instance_reference: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> HandleT:
         """The handle of the instance with this reference, with all that the server knows about it.
 
         Raises:
             LMStudioModelNotFoundError: it is not loaded any more.
         """
         target = instance_target(instance_reference)
-        return self._handle(await self._run(model_ops.get_info(self._port, self._ENDPOINTS, target)))
+        port = self._within(timeout, signal)
+        return self._handle(await self._run(model_ops.get_info(port, self._ENDPOINTS, target)))
 
     # Asking ----------------------------------------------------------------------------------------------------------
 
-    async def list_loaded(self) -> list[HandleT]:
+    async def list_loaded(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> list[HandleT]:
         """Handles for all loaded instances."""
-        infos = await self._run(model_ops.list_loaded(self._port, self._ENDPOINTS))
+        infos = await self._run(model_ops.list_loaded(self._within(timeout, signal), self._ENDPOINTS))
         return [self._handle(info) for info in infos]
 
-    async def get_model_info(self, model_specifier: AnyModelSpecifier) -> InstanceInfoT:
+    async def get_model_info(
+        self, model_specifier: AnyModelSpecifier, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> InstanceInfoT:
         """What the server knows about a loaded instance, given by identifier, query or instance reference."""
         target = read_specifier(model_specifier)
-        info: InstanceInfoT = await self._run(model_ops.get_info(self._port, self._ENDPOINTS, target))
+        port = self._within(timeout, signal)
+        info: InstanceInfoT = await self._run(model_ops.get_info(port, self._ENDPOINTS, target))
         return info
 
-    async def list_downloaded(self) -> list[DownloadedT]:
+    async def list_downloaded(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[DownloadedT]:
         """The models of this kind on the server's disk. Kinds that this version does not know are left out."""
-        models: list[Any] = await self._client.system.list_downloaded_models()
+        models: list[Any] = await self._client.system.list_downloaded_models(timeout=timeout, signal=signal)
         return [model for model in models if isinstance(model, self._DOWNLOADED)]
 
 

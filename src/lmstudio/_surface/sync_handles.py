@@ -19,9 +19,11 @@ from lmstudio.errors import LMStudioRuntimeError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lmstudio._abort import AbortSignal
     from lmstudio._ops.models import ModelTarget
     from lmstudio._sdk_models import ModelProcessingState, Quantization
     from lmstudio._surface.sync_sessions import _SessionModel
+    from lmstudio._timeouts import TimeoutInput
     from lmstudio.json_api import Port
 
 __all__ = ["EmbeddingModel", "SyncModelHandle"]
@@ -53,6 +55,9 @@ class SyncModelHandle(SyncBase, Generic[InstanceInfoT, LoadConfigStructT]):
     @property
     def _port(self) -> Port:
         return self._session._port
+
+    def _within(self, timeout: TimeoutInput, signal: AbortSignal | None = None) -> Port:
+        return self._port.within(timeout, signal)
 
     # What is known without asking ------------------------------------------------------------------------------------
 
@@ -152,50 +157,66 @@ class SyncModelHandle(SyncBase, Generic[InstanceInfoT, LoadConfigStructT]):
 
     # What the server has to be asked ---------------------------------------------------------------------------------
 
-    def unload(self) -> None:
-        """Unload this instance; the handle is useless until another one has its identifier."""
-        self._run(model_ops.unload_target(self._port, self._session._ENDPOINTS, self._target, self._info))
+    # All of them take a time limit, and a signal that ends the call: see `lmstudio.Timeout` and `lmstudio.AbortSignal`.
 
-    def get_info(self) -> InstanceInfoT:
+    def unload(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> None:
+        """Unload this instance; the handle is useless until another one has its identifier."""
+        port = self._within(timeout, signal)
+        self._run(model_ops.unload_target(port, self._session._ENDPOINTS, self._target, self._info))
+
+    def get_info(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> InstanceInfoT:
         """What the server knows about this instance.
 
         Raises:
             LMStudioModelNotFoundError: it is not loaded, or nothing that matches is.
         """
-        info: InstanceInfoT = self._run(model_ops.get_info(self._port, self._session._ENDPOINTS, self._target))
+        port = self._within(timeout, signal)
+        info: InstanceInfoT = self._run(model_ops.get_info(port, self._session._ENDPOINTS, self._target))
         return info
 
-    def get_load_config(self) -> LoadConfigStructT:
+    def get_load_config(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> LoadConfigStructT:
         """The configuration this instance was loaded with."""
-        info = self._info or self.get_info()
-        config = self._run(model_ops.get_load_config(self._port, self._target))
+        port = self._within(timeout, signal)
+        info: Any = self._info
+        if info is None:
+            info = self._run(model_ops.get_info(port, self._session._ENDPOINTS, self._target))
+        config = self._run(model_ops.get_load_config(port, self._target))
         return self._session._typed_load_config(config, info.format)
 
-    def get_context_length(self) -> int:
+    def get_context_length(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> int:
         """How many tokens fit into the context of this instance, as the server says now."""
-        return (self.get_info()).context_length
+        return (self.get_info(timeout=timeout, signal=signal)).context_length
 
-    def get_instance_processing_state(self) -> ModelProcessingState:
+    def get_instance_processing_state(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> ModelProcessingState:
         """What this instance does at the moment (`status`), and for how many requests (`queued`, waiting ones too)."""
-        return self._run(model_ops.get_processing_state(self._port, self._target))
+        return self._run(model_ops.get_processing_state(self._within(timeout, signal), self._target))
 
     @overload
-    def tokenize(self, input: str) -> list[int]: ...  # type: ignore[overload-overlap]  # a str is an Iterable[str], too
+    def tokenize(  # type: ignore[overload-overlap]  # a str is an Iterable[str], too
+        self, input: str, *, timeout: TimeoutInput = ..., signal: AbortSignal | None = ...
+    ) -> list[int]: ...
     @overload
-    def tokenize(self, input: Iterable[str]) -> list[list[int]]: ...
-    def tokenize(self, input: str | Iterable[str]) -> list[int] | list[list[int]]:
+    def tokenize(
+        self, input: Iterable[str], *, timeout: TimeoutInput = ..., signal: AbortSignal | None = ...
+    ) -> list[list[int]]: ...
+    def tokenize(
+        self, input: str | Iterable[str], *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[int] | list[list[int]]:
         """The token ids of a text, or of several; no chat template is applied. result[i] belongs to input[i].
 
         ::
 
             tokens = model.tokenize("Hello, world!")
         """
-        tokens = self._run(text_ops.tokenize(self._port, self._target, text_ops.as_texts(input)))
+        port = self._within(timeout, signal)
+        tokens = self._run(text_ops.tokenize(port, self._target, text_ops.as_texts(input)))
         return tokens[0] if isinstance(input, str) else tokens
 
-    def count_tokens(self, input: str) -> int:
+    def count_tokens(self, input: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> int:
         """The number of tokens of a text; no chat template is applied."""
-        return self._run(text_ops.count_tokens(self._port, self._target, input))
+        return self._run(text_ops.count_tokens(self._within(timeout, signal), self._target, input))
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -213,10 +234,16 @@ class EmbeddingModel(SyncModelHandle[EmbeddingModelInstanceInfo, EmbeddingLoadMo
     """An embedding model that is loaded."""
 
     @overload
-    def embed(self, input: str) -> list[float]: ...  # type: ignore[overload-overlap]  # a str is an Iterable[str], too
+    def embed(  # type: ignore[overload-overlap]  # a str is an Iterable[str], too
+        self, input: str, *, timeout: TimeoutInput = ..., signal: AbortSignal | None = ...
+    ) -> list[float]: ...
     @overload
-    def embed(self, input: Iterable[str]) -> list[list[float]]: ...
-    def embed(self, input: str | Iterable[str]) -> list[float] | list[list[float]]:
+    def embed(
+        self, input: Iterable[str], *, timeout: TimeoutInput = ..., signal: AbortSignal | None = ...
+    ) -> list[list[float]]: ...
+    def embed(
+        self, input: str | Iterable[str], *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[float] | list[list[float]]:
         """The embedding of a text, or of several; result[i] belongs to input[i].
 
         Several texts are on their way together, up to 256 at a time, whatever their number.
@@ -228,10 +255,13 @@ class EmbeddingModel(SyncModelHandle[EmbeddingModelInstanceInfo, EmbeddingLoadMo
         Raises:
             LMStudioValueError: not a text; nothing was sent.
             LMStudioServerError: the server could not embed one of them, e.g. because it is too long.
+            LMStudioTimeoutError: *timeout* or a limit of the client has expired.
+            LMStudioCancelledError: *signal* was aborted.
         """
-        vectors = self._run(text_ops.embed(self._port, self._target, text_ops.as_texts(input)))
+        port = self._within(timeout, signal)
+        vectors = self._run(text_ops.embed(port, self._target, text_ops.as_texts(input)))
         return vectors[0] if isinstance(input, str) else vectors
 
-    def get_eval_batch_size(self) -> int:
+    def get_eval_batch_size(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> int:
         """How many tokens this instance processes at once."""
-        return self._run(model_ops.get_eval_batch_size(self._port, self._target))
+        return self._run(model_ops.get_eval_batch_size(self._within(timeout, signal), self._target))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ModelSearchResultDownloadOptionFitEstimation,
         ModelSearchResultEntryData,
     )
+    from lmstudio._timeouts import TimeoutInput
 
 
 class ModelDownloadOption(SyncBase):
@@ -73,6 +74,7 @@ class ModelDownloadOption(SyncBase):
         on_progress: DownloadProgressCallback | None = None,
         on_finalize: DownloadFinalizedCallback | None = None,
         *,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
     ) -> str:
         """Download to the server's disk, and return the model key to load the model with.
@@ -83,6 +85,7 @@ class ModelDownloadOption(SyncBase):
             on_progress: Called with bytes so far, bytes in all and the speed in bytes per second. What it raises is
                 logged and does not stop the download.
             on_finalize: Called once, when everything has arrived and the server begins to check and to install it.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`. Progress counts as a sign of life.
             signal: Cancels the download when it is aborted.
 
         Leaving the call early, by Ctrl-C or any exception, cancels the download.
@@ -91,8 +94,8 @@ class ModelDownloadOption(SyncBase):
             LMStudioServerError: it cannot be downloaded; says why.
             LMStudioCancelledError: *signal* was aborted.
         """
-        session = self._session
-        return self._run(repository_ops.download(session._port, self._info, on_progress, on_finalize, signal))
+        port = self._session._within(timeout)
+        return self._run(repository_ops.download(port, self._info, on_progress, on_finalize, signal))
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -131,14 +134,17 @@ class AvailableModel(SyncBase):
         """Whether whoever runs the catalogue recommends the model."""
         return bool(self._search_result.staff_pick)
 
-    def get_download_options(self) -> list[ModelDownloadOption]:
+    def get_download_options(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[ModelDownloadOption]:
         """What there is to download of this model.
 
         Raises:
             LMStudioServerError: the catalogue does not have the model any more, or cannot be reached.
         """
         session = self._session
-        options = self._run(repository_ops.get_download_options(session._port, self._search_result))
+        port = session._within(timeout, signal)
+        options = self._run(repository_ops.get_download_options(port, self._search_result))
         return [ModelDownloadOption(option, session) for option in options]
 
     def __eq__(self, other: object) -> bool:
@@ -163,6 +169,9 @@ class _SessionRepository(_Session):
         search_term: str | None = None,
         limit: int | None = None,
         compatibility_types: Sequence[ModelCompatibilityType] | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
     ) -> list[AvailableModel]:
         """Models that the server can download, the best match first.
 
@@ -170,11 +179,13 @@ class _SessionRepository(_Session):
             search_term: Words of the model's name; without them, what the server recommends.
             limit: The most results, from 1 to 25; by default the server decides.
             compatibility_types: Formats, such as ["gguf"]; by default all that the server can run.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
 
         Raises:
             LMStudioValueError: an argument that no server could accept.
             LMStudioServerError: the server cannot search; says why.
         """
         opts = repository_ops.search_options(search_term, limit, compatibility_types)
-        results = self._run(repository_ops.search_models(self._port, opts))
+        results = self._run(repository_ops.search_models(self._within(timeout, signal), opts))
         return [AvailableModel(result, self) for result in results]

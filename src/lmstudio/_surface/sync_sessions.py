@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from lmstudio._ops.models import ModelTarget
     from lmstudio._sdk_models import EstimatedResourcesUsage, KvConfig, ModelDomainType, ModelInfo
     from lmstudio._sdk_models.dicts import EmbeddingLoadModelConfigDict, LlmLoadModelConfigDict
+    from lmstudio._timeouts import TimeoutInput
     from lmstudio.json_api import Port
     from lmstudio.sync_api import Client
 
@@ -105,6 +106,7 @@ class DownloadedModel(SyncBase, Generic[InfoT, HandleT, LoadConfigT]):
         on_load_progress: LoadProgressCallback | None = None,
         on_mismatch: OnMismatch = "use",
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
@@ -116,6 +118,7 @@ class DownloadedModel(SyncBase, Generic[InfoT, HandleT, LoadConfigT]):
             on_load_progress=on_load_progress,
             on_mismatch=on_mismatch,
             device_identifier=device_identifier,
+            timeout=timeout,
             signal=signal,
             verbose=verbose,
         )
@@ -128,6 +131,7 @@ class DownloadedModel(SyncBase, Generic[InfoT, HandleT, LoadConfigT]):
         config: LoadConfigT | None = None,
         on_load_progress: LoadProgressCallback | None = None,
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
@@ -139,6 +143,7 @@ class DownloadedModel(SyncBase, Generic[InfoT, HandleT, LoadConfigT]):
             config=config,
             on_load_progress=on_load_progress,
             device_identifier=device_identifier,
+            timeout=timeout,
             signal=signal,
             verbose=verbose,
         )
@@ -192,13 +197,16 @@ class _Session(SyncBase):
     def _port(self) -> Port:
         return self._client._port(self.API_NAMESPACE)
 
+    def _within(self, timeout: TimeoutInput, signal: AbortSignal | None = None) -> Port:
+        return self._port.within(timeout, signal)
+
     @property
     def connected(self) -> bool:
         """Whether there is a connection that is not known to be lost. Using the session makes one."""
         return self._client._is_connected(self.API_NAMESPACE)
 
     def connect(self) -> None:
-        """Connect now instead of on first use.
+        """Connect now instead of on first use. How long that may take says the client's `timeout`.
 
         Raises:
             LMStudioWebsocketError: it cannot; says why.
@@ -222,18 +230,28 @@ class _Session(SyncBase):
     ) -> None:
         self.disconnect()
 
-    def remote_call(self, endpoint: str, params: Any = None, notice_prefix: str = "RPC") -> Any:  # noqa: ARG002 - part of the official signature
+    def remote_call(
+        self,
+        endpoint: str,
+        params: Any = None,
+        notice_prefix: str = "RPC",  # noqa: ARG002 - part of the official signature
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> Any:
         """Call any rpc of this namespace by its wire name: for what this package has no method for.
 
         Args:
             endpoint: E.g. "getModelInfo".
             params: A struct of this package, or plain data with camelCase keys.
             notice_prefix: Accepted for compatibility, without effect.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
 
         Returns:
             The result as plain data.
         """
-        return self._run(system_ops.remote_call(self._port, endpoint, params))
+        return self._run(system_ops.remote_call(self._within(timeout, signal), endpoint, params))
 
 
 class _SessionSystem(_Session):
@@ -241,28 +259,39 @@ class _SessionSystem(_Session):
 
     API_NAMESPACE: ClassVar[str] = "system"
 
-    def list_downloaded_models(self) -> list[AnyDownloadedModel]:
+    def list_downloaded_models(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AnyDownloadedModel]:
         """All models on the server's disk."""
-        return self._downloaded(self._run(system_ops.list_downloaded_models(self._port)))
+        return self._downloaded(self._run(system_ops.list_downloaded_models(self._within(timeout, signal))))
 
-    def list_downloaded_model_variants(self, model_key: str) -> list[AnyDownloadedModel]:
+    def list_downloaded_model_variants(
+        self, model_key: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[AnyDownloadedModel]:
         """The variants of a downloaded model, e.g. its quantizations.
 
         Raises:
             LMStudioServerError: there is no such model, or it has no variants (`info.variants` is None).
         """
-        return self._downloaded(self._run(system_ops.list_downloaded_model_variants(self._port, model_key)))
+        port = self._within(timeout, signal)
+        return self._downloaded(self._run(system_ops.list_downloaded_model_variants(port, model_key)))
 
-    def when_disconnected(self) -> None:
+    def when_disconnected(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> None:
         """Wait until the connection to the server has ended: it went away, was lost, or `disconnect` was called.
 
         Connects first, if there is no connection.
 
+        Args:
+            timeout: As elsewhere, but silence is what one waits for here: there is no `idle`.
+            signal: Ends the wait with LMStudioCancelledError.
+
         Raises:
             LMStudioWebsocketError: it cannot connect.
+            LMStudioTimeoutError: *timeout* has expired, and the connection is still there.
         """
+        port = self._within(timeout)
         self.connect()
-        self._run(system_ops.when_disconnected(self._port))
+        self._run(system_ops.when_disconnected(port, signal))
 
     def _downloaded(self, infos: list[ModelInfo]) -> list[AnyDownloadedModel]:
         llm, embedding = self._client.llm, self._client.embedding
@@ -314,6 +343,7 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
         on_load_progress: LoadProgressCallback | None = None,
         on_mismatch: OnMismatch = "use",
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
@@ -331,6 +361,7 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
             on_mismatch: If the model is loaded with another configuration than *config*: "use" it as it is, "error", or
                 "reload" it, which ends what others do with it.
             device_identifier: The device to load on, None for the server's own; by default the server chooses.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`. Progress of the load counts as a sign of life.
             signal: Cancels the load when it is aborted.
             verbose: Log the progress to `lmstudio.models` at the level named, True for "info"; not if there is
                 *on_load_progress*.
@@ -339,15 +370,16 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
             LMStudioModelNotFoundError: there is no such model, or none is loaded.
             LMStudioServerError: the model cannot be loaded.
             LMStudioRuntimeError: the model is loaded with another configuration, and *on_mismatch* is "error".
+            LMStudioTimeoutError: *timeout* or a limit of the client has expired; the load is cancelled.
             LMStudioCancelledError: *signal* was aborted.
         """
         if model_key is None:
             if on_mismatch != "use":
                 raise LMStudioValueError("on_mismatch is for a model that is named: give its key as well.")
-            return self._handle(self._run(model_ops.get_any(self._port, self._ENDPOINTS)))
+            return self._handle(self._run(model_ops.get_any(self._within(timeout, signal), self._ENDPOINTS)))
         request = self._load_request(model_key, ttl, config, device_identifier)
         watch = LoadWatch(on_load_progress, verbose, signal)
-        operation = load_ops.get_or_load(self._port, self._ENDPOINTS, request, watch, on_mismatch)
+        operation = load_ops.get_or_load(self._within(timeout), self._ENDPOINTS, request, watch, on_mismatch)
         return self._handle(self._run(operation))
 
     def load_new_instance(
@@ -359,6 +391,7 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
         config: LoadConfigT | None = None,
         on_load_progress: LoadProgressCallback | None = None,
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
@@ -371,6 +404,7 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
             config: The load configuration.
             on_load_progress: Called with numbers that rise from 0.0 to 1.0.
             device_identifier: As in `model`.
+            timeout: As in `model`.
             signal: As in `model`.
             verbose: As in `model`.
 
@@ -378,7 +412,7 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
         """
         request = self._load_request(model_key, ttl, config, device_identifier, instance_identifier)
         watch = LoadWatch(on_load_progress, verbose, signal)
-        return self._handle(self._run(load_ops.load_model(self._port, self._ENDPOINTS, request, watch)))
+        return self._handle(self._run(load_ops.load_model(self._within(timeout), self._ENDPOINTS, request, watch)))
 
     def estimate_resources_usage(
         self,
@@ -386,6 +420,8 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
         load_config: LoadConfigT | None = None,
         *,
         device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
     ) -> EstimatedResourcesUsage:
         """What loading a model would take: `memory`, and whether it `passes_guardrails`. Nothing is loaded.
 
@@ -393,25 +429,37 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
             model_key: The key of a downloaded model.
             load_config: As *config* of `model`.
             device_identifier: The device to estimate for, None for the server's own; by default the server chooses.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
         """
         stack = override_stack(self._encode_load_config(load_config))
-        return self._run(model_ops.estimate_resources_usage(self._port, model_key, stack, device_identifier))
+        port = self._within(timeout, signal)
+        return self._run(model_ops.estimate_resources_usage(port, model_key, stack, device_identifier))
 
-    def unload(self, model_identifier: str | HandleT, *, device_identifier: str | UnsetType | None = UNSET) -> None:
+    def unload(
+        self,
+        model_identifier: str | HandleT,
+        *,
+        device_identifier: str | UnsetType | None = UNSET,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> None:
         """Unload an instance, given by its identifier or its handle.
 
         Args:
             model_identifier: Which instance.
             device_identifier: The device that it is loaded on, None for the server's own; by default the server
                 chooses, and with a handle it is known.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
         """
         if isinstance(model_identifier, SyncModelHandle) and device_identifier is UNSET:
-            model_identifier.unload()
+            model_identifier.unload(timeout=timeout, signal=signal)
             return
         identifier = model_identifier
         if isinstance(identifier, SyncModelHandle):
             identifier = identifier.identifier
-        self._run(model_ops.unload(self._port, identifier, device_identifier))
+        self._run(model_ops.unload(self._within(timeout, signal), identifier, device_identifier))
 
     # Handles without a load ------------------------------------------------------------------------------------------
 
@@ -458,31 +506,37 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
         """
         return self._new_handle(instance_target(instance_reference))
 
-    def create_domain_specific_model_from_instance_reference(self, instance_reference: str) -> HandleT:
+    def create_domain_specific_model_from_instance_reference(
+        self, instance_reference: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> HandleT:
         """The handle of the instance with this reference, with all that the server knows about it.
 
         Raises:
             LMStudioModelNotFoundError: it is not loaded any more.
         """
         target = instance_target(instance_reference)
-        return self._handle(self._run(model_ops.get_info(self._port, self._ENDPOINTS, target)))
+        port = self._within(timeout, signal)
+        return self._handle(self._run(model_ops.get_info(port, self._ENDPOINTS, target)))
 
     # Asking ----------------------------------------------------------------------------------------------------------
 
-    def list_loaded(self) -> list[HandleT]:
+    def list_loaded(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> list[HandleT]:
         """Handles for all loaded instances."""
-        infos = self._run(model_ops.list_loaded(self._port, self._ENDPOINTS))
+        infos = self._run(model_ops.list_loaded(self._within(timeout, signal), self._ENDPOINTS))
         return [self._handle(info) for info in infos]
 
-    def get_model_info(self, model_specifier: AnyModelSpecifier) -> InstanceInfoT:
+    def get_model_info(
+        self, model_specifier: AnyModelSpecifier, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> InstanceInfoT:
         """What the server knows about a loaded instance, given by identifier, query or instance reference."""
         target = read_specifier(model_specifier)
-        info: InstanceInfoT = self._run(model_ops.get_info(self._port, self._ENDPOINTS, target))
+        port = self._within(timeout, signal)
+        info: InstanceInfoT = self._run(model_ops.get_info(port, self._ENDPOINTS, target))
         return info
 
-    def list_downloaded(self) -> list[DownloadedT]:
+    def list_downloaded(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> list[DownloadedT]:
         """The models of this kind on the server's disk. Kinds that this version does not know are left out."""
-        models: list[Any] = self._client.system.list_downloaded_models()
+        models: list[Any] = self._client.system.list_downloaded_models(timeout=timeout, signal=signal)
         return [model for model in models if isinstance(model, self._DOWNLOADED)]
 
 

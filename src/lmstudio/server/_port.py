@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, ca
 import msgspec
 
 from lmstudio import _wire
+from lmstudio.logs import fields, get_logger
 from lmstudio.server._known_endpoints import KNOWN_ENDPOINTS, EndpointKind
 from lmstudio.server.errors import RequestError, as_request_error
 
@@ -32,7 +32,7 @@ R = TypeVar("R")
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 MAX_WARNINGS = 5
 """Communication warnings per connection, as lmstudio.js has it."""
@@ -182,7 +182,8 @@ class ServerPort:
             incoming = _wire.decode_client_message(message)
         except _DECODE_ERRORS as error:
             # Also messages of kinds that need no answer: those of signals, which were refused when subscribed to.
-            _logger.debug("Ignored a message in %s: %s: %.200r", self.namespace, error, message)
+            known = fields(namespace=self.namespace)
+            _logger.debug("Ignored a message in %s: %s: %.200r", self.namespace, error, message, extra=known)
             return
         match incoming:
             case _wire.RpcCall():
@@ -198,7 +199,8 @@ class ServerPort:
             case _wire.WritableSignalSubscribe(endpoint=name, subscribe_id=id):
                 self._emit(_wire.WritableSignalError(id, _encoded(self._no_signal(name))))
             case _wire.CommunicationWarning(warning=text):
-                _logger.debug("A client could not make sense of a message in %s: %s", self.namespace, text)
+                known = fields(namespace=self.namespace)
+                _logger.debug("A client could not make sense of a message in %s: %s", self.namespace, text, extra=known)
             case _wire.ChannelAck():
                 pass  # vestigial
 
@@ -307,7 +309,8 @@ class ServerPort:
         try:
             channel.deliver(packet)
         except Exception:
-            _logger.exception("Unexpected error in the listener of %s/%s", self.namespace, spec.name)
+            known = fields(namespace=self.namespace, endpoint=spec.name)
+            _logger.exception("Unexpected error in the listener of %s/%s", self.namespace, spec.name, extra=known)
 
     # Both ------------------------------------------------------------------------------------------------------------
 

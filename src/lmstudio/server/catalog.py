@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import logging
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from lmstudio._near import near_matches
+from lmstudio.logs import fields, get_logger
 from lmstudio.server._gguf import GgufHeader, InvalidModelFileError, read_gguf
 from lmstudio.server.engine.base import ModelFile, ModelKind
 
@@ -25,7 +25,7 @@ __all__ = [
     "shard_number",
 ]
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 ASSUMED_CONTEXT_LENGTH: Final = 4096
 """For a file that does not name its own; the engine has the last word."""
@@ -245,7 +245,7 @@ class Catalog:
             try:
                 models.append(read_model_file(file, path_in_catalog=file.relative_to(folder).as_posix()))
             except InvalidModelFileError as error:
-                _logger.warning("Left out of the models folder: %s", error)
+                _logger.warning("Left out of the models folder: %s", error, extra=fields())
         return cls(models)
 
     def add(self, model: ModelFile) -> ModelFile:
@@ -276,9 +276,7 @@ class Catalog:
         matches = [model for model, names in self._names if wanted in names]
         if not matches:
             keys = [model.model_key for model in self.models]
-            near = [name for name in keys if wanted and wanted in name.lower()]
-            near += difflib.get_close_matches(wanted, keys, n=3, cutoff=0.5)
-            raise ModelNotFoundError(key, list(dict.fromkeys(near))[:3], keys)
+            raise ModelNotFoundError(key, near_matches(wanted, keys), keys)
         return matches[0], [model.model_key for model in matches] if len(matches) > 1 else []
 
 

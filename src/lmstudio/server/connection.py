@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmstudio import _wire
+from lmstudio.logs import fields, get_logger
 from lmstudio.server._port import ClientContext, Handlers, ServerPort
 from lmstudio.server.auth import (
     AUTHENTICATION_SECONDS,
@@ -27,7 +27,7 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 HANDLER_END_SECONDS = 1.0
 """How long to wait for cancelled handlers before going on without them."""
@@ -94,7 +94,8 @@ class Outbox:
         self._frames.clear()
         self._has_room.set()  # the reader must go on, to learn how the connection ended
         if reason is not None:
-            _logger.warning("Ended a connection to %s: %s", self._namespace, reason)
+            known = fields(namespace=self._namespace)
+            _logger.warning("Ended a connection to %s: %s", self._namespace, reason, extra=known)
             self._websocket.abort()
 
     async def write(self) -> None:
@@ -153,11 +154,13 @@ class Connection:
             packet = parse_auth_packet(message.get("text") or "")
             if packet is not None:
                 return self._authenticator.admit(packet)
-            _logger.debug("Ignored a first frame in %s that is no authentication packet", self._namespace)
+            known = fields(namespace=self._namespace)
+            _logger.debug("Ignored a first frame in %s that is no authentication packet", self._namespace, extra=known)
         return None
 
     async def _refuse(self, send: Send, reason: str) -> None:
-        _logger.info("Refused a connection to %s: %s", self._namespace, reason)
+        known = fields(namespace=self._namespace)
+        _logger.info("Refused a connection to %s: %s", self._namespace, reason, extra=known)
         with contextlib.suppress(OSError):
             await self._websocket.send_text([_wire.encode(_wire.AuthResult(success=False, error=reason))])
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Authentication failed"})
@@ -199,4 +202,5 @@ class Connection:
         if self._tasks:
             _done, pending = await asyncio.wait(self._tasks, timeout=HANDLER_END_SECONDS)
             if pending:
-                _logger.warning("%d handlers of %s go on although they were cancelled", len(pending), self._namespace)
+                text = "%d handlers of %s go on although they were cancelled"
+                _logger.warning(text, len(pending), self._namespace, extra=fields(namespace=self._namespace))

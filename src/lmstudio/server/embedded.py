@@ -7,7 +7,6 @@ import atexit
 import contextlib
 import errno
 import importlib.util
-import logging
 import os
 import socket
 import sys
@@ -16,8 +15,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
-from lmstudio._address import ServerAddress
+from lmstudio._address import LOOPBACK_OF, ServerAddress
 from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
+from lmstudio.logs import fields, follow_environment, get_logger
 from lmstudio.server.catalog import Catalog, InvalidModelFileError, read_model_file
 from lmstudio.server.engine.base import Engine, EngineError, ModelFile
 from lmstudio.server.errors import PortInUseError, RequestError, ServerStartError
@@ -38,14 +38,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 CORE_END_SECONDS = 5.0
 """For unloading all models when the server stops."""
 _STOP_SECONDS = 15.0
 _BACKLOG = 128
 _TRANSPORT_PACKAGES = ("starlette", "uvicorn", "wsproto")
-_ALL_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class CoreSettings(TypedDict, total=False):
@@ -142,7 +141,7 @@ class Server:
         """host:port for clients. A server that listens on all addresses is given by its loopback address."""
         if self.port == 0:
             raise LMStudioRuntimeError("The server has no address before it has been started.")
-        return ServerAddress(_ALL_ADDRESSES.get(self.host, self.host), self.port).api_host
+        return ServerAddress(LOOPBACK_OF.get(self.host, self.host), self.port).api_host
 
     @property
     def engine(self) -> Engine:
@@ -169,6 +168,7 @@ class Server:
         with self._lock:
             if self.is_running:
                 return
+            follow_environment()
             if self._given_core is None:
                 self._prepare()
             _require_extras(*_TRANSPORT_PACKAGES)
@@ -240,7 +240,7 @@ class Server:
                 if not started.done():
                     started.set_exception(error)
                 else:
-                    _logger.exception("The server on port %s ended unexpectedly", self.port)
+                    _logger.exception("The server on port %s ended unexpectedly", self.port, extra=fields())
 
     async def _serve(self, sock: socket.socket, started: Future[None]) -> None:
         from lmstudio.server.listener import Listener
@@ -256,7 +256,7 @@ class Server:
             try:
                 await asyncio.wait_for(self._core.aclose(), CORE_END_SECONDS)
             except Exception:
-                _logger.exception("Could not unload all models")
+                _logger.exception("Could not unload all models", extra=fields())
 
     def _app_settings(self) -> AppSettings:
         from lmstudio.server.app import AppSettings
@@ -336,7 +336,7 @@ class Server:
         self._request_end()
         thread.join(_STOP_SECONDS)
         if thread.is_alive():
-            _logger.error("The server on port %s does not end", self.port)
+            _logger.error("The server on port %s does not end", self.port, extra=fields())
         self._thread = self._loop = self._listener = None
 
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmstudio.errors import LMStudioRuntimeError
-from lmstudio.server.engine.base import EngineError
+from lmstudio.logs import fields, get_logger
+from lmstudio.server.engine.base import EngineError, PromptTooLongError
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import ErrorDisplayData, SerializedLMSExtendedError
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 
 class RequestError(Exception):
     """A handler's refusal, for the client to read; it becomes an rpcError or channelError.
 
     *title* is one sentence that says what was attempted and what was found; *suggestion* says what the client can do
-    about it. *display_data* carries the code by which clients choose an exception class.
+    about it. *display_data* carries the code by which clients choose an exception class, *error_data* what else a
+    program may want to read.
     """
 
     def __init__(
@@ -28,12 +29,14 @@ class RequestError(Exception):
         cause: str | None = None,
         suggestion: str | None = None,
         display_data: ErrorDisplayData | None = None,
+        error_data: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(title)
         self.title = title
         self.cause = cause
         self.suggestion = suggestion
         self.display_data = display_data
+        self.error_data = error_data
 
     def to_wire(self) -> SerializedLMSExtendedError:
         """The error as the protocol spells it. Title and root title are always there."""
@@ -45,6 +48,7 @@ class RequestError(Exception):
             cause=self.cause,
             suggestion=self.suggestion,
             display_data=self.display_data,
+            error_data=self.error_data,
         )
 
 
@@ -63,12 +67,16 @@ def as_request_error(error: BaseException, attempted: str) -> RequestError:
     """
     if isinstance(error, RequestError):
         return error
+    if isinstance(error, PromptTooLongError):
+        # No code of the protocol says this, so it is said as llama.cpp does.
+        data = {"n_prompt_tokens": error.prompt_tokens, "n_ctx": error.context_length}
+        return RequestError(str(error), suggestion=error.suggestion, error_data=data)
     if isinstance(error, EngineError):
         return RequestError(str(error), suggestion=error.suggestion)
     if not isinstance(error, Exception):
         # Only a handler that cancels itself gets here; a connection that has ended is not told anything.
         return RequestError("The operation was cancelled on the server", cause=f"{attempted} ended early.")
-    _logger.error("Unexpected error in %s", attempted, exc_info=error)
+    _logger.error("Unexpected error in %s", attempted, exc_info=error, extra=fields())
     return RequestError(
         "Internal server error",
         cause=f"{type(error).__name__} in {attempted}: {error}",

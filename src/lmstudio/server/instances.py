@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -24,6 +23,7 @@ from lmstudio._sdk_models import (
     ModelSpecifierQuery,
     Quantization,
 )
+from lmstudio.logs import fields, get_logger
 from lmstudio.server.catalog import ModelNotFoundError
 from lmstudio.server.drafts import DraftedModels
 from lmstudio.server.engine.base import EngineError, ModelDiedError
@@ -44,7 +44,7 @@ DEFAULT_JIT_TTL_SECONDS: Final = 3600.0
 _SAMPLE_SIZE: Final = 10
 _KIND_NAMES: Final = {"llm": "a language model", "embedding": "an embedding model"}
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 
 class Timer(Protocol):
@@ -357,11 +357,13 @@ class InstanceManager:
                 if is_jit and self._evict_jit:
                     await self._evict(load)
                 started = self._clock.monotonic()
-                _logger.info("Loading %s as %r", file.model_key, identifier)
+                _logger.info("Loading %s as %r", file.model_key, identifier, extra=fields(model=identifier))
                 model = await self._engine.load(file, options, lambda progress: load.report(float(progress)))
-                _logger.info("Loaded %s in %.2f s", file.model_key, self._clock.monotonic() - started)
+                seconds = self._clock.monotonic() - started
+                known = fields(model=identifier, seconds=seconds)
+                _logger.info("Loaded %s in %.2f s", file.model_key, seconds, extra=known)
             except EngineError as error:
-                _logger.info("Could not load %s: %s", file.model_key, error)
+                _logger.info("Could not load %s: %s", file.model_key, error, extra=fields(model=identifier))
                 raise
             finally:
                 self._loads.discard(load)
@@ -436,7 +438,8 @@ class InstanceManager:
                 f"The model {instance.identifier!r} was unloaded during the request.",
                 display_data=ErrorDisplayDataGenericSpecificModelUnloaded(),
             )
-        _logger.warning("The model %r stopped unexpectedly: %s", instance.identifier, error)
+        known = fields(model=instance.identifier)
+        _logger.warning("The model %r stopped unexpectedly: %s", instance.identifier, error, extra=known)
         self._retire(instance, "it stopped unexpectedly")
         return RequestError(
             f"The model {instance.identifier!r} stopped unexpectedly.",
@@ -491,7 +494,7 @@ class InstanceManager:
 
     def _forget(self, instance: Instance, reason: str) -> None:
         if not instance.is_unloaded:
-            _logger.info("Unloading %r: %s", instance.identifier, reason)
+            _logger.info("Unloading %r: %s", instance.identifier, reason, extra=fields(model=instance.identifier))
             instance.is_unloaded = True
             del self._instances[instance.identifier]
         self._restart_timer(instance)
@@ -501,7 +504,8 @@ class InstanceManager:
             await instance.drafted.close()
             await instance.model.close()
         except EngineError as error:
-            _logger.warning("Unloading %r failed: %s", instance.identifier, error)
+            known = fields(model=instance.identifier)
+            _logger.warning("Unloading %r failed: %s", instance.identifier, error, extra=known)
 
     async def aclose(self) -> None:
         """Cancel all loads, unload all instances."""

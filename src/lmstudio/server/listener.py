@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 import uvicorn
 from wsproto.utilities import LocalProtocolError
 
+from lmstudio.logs import get_logger
 from lmstudio.server.app import AppSettings, Core, create_app
 from lmstudio.server.connection import HANDLER_END_SECONDS
 from lmstudio.server.websocket import DirectWebSocket
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 """Larger messages of a client end its connection. Images travel as base64, 4/3 of their size."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from lmstudio._sdk_models import (
     LlmPredictionStats,
     PromptProcessingDetails,
 )
+from lmstudio.logs import fields, get_logger
 from lmstudio.server.engine.base import GenerationEnd, ModelDiedError, PromptProgress, PromptTooLongError, TextChunk
 from lmstudio.server.output import FragmentStage, Packet, reasoning_splitter
 from lmstudio.server.tool_calls.formats import GENERIC, format_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Packet", "Prediction", "PredictionOutput"]
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 
 class PredictionOutput(Protocol):
@@ -282,6 +282,9 @@ class Prediction:
             self._instance.identifier,
             stats.total_time_sec,
             reason,
+            extra=fields(
+                namespace="llm", endpoint="predict", model=self._instance.identifier, seconds=stats.total_time_sec
+            ),
         )
         return stats
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lmstudio._address import API_SERVER_PORTS
 from lmstudio.errors import LMStudioError, LMStudioValueError
+from lmstudio.logs import warnings_shown
 from lmstudio.server.auth import parse_api_token
 from lmstudio.server.embedded import Server
 from lmstudio.server.errors import PortInUseError, ServerStartError
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM. Returns the exit code: 0 when stopped, 1 when the server could not start."""
-    with _stop_signals() as stop_requests:
+    with warnings_shown(), _stop_signals() as stop_requests:
         try:
             server = _start(arguments)
         except LMStudioError as error:

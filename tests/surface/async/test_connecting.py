@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,10 +13,20 @@ import pytest
 
 import lmstudio as lms
 from lmstudio import _discovery as discovery_module
-from lmstudio import _ws as ws_module
+from lmstudio._remedies import Surroundings
 from lmstudio.server import ScriptedEngine, Server
 from surface.background import AsyncBackground
-from surface.odd_servers import free_port, http_server, mute_server, tcp_server, websocket_server
+from surface.odd_servers import (
+    black_hole,
+    free_port,
+    greeting_server,
+    http_server,
+    mute_server,
+    silent_dns,
+    tcp_server,
+    websocket_server,
+)
+from surface.relays import Relay, below_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +36,10 @@ if TYPE_CHECKING:
 
 TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJ0123456789"
 OTHER_TOKEN = "sk-lm-ijklmnop:ABCDEFGHIJ0123456789"
+NO_ANSWER = "the answer to the authentication is not one of LM Studio"
+REDIRECT = b"HTTP/1.1 308 Permanent Redirect\r\nLocation: https://lm.example/llm\r\nContent-Length: 0\r\n\r\n"
+
+IMPATIENT = lms.Timeout(connect=0.1)
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -55,45 +71,6 @@ def listen_on(monkeypatch: pytest.MonkeyPatch, *ports: int) -> None:
     monkeypatch.setattr(discovery_module, "API_SERVER_PORTS", ports)
 
 
-# Addresses -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "127.0.0.1:{}",
-        "localhost:{}",
-        " 127.0.0.1:{} ",
-        "http://127.0.0.1:{}",
-        "ws://127.0.0.1:{}/",
-        "http://127.0.0.1:{}/v1",
-        "http://127.0.0.1:{}/api/v1/",
-        "ws://127.0.0.1:{}/llm",
-        "HTTP://LOCALHOST:{}",
-    ],
-)
-async def test_address_may_be_written_in_many_ways(server: Server, form: str) -> None:
-    async with lms.AsyncClient(form.format(server.port)) as client:
-        assert len(await client.list_downloaded_models()) == 2
-    assert await lms.AsyncClient.is_valid_api_host(form.format(server.port))
-
-
-@pytest.mark.parametrize("text", ["", "ftp://localhost", "user@localhost:1", "localhost:99999", "a b", "http://x?y=1"])
-async def test_what_is_no_address_is_refused_at_once(text: str) -> None:
-    with pytest.raises(lms.LMStudioValueError, match="Invalid server address"):
-        lms.AsyncClient(text)
-    with pytest.raises(lms.LMStudioValueError, match="Invalid server address"):
-        await lms.AsyncClient.is_valid_api_host(text)
-
-
-async def test_variables_for_proxies_do_not_matter(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
-        monkeypatch.setenv(name, "socks9://nowhere.invalid:1")
-    async with lms.AsyncClient(server.api_host) as client:
-        assert len(await client.list_downloaded_models()) == 2
-    assert await lms.AsyncClient.is_valid_api_host(server.api_host)
-
-
 # Nobody, or somebody else, is there ----------------------------------------------------------------------------------
 
 
@@ -104,55 +81,150 @@ async def test_nothing_listens() -> None:
             with pytest.raises(lms.LMStudioWebsocketError) as error:
                 await attempt()
             assert f"Could not connect to ws://{api_host}/" in str(error.value)
+            assert re.search(r"\(at TCP\): LM Studio is not reachable: .*refused", str(error.value))
             assert "Is it running there" in str(error.value)
-            assert error.value.__cause__ is not None
+            assert (error.value.phase, str(error.value.url).rpartition("/")[0]) == ("tcp", f"ws://{api_host}")
+            assert isinstance(error.value.__cause__, ConnectionRefusedError)
         assert not client.llm.connected
     assert not await lms.AsyncClient.is_valid_api_host(api_host)
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "is_said"),
+    [
+        (Surroundings(), []),
+        (Surroundings(is_container=True), ["runs in a container", "host.docker.internal:1234", "Serve on Local"]),
+        (Surroundings(is_wsl=True), ["runs in WSL", "Serve on Local"]),
+    ],
+    ids=["plain", "container", "wsl"],
+)
+async def test_hints_are_given_where_they_fit(
+    monkeypatch: pytest.MonkeyPatch, surroundings: Surroundings, is_said: list[str]
+) -> None:
+    monkeypatch.setattr("lmstudio._remedies.look_around", lambda: surroundings)
+    text = str(await failure(lms.AsyncClient(f"localhost:{free_port()}")))
+    hints = ("runs in a container", "host.docker.internal:1234", "runs in WSL", "Serve on Local")
+    assert [hint for hint in hints if hint in text] == is_said
 
 
 async def test_host_name_that_nobody_knows() -> None:
     error = await failure(lms.AsyncClient("no-such-host.invalid:1234"))
     assert isinstance(error, lms.LMStudioWebsocketError)
-    assert "Could not connect to ws://no-such-host.invalid:1234/" in str(error)
+    assert "Could not connect to ws://no-such-host.invalid:1234/system (resolving the name): " in str(error)
+    assert "Is the host name spelt right" in str(error)
+    assert (error.phase, error.url) == ("dns", "ws://no-such-host.invalid:1234/system")
+    assert isinstance(error.__cause__, socket.gaierror)
+
+
+async def test_name_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lmstudio._dial._RESOLVE_SECONDS", 0.1)
+    with silent_dns(monkeypatch):
+        error = await failure(lms.AsyncClient("lm.example:1234", timeout=IMPATIENT))
+    assert isinstance(error, lms.LMStudioConnectTimeoutError)
+    assert (error.phase, "no answer within 0.1 seconds (timeout 'connect')" in str(error)) == ("dns", True)
+
+
+@pytest.mark.parametrize("host", ["localhost", "192.168.0.10"])
+async def test_address_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    black_hole(monkeypatch)
+    error = await failure(lms.AsyncClient(f"{host}:1234", timeout=IMPATIENT))
+    assert isinstance(error, lms.LMStudioConnectTimeoutError)
+    assert isinstance(error, lms.LMStudioWebsocketError)
+    assert "LM Studio is not reachable: no answer within 0.1 seconds (timeout 'connect')" in str(error)
+    assert error.phase == "tcp"
+    assert ("'Serve on Local Network' on, and does its firewall let port 1234 through?" in str(error)) == (
+        host != "localhost"
+    )
 
 
 @pytest.mark.parametrize(
-    ("odd_server", "reason"),
+    ("odd_server", "phase", "reason"),
     [
-        (http_server, "HTTP status 404; is it LM Studio that listens there?"),
-        (partial(tcp_server, b""), "not reachable"),
-        (partial(tcp_server, b"SSH-2.0-OpenSSH_9.6\r\n"), "not reachable"),
-        (partial(tcp_server, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), "instead of answering the authentication"),
-        (partial(tcp_server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "HTTP status 200"),
-        (partial(websocket_server, "hello"), "the answer to the authentication is not one of LM Studio"),
-        (partial(websocket_server, "[1, 2]"), "the answer to the authentication is not one of LM Studio"),
-        (partial(websocket_server, '{"success": 1}'), "the answer to the authentication is not one of LM Studio"),
+        (http_server, "greeting", "HTTP status 404 instead of a WebSocket. Is it LM Studio that listens there?"),
+        (partial(tcp_server, b""), "greeting", "not as an HTTP server does"),
+        (partial(tcp_server, b"SSH-2.0-OpenSSH_9.6\r\n"), "greeting", "not as an HTTP server does"),
+        (
+            partial(tcp_server, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+            "authentication",
+            "instead of answering the authentication",
+        ),
+        (partial(tcp_server, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), "greeting", "HTTP status 200"),
+        (partial(tcp_server, b"HTTP/1.1 500 Oh no\r\nContent-Length: 0\r\n\r\n"), "greeting", "HTTP status 500"),
+        (partial(tcp_server, REDIRECT), "websocket", "redirects to 'https://lm.example/llm': if LM Studio is there"),
+        (partial(websocket_server, "hello"), "authentication", NO_ANSWER),
+        (partial(websocket_server, "[1, 2]"), "authentication", NO_ANSWER),
+        (partial(websocket_server, '{"success": 1}'), "authentication", NO_ANSWER),
     ],
-    ids=["http", "hangs up", "ssh", "half an upgrade", "page", "websocket", "json", "wrong json"],
+    ids=["404", "hangs up", "ssh", "half an upgrade", "page", "500", "redirect", "websocket", "json", "wrong json"],
 )
-async def test_server_is_not_lm_studio(odd_server: Callable[[], AbstractContextManager[str]], reason: str) -> None:
+async def test_server_is_not_lm_studio(
+    odd_server: Callable[[], AbstractContextManager[str]], phase: str, reason: str
+) -> None:
     with odd_server() as api_host:
         error = await failure(lms.AsyncClient(api_host))
         assert isinstance(error, lms.LMStudioWebsocketError)
         assert reason in str(error)
+        assert (error.phase, error.url) == (phase, f"ws://{api_host}/system")
+        assert error.__cause__ is not None
         assert not await lms.AsyncClient.is_valid_api_host(api_host)
 
 
-async def test_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_module, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(ws_module, "AUTHENTICATION_SECONDS", 0.1)
-    with mute_server() as mute:
-        error = await failure(lms.AsyncClient(mute.api_host))
+async def test_path_that_is_too_much_is_named(server: Server) -> None:
+    error = await failure(lms.AsyncClient(f"{server.api_host}/v1/chat/completions"))
     assert isinstance(error, lms.LMStudioWebsocketError)
-    assert "not reachable (timed out)" in str(error)
+    assert error.phase == "greeting"
+    assert f"But LM Studio answers at http://{server.api_host}/: pass that address." in str(error)
 
 
-async def test_server_that_does_not_answer_the_authentication_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws_module, "AUTHENTICATION_SECONDS", 0.1)
-    with websocket_server(None) as api_host:
+async def test_path_that_is_missing_is_no_greeting(server: Server) -> None:
+    with Relay(server.port, below_path) as relay:
+        error = await failure(lms.AsyncClient(f"127.0.0.1:{relay.port}"))
+    assert isinstance(error, lms.LMStudioWebsocketError)
+    assert (error.phase, "HTTP status 404" in str(error)) == ("greeting", True)
+
+
+async def test_server_that_greets_but_refuses_the_websocket_is_told_from_others() -> None:
+    with greeting_server(403) as api_host:
+        error = await failure(lms.AsyncClient(api_host))
+        assert await lms.AsyncClient.is_valid_api_host(api_host)
+    assert isinstance(error, lms.LMStudioWebsocketError)
+    assert error.phase == "websocket"
+    assert "HTTP status 403 instead of a WebSocket. LM Studio answers there, but does not allow this" in str(error)
+
+
+async def test_server_that_demands_a_login_by_http_is_an_error_of_authentication() -> None:
+    with greeting_server(401) as api_host:
+        error = await failure(lms.AsyncClient(api_host))
+    assert isinstance(error, lms.LMStudioAuthenticationError)
+    assert (error.phase, error.url) == ("authentication", f"ws://{api_host}/system")
+    assert "HTTP status 401" in str(error)
+    assert "not reachable" not in str(error)
+    assert error.__cause__ is not None
+
+
+async def test_server_that_goes_away_after_the_upgrade_is_an_error() -> None:
+    with websocket_server("", closes=True) as api_host:
         error = await failure(lms.AsyncClient(api_host))
     assert isinstance(error, lms.LMStudioWebsocketError)
-    assert "no answer to the authentication" in str(error)
+    assert error.phase == "authentication"
+    assert "the server ended the connection instead of answering the authentication" in str(error)
+    assert error.__cause__ is not None
+
+
+async def test_server_that_never_answers_is_given_up() -> None:
+    with mute_server() as mute:
+        error = await failure(lms.AsyncClient(mute.api_host, timeout=IMPATIENT))
+    assert isinstance(error, lms.LMStudioConnectTimeoutError)
+    assert (error.phase, error.limit) == ("websocket", "connect")
+    assert "did not answer within 0.1 seconds (timeout 'connect')" in str(error)
+
+
+async def test_server_that_does_not_answer_the_authentication_is_given_up() -> None:
+    with websocket_server(None) as api_host:
+        error = await failure(lms.AsyncClient(api_host, timeout=IMPATIENT))
+    assert isinstance(error, lms.LMStudioConnectTimeoutError)
+    assert (error.phase, error.limit) == ("authentication", "connect")
+    assert "at the authentication): the server accepted the connection, but did not answer" in str(error)
 
 
 async def test_client_may_be_closed_while_it_connects(proxy: FaultProxy) -> None:
@@ -237,6 +309,8 @@ async def test_argument_counts_before_the_environment(guarded: Server, monkeypat
     error = await failure(lms.AsyncClient(guarded.api_host))
     assert isinstance(error, lms.LMStudioAuthenticationError)
     assert "the one given is not valid" in str(error)
+    assert (error.phase, error.url) == ("authentication", f"ws://{guarded.api_host}/system")
+    assert "not reachable" not in str(error)
 
 
 async def test_missing_token_is_an_error_that_says_what_to_do(guarded: Server) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
+NO_RETRIES = lms.RetryConfig(max_retries=0)
+
 FAULTS: dict[str, tuple[Callable[[FaultProxy], None], str]] = {
     "closed": (FaultProxy.close_connections, "the server closed it"),
     "reset": (FaultProxy.reset_connections, "reset by peer|forcibly closed"),
@@ -91,7 +93,7 @@ async def test_prediction_in_flight_fails_and_the_next_call_works(
 
 
 async def test_call_in_flight_fails_and_the_next_call_works(proxy: FaultProxy, fault: Fault) -> None:
-    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
+    async with lms.AsyncClient(proxy.api_host, retry=NO_RETRIES) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
         proxy.hold()
         call = background.start(lambda: model.tokenize(["one", "two"]))
@@ -183,7 +185,7 @@ async def test_loss_between_calls_is_not_noticed_by_the_caller(proxy: FaultProxy
 
 
 async def test_server_that_is_away_is_found_again(proxy: FaultProxy) -> None:
-    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
+    async with lms.AsyncClient(proxy.api_host, retry=NO_RETRIES) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
         proxy.refuse_connections()
         await background.until(lambda: not client.llm.connected)
@@ -195,7 +197,7 @@ async def test_server_that_is_away_is_found_again(proxy: FaultProxy) -> None:
 
 
 async def test_server_may_restart_on_its_port(server: Server, engine: ScriptedEngine, gate: Gate) -> None:
-    async with lms.AsyncClient(server.api_host) as client, AsyncBackground() as background:
+    async with lms.AsyncClient(server.api_host, retry=NO_RETRIES) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
         call = background.start(lambda: model.respond("Hi"))
         assert await background.wait(gate.reached)
@@ -296,7 +298,7 @@ async def test_silent_server_fails_a_call_that_is_still_being_sent(
     proxy: FaultProxy, keepalive: Callable[[float], None]
 ) -> None:
     keepalive(0.1)
-    async with lms.AsyncClient(proxy.api_host) as client:
+    async with lms.AsyncClient(proxy.api_host, retry=NO_RETRIES) as client:
         model = await client.llm.model("scripted-chat")
         proxy.go_silent()
         with pytest.raises(lms.LMStudioWebsocketError, match="no sign of life"):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
+NO_RETRIES = lms.RetryConfig(max_retries=0)
+
 FAULTS: dict[str, tuple[Callable[[FaultProxy], None], str]] = {
     "closed": (FaultProxy.close_connections, "the server closed it"),
     "reset": (FaultProxy.reset_connections, "reset by peer|forcibly closed"),
@@ -92,7 +94,7 @@ def test_prediction_in_flight_fails_and_the_next_call_works(
 
 
 def test_call_in_flight_fails_and_the_next_call_works(proxy: FaultProxy, fault: Fault) -> None:
-    with lms.Client(proxy.api_host) as client, Background() as background:
+    with lms.Client(proxy.api_host, retry=NO_RETRIES) as client, Background() as background:
         model = client.llm.model("scripted-chat")
         proxy.hold()
         call = background.start(lambda: model.tokenize(["one", "two"]))
@@ -184,7 +186,7 @@ def test_loss_between_calls_is_not_noticed_by_the_caller(proxy: FaultProxy, faul
 
 
 def test_server_that_is_away_is_found_again(proxy: FaultProxy) -> None:
-    with lms.Client(proxy.api_host) as client, Background() as background:
+    with lms.Client(proxy.api_host, retry=NO_RETRIES) as client, Background() as background:
         model = client.llm.model("scripted-chat")
         proxy.refuse_connections()
         background.until(lambda: not client.llm.connected)
@@ -196,7 +198,7 @@ def test_server_that_is_away_is_found_again(proxy: FaultProxy) -> None:
 
 
 def test_server_may_restart_on_its_port(server: Server, engine: ScriptedEngine, gate: Gate) -> None:
-    with lms.Client(server.api_host) as client, Background() as background:
+    with lms.Client(server.api_host, retry=NO_RETRIES) as client, Background() as background:
         model = client.llm.model("scripted-chat")
         call = background.start(lambda: model.respond("Hi"))
         assert background.wait(gate.reached)
@@ -297,7 +299,7 @@ def test_silent_server_fails_a_call_that_is_still_being_sent(
     proxy: FaultProxy, keepalive: Callable[[float], None]
 ) -> None:
     keepalive(0.1)
-    with lms.Client(proxy.api_host) as client:
+    with lms.Client(proxy.api_host, retry=NO_RETRIES) as client:
         model = client.llm.model("scripted-chat")
         proxy.go_silent()
         with pytest.raises(lms.LMStudioWebsocketError, match="no sign of life"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 from typing import TYPE_CHECKING, NoReturn
@@ -27,6 +26,7 @@ from lmstudio._sdk_models import (
     SystemRpcVersionReturns,
 )
 from lmstudio._version import __version__
+from lmstudio.logs import fields, get_logger
 from lmstudio.server.catalog import ModelNotFoundError
 from lmstudio.server.errors import RequestError
 from lmstudio.server.instances import model_info
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lmstudio.server._port import ClientContext, Handlers, ServerChannel
     from lmstudio.server.core import ServerCore
 
-_logger = logging.getLogger("lmstudio.server")
+_logger = get_logger("server")
 
 
 def release_version() -> str:
@@ -102,7 +102,8 @@ class SystemHandlers:
 
     async def _notify(self, _: ClientContext, notification: BackendNotification) -> None:
         separator = ": " if notification.description else ""
-        _logger.info("Notification: %s%s%s", notification.title, separator, notification.description or "")
+        text = f"{notification.title}{separator}{notification.description or ''}"
+        _logger.info("Notification: %s", text, extra=fields(namespace="system"))
 
     async def _version(self, _: ClientContext, __: None) -> SystemRpcVersionReturns:
         return SystemRpcVersionReturns(version=release_version(), build=0)
@@ -140,7 +141,7 @@ class SystemHandlers:
             raise RequestError(
                 "Shutting down the server is for privileged clients only.", suggestion="Connect with an API token."
             )
-        _logger.info("Shutting down: the client %s asked for it", context.client_identifier)
+        _logger.info("Shutting down: the client %s asked for it", context.client_identifier, extra=fields())
         self._core.on_shutdown_request()
 
     async def _alive(self, _: ClientContext, __: None, ___: ServerChannel[None, None]) -> None:
