@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     )
     from ._ops.repository import DownloadFinalizedCallback, DownloadProgressCallback
     from ._retries import RetryConfig
+    from ._runtime import UnknownItem
     from ._sdk_models import (
         AnyChatMessage,
         AssistantResponse,
@@ -212,6 +213,7 @@ _EXPORTS = {
     "_specifiers": "AnyModelSpecifier",
     "_abort": "AbortSignal",
     "_retries": "RetryConfig",
+    "_runtime": "UnknownItem",
     "_timeouts": "Timeout TimeoutInput",
     "_ops.act_options": "ActCallbacks",
     "_ops.guard": "GuardToolCallController",
@@ -419,6 +421,7 @@ __all__ = [
     "ToolRequestCallbacks",
     "ToolResultMessage",
     "UnimplementedRawFunctionTool",
+    "UnknownItem",
     "UserMessage",
     "UserMessageContent",
     "UserMessageDict",

@@ -154,6 +154,7 @@ class AsyncRuntime(Runtime):
         super().__init__()
         self._settings = settings
         self.hooks = hooks
+        self.on_unknown = settings.on_unknown
         self.links = LinkManager(settings, hooks)
         self.is_closed = False
 

@@ -7,49 +7,83 @@ is decoded strictly first (fast); only if that fails, the value is built member 
 - a missing or mistyped member gets its default, or a neutral value of its type;
 - an element of a list that cannot be understood at all is left out, except from lists of numbers, such as vectors;
 - a tag chooses among several types; where only one can come it does not matter;
-- a value that has none of the members its type requires is not of that type: that is an error.
+- a value that has none of the members its type requires is not of that type: that is an error;
+- so is a member that is essential, where a neutral value would be a wrong one. Endpoints name those.
+
+What was not as expected is told in `Findings`.
 """
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import inspect as mi
 
-from .logs import fields, get_logger
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
-_logger = get_logger("protocol")
+DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
+"""msgspec raises more than its own: for text that is not valid Unicode, and for JSON that is nested too deeply."""
+
+Findings: TypeAlias = "list[tuple[str, str]]"
+"""What was not as expected: its JSON path, and what it is."""
+Essentials: TypeAlias = "tuple[str, ...]"
+"""What must not be replaced by a neutral value: wire names from the outside to the inside, joined by dots.
+
+`[]` stands for each element of a list, which is left out if it lacks what is essential. Where several types can come,
+a path begins with the tag: `result.content` is the member `content` of the packet `result`.
+"""
+_Tree: TypeAlias = "Mapping[str, _Tree]"
 
 
 class UnknownTagError(msgspec.ValidationError):
     """The value is of a kind that this version does not know."""
 
     def __init__(self, field: str, tag: object, path: str) -> None:
-        super().__init__(f"Unknown value {tag!r} of member {field!r} - at `{path}`")
+        super().__init__(f"Unknown value {tag!r:.80} of member {field!r} - at `{path}`")
         self.tag = tag
 
 
-def decode(decoder: Callable[[bytes | msgspec.Raw], T], expected_type: Any, data: bytes | msgspec.Raw) -> T:
+def decode(
+    decoder: Callable[[bytes | msgspec.Raw], T],
+    expected_type: Any,
+    data: bytes | msgspec.Raw,
+    essentials: Essentials = (),
+    findings: Findings | None = None,
+) -> T:
     """Decode *data* with the strict *decoder*, else leniently as *expected_type*.
+
+    *findings* gets what was not as expected, if *data* could be decoded in the end.
 
     Raises:
         UnknownTagError: a tagged union with a tag that is not ours.
-        msgspec.ValidationError: not of that type at all; names the JSON path.
+        msgspec.ValidationError: not of that type at all, or without something essential; names the JSON path.
         msgspec.DecodeError: not JSON.
     """
     try:
         return decoder(data)
-    except msgspec.ValidationError as strict_error:
-        value: T = _convert(_type_info(expected_type), msgspec.json.decode(data), "$")
-        _logger.debug("Accepted a value that does not match the schema: %s", strict_error, extra=fields())
+    except DECODE_ERRORS as strict_error:
+        if isinstance(strict_error, msgspec.DecodeError) and not isinstance(strict_error, msgspec.ValidationError):
+            raise
+        reading = _Reading()
+        value: T = reading.convert(_type_info(expected_type), _plain_value(data), "$", _tree(essentials))
+        if findings is not None:
+            findings += reading.findings or [("$", str(strict_error))]
         return value
+
+
+def find_unknown(expected_type: Any, data: bytes | msgspec.Raw) -> Findings:
+    """What is in *data*, which can be decoded, and not in its type."""
+    reading = _Reading()
+    with suppress(*DECODE_ERRORS):  # it could be decoded: what is odd otherwise is nobody's business
+        reading.convert(_type_info(expected_type), _plain_value(data), "$", {})
+    return reading.findings
 
 
 def convert(expected_type: type[T], data: object) -> T:
@@ -57,8 +91,8 @@ def convert(expected_type: type[T], data: object) -> T:
     try:
         return msgspec.convert(data, expected_type)
     except msgspec.ValidationError:
-        info = mi.type_info(expected_type)
-        value: T = _convert(info, data, "$")
+        structure: Any = expected_type
+        value: T = _Reading().convert(_type_info(structure), data, "$", {})
         return value
 
 
@@ -67,29 +101,129 @@ def _type_info(expected_type: Any) -> mi.Type:
     return mi.type_info(expected_type)
 
 
-def _convert(info: mi.Type, value: Any, path: str) -> Any:
-    if isinstance(info, mi.Metadata):
-        return _convert(info.type, value, path)
-    if isinstance(info, mi.StructType):
-        return _struct(info, value, path)
-    if isinstance(info, mi.UnionType):
-        return _union(info, value, path)
-    if isinstance(info, (mi.ListType, mi.VarTupleType, mi.SetType)) and isinstance(value, list):
-        return _items(info.item_type, value, path)
-    if isinstance(info, mi.DictType) and isinstance(value, dict):
-        return {key: _convert(info.value_type, item, f"{path}[...]") for key, item in value.items()}
-    if isinstance(info, mi.LiteralType) and type(value) not in map(type, info.values):
-        raise msgspec.ValidationError(f"Unexpected `{type(value).__name__}` - at `{path}`")
-    if isinstance(info, (mi.AnyType, mi.LiteralType, mi.EnumType)):
+@lru_cache(maxsize=64)
+def _tree(essentials: Essentials) -> _Tree:
+    tree: dict[str, Any] = {}
+    for path in essentials:
+        node = tree
+        for name in path.split("."):
+            node = node.setdefault(name, {})
+    return tree
+
+
+def _plain_value(data: bytes | msgspec.Raw) -> Any:
+    try:
+        try:
+            return msgspec.json.decode(data)
+        except ValueError:
+            # Not valid Unicode, or a number beyond all bounds.
+            return json.loads(bytes(data).decode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise msgspec.ValidationError(f"{error} - at `$`") from error
+
+
+class _Reading:
+    """The conversion of one value."""
+
+    def __init__(self) -> None:
+        self.findings: Findings = []
+
+    def convert(self, info: mi.Type, value: Any, path: str, essential: _Tree) -> Any:
+        """*value* as its type."""
+        if isinstance(info, mi.Metadata):
+            return self.convert(info.type, value, path, essential)
+        if isinstance(info, mi.StructType):
+            return self._struct(info, value, path, essential)
+        if isinstance(info, mi.UnionType):
+            return self._union(info, value, path, essential)
+        if isinstance(info, (mi.ListType, mi.VarTupleType, mi.SetType)) and isinstance(value, list):
+            return self._items(info.item_type, value, path, essential.get("[]", {}))
+        if isinstance(info, mi.DictType) and isinstance(value, dict):
+            return {key: self.convert(info.value_type, item, f"{path}[...]", {}) for key, item in value.items()}
+        if isinstance(info, mi.LiteralType):
+            return self._literal(info, value, path)
+        if isinstance(info, mi.RawType):
+            return msgspec.Raw(msgspec.json.encode(value))
+        return _scalar(info, value, path)
+
+    def _literal(self, info: mi.LiteralType, value: Any, path: str) -> Any:
+        if type(value) not in map(type, info.values):
+            raise msgspec.ValidationError(f"Unexpected `{type(value).__name__}` - at `{path}`")
+        if value not in info.values:
+            self.findings.append((path, f"Unknown value {value!r:.80}"))
         return value
-    expected = _PLAIN_TYPES.get(type(info))
-    if expected is None or (isinstance(value, expected) and not (expected is int and isinstance(value, bool))):
-        return value
-    if expected is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    raise msgspec.ValidationError(f"Expected `{expected.__name__}`, got `{type(value).__name__}` - at `{path}`")
+
+    def _items(self, item_type: mi.Type, values: list[Any], path: str, essential: _Tree) -> list[Any]:
+        items = []
+        for index, value in enumerate(values):
+            item_path = f"{path}[{index}]"
+            try:
+                items.append(self._attempt(item_type, value, item_path, essential))
+            except msgspec.ValidationError as error:
+                if isinstance(item_type, (mi.IntType, mi.FloatType)):
+                    raise  # without one of its numbers a vector is another vector
+                self.findings.append((item_path, f"Left out an element: {error}"))
+        return items
+
+    def _attempt(self, info: mi.Type, value: Any, path: str, essential: _Tree) -> Any:
+        """Convert, and if that fails, forget what was found in it: the failure says it."""
+        count = len(self.findings)
+        try:
+            return self.convert(info, value, path, essential)
+        except msgspec.ValidationError:
+            del self.findings[count:]
+            raise
+
+    def _union(self, info: mi.UnionType, value: Any, path: str, essential: _Tree) -> Any:
+        structs = [member for member in info.types if isinstance(member, mi.StructType)]
+        if isinstance(value, dict) and structs:
+            tag_field = structs[0].tag_field
+            if tag_field is None or len(structs) == 1:
+                return self._struct(structs[0], value, path, essential)
+            tag = value.get(tag_field)
+            for struct in structs:
+                if struct.tag == tag:
+                    return self._struct(struct, value, path, essential.get(str(tag), {}))
+            raise UnknownTagError(tag_field, tag, path)
+        failure: msgspec.ValidationError | None = None
+        for member in info.types:
+            try:
+                return self._attempt(member, value, path, essential)
+            except msgspec.ValidationError as error:
+                failure = error
+        raise failure or msgspec.ValidationError(f"Unexpected value - at `{path}`")
+
+    def _struct(self, info: mi.StructType, value: Any, path: str, essential: _Tree) -> Any:
+        required = [field.encode_name for field in info.fields if field.required]
+        tagged = _has_tag(info, value, path, required)
+        members: dict[str, Any] = {}
+        failures: list[msgspec.ValidationError] = []
+        for field in info.fields:
+            try:
+                if field.encode_name in value or field.required:
+                    members[field.name] = self._member(field, value, path, essential)
+            except msgspec.ValidationError as error:
+                if field.encode_name in essential:
+                    raise
+                failures.append(error)
+        if not (tagged or members or not required):
+            raise _none_of(required, path, failures[0])
+        self.findings += [(path, f"Replaced by a default: {failure}") for failure in failures]
+        for field in info.fields:
+            if field.required and field.name not in members:
+                members[field.name] = _neutral(field.type)
+        self._note_unknown(info, value, path)
+        return info.cls(**members)
+
+    def _member(self, field: mi.Field, value: Mapping[str, Any], path: str, essential: _Tree) -> Any:
+        name = field.encode_name
+        if name not in value:
+            raise msgspec.ValidationError(f"It is missing - at `{path}.{name}`")
+        return self._attempt(field.type, value[name], f"{path}.{name}", essential.get(name, {}))
+
+    def _note_unknown(self, info: mi.StructType, value: Mapping[str, Any], path: str) -> None:
+        known = {field.encode_name for field in info.fields} | {info.tag_field}
+        self.findings += [(f"{path}.{name}", "Unknown member") for name in value if name not in known]
 
 
 _PLAIN_TYPES: dict[type[mi.Type], type] = {
@@ -103,67 +237,41 @@ _PLAIN_TYPES: dict[type[mi.Type], type] = {
 }
 
 
-def _items(item_type: mi.Type, values: list[Any], path: str) -> list[Any]:
-    items = []
-    for index, value in enumerate(values):
-        try:
-            items.append(_convert(item_type, value, f"{path}[{index}]"))
-        except msgspec.ValidationError as error:
-            if isinstance(item_type, (mi.IntType, mi.FloatType)):
-                raise  # without one of its numbers a vector is another vector
-            _logger.debug("Left out a list element: %s", error, extra=fields())
-    return items
+def _scalar(info: mi.Type, value: Any, path: str) -> Any:
+    expected = _PLAIN_TYPES.get(type(info))
+    if expected is None or (isinstance(value, expected) and not (expected is int and isinstance(value, bool))):
+        return value
+    if expected is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return _float(value, path)
+    raise msgspec.ValidationError(f"Expected `{expected.__name__}`, got `{type(value).__name__}` - at `{path}`")
 
 
-def _union(info: mi.UnionType, value: Any, path: str) -> Any:
-    structs = [member for member in info.types if isinstance(member, mi.StructType)]
-    if isinstance(value, dict) and structs:
-        tag_field = structs[0].tag_field
-        if tag_field is None or len(structs) == 1:
-            return _struct(structs[0], value, path)
-        for struct in structs:
-            if struct.tag == value.get(tag_field):
-                return _struct(struct, value, path)
-        raise UnknownTagError(tag_field, value.get(tag_field), path)
-    failure: msgspec.ValidationError | None = None
-    for member in info.types:
-        try:
-            return _convert(member, value, path)
-        except msgspec.ValidationError as error:
-            failure = error
-    raise failure or msgspec.ValidationError(f"Unexpected value - at `{path}`")
+def _float(value: int, path: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise msgspec.ValidationError(f"Number out of range - at `{path}`") from None
 
 
-def _struct(info: mi.StructType, value: Any, path: str) -> Any:
+def _has_tag(info: mi.StructType, value: Any, path: str, required: list[str]) -> bool:
+    """Whether *value* says that it is of this type; raises if it cannot be."""
     if not isinstance(value, dict):
         raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}` - at `{path}`")
-    required = [field.encode_name for field in info.fields if field.required]
-    tagged = info.tag_field is not None and value.get(info.tag_field) == info.tag
-    if not tagged and not any(name in value for name in required):
+    if info.tag_field is not None and value.get(info.tag_field) == info.tag:
+        return True
+    if not any(name in value for name in required):
         if info.tag_field is not None and info.tag_field in value:
             raise UnknownTagError(info.tag_field, value[info.tag_field], path)
         if required:
             raise _none_of(required, path)
-    members: dict[str, Any] = {}
-    understood = tagged or not required
-    for field in info.fields:
-        member_path = f"{path}.{field.encode_name}"
-        if field.encode_name in value:
-            try:
-                members[field.name] = _convert(field.type, value[field.encode_name], member_path)
-                understood = True
-                continue
-            except msgspec.ValidationError as error:
-                _logger.debug("Replaced a member by its default: %s", error, extra=fields())
-        if field.required:
-            members[field.name] = _neutral(field.type)
-    if not understood:
-        raise _none_of(required, path)
-    return info.cls(**members)
+    return False
 
 
-def _none_of(required: list[str], path: str) -> msgspec.ValidationError:
-    return msgspec.ValidationError(f"Object has none of the required members {', '.join(required)} - at `{path}`")
+def _none_of(required: list[str], path: str, failure: msgspec.ValidationError | None = None) -> msgspec.ValidationError:
+    reason = f" - at `{path}`" if failure is None else f": {failure}"
+    return msgspec.ValidationError(f"Object has none of the required members {', '.join(required)}{reason}")
 
 
 def _neutral(info: mi.Type) -> Any:

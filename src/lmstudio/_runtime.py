@@ -5,20 +5,23 @@ There are two runtimes: in the asynchronous one a wait suspends the task, in the
 
 from __future__ import annotations
 
+import logging
+import re
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 from ._retries import NO_RETRIES
 from ._timeouts import DEFAULT_TIMEOUT
-from .logs import get_logger
+from .logs import fields, get_logger
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from . import _wire
+    from ._lenient import Findings
     from ._retries import RetryConfig
     from ._timeouts import CallLimits, Timeout
     from ._tool_runner import ToolRunner
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from .json_api import Multiplexer, Port
 
 T = TypeVar("T")
+
+_INDEX = re.compile(r"\[\d+\]")
+_MOST_REPORTED = 1000
+"""Things that are remembered as reported: a server may well make up a new one with each message."""
 
 Delivery: TypeAlias = (
     "_wire.ChannelSend | _wire.ChannelClose | _wire.ChannelError | _wire.RpcResult | _wire.RpcError | LMStudioError"
@@ -79,6 +86,17 @@ class Inbox(Outlet):
         """Wait until `wake` is called, or for so long; not at all if something is there. May end early."""
 
 
+class UnknownItem(NamedTuple):
+    """Something in a message of the server that this version does not know, or expects in another form."""
+
+    endpoint: str
+    """ "llm/predict", for example; the namespace alone for a message that belongs to no endpoint."""
+    path: str
+    """Where it is, as a JSON path."""
+    problem: str
+    """What it is, for people."""
+
+
 class Runtime(ABC):
     """Everything an operation may ask of the world."""
 
@@ -87,6 +105,10 @@ class Runtime(ABC):
 
     def __init__(self) -> None:
         self._ports: dict[str, Port] = {}
+        self.on_unknown: Callable[[UnknownItem], object] | None = None
+        """Told once of each thing that the server sends and this version does not know. A plain function; runs in
+        whatever thread finds it."""
+        self._reported: set[UnknownItem] = set()
 
     def port(self, namespace: str) -> Port:
         """The port of *namespace*; it connects on first use."""
@@ -100,6 +122,34 @@ class Runtime(ABC):
     def logger(self, area: str) -> logging.Logger:
         """Where this client reports what happens in *area*: "models", for example."""
         return get_logger(area)
+
+    @property
+    def looks_for_unknown(self) -> bool:
+        """Whether somebody wants to hear of members that are ignored. Looking for them takes time."""
+        return self.on_unknown is not None or self._protocol_logger.isEnabledFor(logging.DEBUG)
+
+    @cached_property
+    def _protocol_logger(self) -> logging.Logger:
+        return self.logger("protocol")
+
+    def report_unknown(self, endpoint: str, findings: Findings) -> None:
+        """Tell the log, and whoever wants to know, of what the server has sent. Each thing is told once."""
+        namespace, _, name = endpoint.partition("/")
+        known = fields(namespace=namespace, endpoint=name or None)
+        for path, problem in findings:
+            item = UnknownItem(endpoint, *(_INDEX.sub("[]", text) for text in (path, problem)))
+            if item in self._reported or len(self._reported) == _MOST_REPORTED:
+                continue
+            self._reported.add(item)
+            self._protocol_logger.debug("In a message of %s: %s - at `%s`", endpoint, problem, path, extra=known)
+            if self.on_unknown is None:
+                continue
+            try:
+                self.on_unknown(item)
+            except Exception as error:
+                text = "The callback %r failed; the operation goes on."
+                more = fields(namespace=namespace, callback="on_unknown")
+                self.logger("callbacks").error(text, self.on_unknown, exc_info=error, extra=more)
 
     @property
     def server_address(self) -> str | None:

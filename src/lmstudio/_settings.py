@@ -10,6 +10,7 @@ import msgspec
 
 from ._address import ServerAddress, chosen_api_host, parse_api_host
 from ._auth import Credentials, Secret, resolve_credentials
+from ._callbacks import is_coroutine_function
 from ._proxy import Proxy, read_proxy
 from ._retries import RetryConfig, read_retry
 from ._timeouts import INHERITED, Timeout, read_timeout
@@ -18,7 +19,9 @@ from .logs import follow_environment, get_logger
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
+    from ._runtime import UnknownItem
     from ._timeouts import TimeoutInput
 
 VERIFY_VARIABLE = "LM_STUDIO_VERIFY_TLS"
@@ -43,6 +46,8 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     tls: ssl.SSLContext | bool = True
     """How to check certificates; or only whether to, against the public authorities."""
     proxy: Proxy | None = None
+    on_unknown: Callable[[UnknownItem], object] | None = None
+    """Told of what the server sends and this version does not know."""
 
     def __post_init__(self) -> None:
         if self.proxy is not None and self.api_host is None:
@@ -76,6 +81,7 @@ def connection_settings(
     proxy: Secret,
     timeout: TimeoutInput,
     retry: RetryConfig | None,
+    on_unknown: Callable[[UnknownItem], object] | None,
 ) -> ConnectionSettings:
     """The arguments of both clients, checked.
 
@@ -83,6 +89,8 @@ def connection_settings(
         LMStudioValueError: one of them cannot be used.
     """
     follow_environment()
+    if on_unknown is not None and (not callable(on_unknown) or is_coroutine_function(on_unknown)):
+        raise LMStudioValueError(f"on_unknown must be a plain function, got {on_unknown!r:.80}.")
     return ConnectionSettings(
         api_host=chosen_api_host(api_host),
         credentials=resolve_credentials(api_token, client_identifier, client_passkey),
@@ -91,6 +99,7 @@ def connection_settings(
         own_retry=read_retry(retry),
         tls=chosen_tls(ssl_context),
         proxy=read_proxy(proxy),
+        on_unknown=on_unknown,
     )
 
 

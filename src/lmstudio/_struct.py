@@ -137,7 +137,10 @@ def _union_reader(variants: tuple[inspect.Type, ...]) -> _Reader | None:
 
     def read(data: Any) -> Any:
         if isinstance(data, Mapping) and structs:
-            struct = structs[0].cls if len(structs) == 1 else by_tag.get(data.get(tag_field))
+            tag = data.get(tag_field)
+            # A list, for example, cannot be looked up.
+            known = by_tag.get(tag) if isinstance(tag, (str, int)) else None
+            struct = structs[0].cls if len(structs) == 1 else known
             return data if struct is None else _struct_reader(struct)(data)
         return data if read_list is None or isinstance(data, Mapping) else read_list(data)
 

@@ -195,6 +195,7 @@ class BlockingRuntime(Runtime):
     def __init__(self, settings: ConnectionSettings) -> None:
         super().__init__()
         self._settings = settings
+        self.on_unknown = settings.on_unknown
         self.process_id = os.getpid()
         self._loop = _background.acquire()
         self._closed = False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from . import _lenient
 from .errors import LMStudioValueError
 
 if TYPE_CHECKING:
@@ -184,6 +185,12 @@ ServerMessage: TypeAlias = (
 
 decode_client_message = msgspec.json.Decoder(ClientMessage).decode
 decode_server_message = msgspec.json.Decoder(ServerMessage).decode
+SERVER_MESSAGE_ESSENTIALS = (
+    "communicationWarning.warning",
+    *(f"{kind}.channelId" for kind in ("channelSend", "channelAck", "channelClose", "channelError")),
+    *(f"{kind}.callId" for kind in ("rpcResult", "rpcError")),
+)
+"""What no default can stand for: see `_lenient.Essentials`."""
 
 
 def plain_scalar(value: object) -> str | int | float:
@@ -256,12 +263,13 @@ def encode_with(payload: Payload, kind: _Carrier, *members: str | int) -> Outgoi
 
 
 def without_half_characters(message: bytes) -> bytes:
-    """JSON with halves of surrogate pairs replaced by U+FFFD.
+    """JSON with halves of surrogate pairs replaced by U+FFFD, and so is what is no UTF-8; NaN and the like become null.
 
     JavaScript cuts strings between the halves and writes each as an escape, which is not valid for most others.
     Raises ValueError if *message* is not JSON.
     """
-    text = json.dumps(json.loads(message), ensure_ascii=False)
+    value = json.loads(message.decode("utf-8", "replace"), parse_constant=lambda _name: None)
+    text = json.dumps(value, ensure_ascii=False)
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
@@ -287,3 +295,11 @@ class AuthResult(msgspec.Struct, omit_defaults=True):
 
     success: bool
     error: str | None = None
+
+
+_decode_auth_result = msgspec.json.Decoder(AuthResult).decode
+
+
+def read_auth_result(message: bytes) -> AuthResult:
+    """The answer to an AuthPacket, as far as it can be understood; raises one of `_lenient.DECODE_ERRORS`."""
+    return _lenient.decode(_decode_auth_result, AuthResult, message, ("success",))

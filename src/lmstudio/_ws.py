@@ -17,10 +17,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import msgspec
 from msgspec import UNSET
 
-from . import _wire
+from . import _lenient, _wire
 from ._discovery import find_local_server, no_local_server_error
 from ._explain import attempt_timed_out, cannot_connect, explain, may_pass, not_authenticated
 from ._retries import NO_RETRIES, RetryConfig
@@ -410,8 +409,8 @@ class _Link:
             failure = cannot_connect(url, "authentication", reason, without_any_frames(down.error))
             raise LinkDownError(failure, is_transient=True) from None
         try:
-            answer = msgspec.json.decode(messages.pop(0), type=_wire.AuthResult)
-        except msgspec.MsgspecError as error:
+            answer = _wire.read_auth_result(messages.pop(0))
+        except _lenient.DECODE_ERRORS as error:
             reason = "the answer to the authentication is not one of LM Studio"
             raise LinkDownError(cannot_connect(url, "authentication", reason, error)) from None
         if not answer.success:

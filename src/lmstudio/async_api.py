@@ -33,6 +33,7 @@ from ._surface.async_streams import AsyncPredictionStream
 if TYPE_CHECKING:
     import logging
     import ssl
+    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Self
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from ._abort import AbortSignal
     from ._local_files import LocalFileInput
     from ._retries import RetryConfig
+    from ._runtime import UnknownItem
     from ._sdk_models import FileHandle
     from ._surface.async_files import _AsyncSessionFiles
     from ._surface.async_repository import _AsyncSessionRepository
@@ -84,6 +86,8 @@ class AsyncClient(AsyncClientBase):
             takes a `timeout` of its own, which goes before this one.
         retry: When to try again what can be repeated without harm. By default three times, except that a server which
             this client has never reached is reported missing at once.
+        on_unknown: Called with each thing that the server sends and this version does not know, once: new members, new
+            kinds of messages. A plain function, called in whatever thread finds it.
         ssl_context: How to check the certificate of a server whose address begins with https:// or wss://, e.g.
             `ssl.create_default_context(cafile="authority.pem")`; by default against the public authorities, or not at
             all if LM_STUDIO_VERIFY_TLS is "false".
@@ -103,6 +107,7 @@ class AsyncClient(AsyncClientBase):
         proxy: str | None = None,
         timeout: TimeoutInput = None,
         retry: RetryConfig | None = None,
+        on_unknown: Callable[[UnknownItem], object] | None = None,
     ) -> None:
         token, passkey, proxy_url = Secret(api_token), Secret(client_passkey), Secret(proxy)
         del api_token, client_passkey, proxy  # a traceback may show the variables of this function
@@ -117,6 +122,7 @@ class AsyncClient(AsyncClientBase):
                 proxy=proxy_url,
                 timeout=timeout,
                 retry=retry,
+                on_unknown=on_unknown,
             )
         )
         self._llm = _AsyncSessionLlm(self)

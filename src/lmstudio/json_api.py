@@ -183,6 +183,8 @@ class Multiplexer:
         """Seconds that an attempt to connect may take."""
         self.on_patience: Callable[[], None] | None = None
         """Called when `patience` has grown."""
+        self.on_unknown: Callable[[_lenient.Findings], None] | None = None
+        """Told of what messages have that this version does not know."""
         self.shared: dict[tuple[str, bytes], SharedRequest] = {}
         """The requests in flight that others may join, by endpoint and parameter."""
 
@@ -229,7 +231,7 @@ class Multiplexer:
             try:
                 delivery = decode(message)
             except (msgspec.MsgspecError, RecursionError) as error:
-                odd = _decode_odd_message(message, error)
+                odd = self._decode_odd(message, error)
                 if odd is None:
                     continue
                 delivery = odd
@@ -244,6 +246,23 @@ class Multiplexer:
                 touched = inbox
         if touched is not None:
             touched.wake()
+
+    def _decode_odd(self, message: bytes, error: Exception) -> _wire.ServerMessage | None:
+        """A message that does not match the schema, as far as it can be understood; None to ignore it."""
+        findings: _lenient.Findings = []
+        odd: _wire.ServerMessage | None = None
+        try:
+            text = _wire.without_half_characters(message)
+            decode, essentials = _wire.decode_server_message, _wire.SERVER_MESSAGE_ESSENTIALS
+            odd = _lenient.decode(decode, _wire.ServerMessage, text, essentials, findings)
+        except _lenient.DECODE_ERRORS:
+            # Not in the warning, because Python keeps each text that it has warned with.
+            _logger.debug("A message that was not understood: %.200r", message, extra=logs.fields())
+            _warn(f"Ignored a message that this version does not understand: {error}")
+            findings = [("$", f"Ignored: {error}")]
+        if self.on_unknown is not None:
+            self.on_unknown(findings)
+        return odd
 
     def _route(self, delivery: _wire.ServerMessage) -> Outlet | None:
         # An id that is not (or no longer) ours is not an error: the server may answer what was abandoned meanwhile.
@@ -314,18 +333,6 @@ class Multiplexer:
     def forget_call(self, call_id: int) -> None:
         """Drop the reply of this call."""
         self._calls.pop(call_id, None)
-
-
-def _decode_odd_message(message: bytes, error: Exception) -> _wire.ServerMessage | None:
-    """A message that the strict decoder refuses, as far as it can be understood; None to ignore it, with a warning."""
-    try:
-        odd: _wire.ServerMessage = _wire.decode_server_message(_wire.without_half_characters(message))
-        return odd
-    except (ValueError, RecursionError):
-        # Not in the warning, because Python keeps each text that it has warned with.
-        _logger.debug("A message that was not understood: %.200r", message, extra=logs.fields())
-        _warn(f"Ignored a message that this version does not understand: {error}")
-        return None
 
 
 def _warn(text: str) -> None:
@@ -402,6 +409,7 @@ class Port:
         multiplexer = base._multiplexer
         if multiplexer is None or multiplexer.failure is not None:
             multiplexer = base._multiplexer = Multiplexer(self.namespace)
+            multiplexer.on_unknown = partial(self.runtime.report_unknown, self.namespace)
             self.runtime.connect(self.namespace, multiplexer)
         if self._timeout is not None and self._timeout.connect is not UNSET:
             multiplexer.allow_connecting(self._timeout.connect)
@@ -482,6 +490,38 @@ class Port:
 
         return on_abort(signal, partial(post, put))
 
+    def _result(self, rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
+        if not isinstance(reply, _wire.RpcResult):
+            if isinstance(reply, _wire.RpcError):
+                raise from_wire(_decode_error(reply.error), attempted)
+            raise fresh_copy(cast("LMStudioError", reply))
+        if rpc.result_type is None:
+            return cast("R", None)
+        # An absent result stands for null: an rpc whose result is optional leaves it out.
+        data = reply.result or b"null"
+        try:
+            result = rpc.decode_result(data)
+        except _lenient.DECODE_ERRORS:
+            return self._odd_result(rpc, data, attempted)
+        if self.runtime.looks_for_unknown:
+            self._report(rpc, _lenient.find_unknown(rpc.result_type, data))
+        return result
+
+    def _odd_result(self, rpc: Rpc[P, R], data: bytes | msgspec.Raw, attempted: str) -> R:
+        """A result that does not match the schema, as far as it can be understood."""
+        findings: _lenient.Findings = []
+        try:
+            result = _lenient.decode(rpc.decode_result, rpc.result_type, data, rpc.essentials, findings)
+        except _lenient.DECODE_ERRORS as error:
+            message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
+            raise LMStudioProtocolError(message) from error
+        self._report(rpc, findings)
+        return result
+
+    def _report(self, endpoint: Rpc[Any, Any] | ChannelSpec[Any, Any, Any], findings: _lenient.Findings) -> None:
+        """Tell who wants to know what an answer has that this version does not know."""
+        self.runtime.report_unknown(f"{self.namespace}/{endpoint.name}", findings)
+
     def channel(self, spec: ChannelSpec[P, InT, OutT], parameter: P, attempted: str) -> Channel[InT, OutT]:
         """A channel, not open yet. *attempted* completes "Could not ..." if it fails."""
         return Channel(self, spec, _wire.encode_payload(parameter), attempted, named_model(parameter))
@@ -524,7 +564,7 @@ class _PendingCalls:
         results: list[Any] = [None] * self._count
         for _ in range(self._count):
             reply = await self.inbox.get(self._limits)
-            result = _result(rpc, reply, attempted)
+            result = self._port._result(rpc, reply, attempted)
             results[cast("_Reply", reply).call_id - self._first_id] = result
         return results
 
@@ -545,21 +585,6 @@ class _PendingCalls:
 def aborted(signal: AbortSignal, attempted: str) -> LMStudioCancelledError:
     """What an operation ends with whose signal was aborted."""
     return LMStudioCancelledError(f"Could not {attempted}: {signal.error()}")
-
-
-def _result(rpc: Rpc[P, R], reply: Delivery, attempted: str) -> R:
-    if not isinstance(reply, _wire.RpcResult):
-        if isinstance(reply, _wire.RpcError):
-            raise from_wire(_decode_error(reply.error), attempted)
-        raise fresh_copy(cast("LMStudioError", reply))
-    if rpc.result_type is None:
-        return cast("R", None)
-    try:
-        # An absent result stands for null: an rpc whose result is optional leaves it out.
-        return _lenient.decode(rpc.decode_result, rpc.result_type, reply.result or b"null")
-    except msgspec.MsgspecError as error:
-        message = f"Could not {attempted}: the server's result of {rpc.name!r} has an unexpected form: {error}"
-        raise LMStudioProtocolError(message) from error
 
 
 def _decode_error(raw: msgspec.Raw) -> object:
@@ -595,7 +620,9 @@ class Channel(Generic[InT, OutT]):
         model: str | None = None,
     ) -> None:
         self._port, self._spec, self._attempted, self._model = port, spec, attempted, model
-        self._decode = spec.decode_to_client
+        looks = port.runtime.looks_for_unknown
+        self._decode: Callable[[msgspec.Raw], InT] = self._decode_and_look if looks else spec.decode_to_client
+        self._skipped = ""
         self._parameter: _wire.Payload = parameter
         self._inbox = port.runtime.new_inbox()
         self.limits: CallLimits = port.new_limits(attempted)
@@ -605,6 +632,11 @@ class Channel(Generic[InT, OutT]):
         self._is_closed = False
         self.finished: bool = False
         """No packet will come any more: the channel ended, the connection was lost, or `close` was called."""
+
+    @property
+    def endpoint(self) -> str:
+        """Its name on the wire."""
+        return self._spec.name
 
     def open(self) -> Self:
         """Send the request. Nothing is awaited: if it fails, `receive` says so."""
@@ -639,7 +671,7 @@ class Channel(Generic[InT, OutT]):
             if type(delivery) is _wire.ChannelSend:
                 try:
                     return self._decode(delivery.message)
-                except msgspec.MsgspecError:
+                except _lenient.DECODE_ERRORS:
                     packet = self._decode_odd(delivery.message)
                     if packet is not None:
                         return packet
@@ -649,8 +681,8 @@ class Channel(Generic[InT, OutT]):
                 raise self.located(from_wire(_decode_error(delivery.error), self._attempted))
             if isinstance(delivery, LMStudioError):
                 raise self.located(fresh_copy(delivery))
-            closed = LMStudioChannelClosedError(f"Could not {self._attempted}: the server closed the channel early.")
-            raise self.located(closed)
+            text = f"Could not {self._attempted}: the server closed the channel early.{self._skipped}"
+            raise self.located(LMStudioChannelClosedError(text))
 
     def located(self, error: ErrorT) -> ErrorT:
         """*error*, whose context says what was attempted where."""
@@ -658,16 +690,28 @@ class Channel(Generic[InT, OutT]):
 
     def _decode_odd(self, message: msgspec.Raw) -> InT | None:
         """A packet that does not match the schema, as far as it can be understood; None to skip it."""
+        spec = self._spec
+        findings: _lenient.Findings = []
+        packet: InT | None = None
         try:
-            return _lenient.decode(self._decode, self._spec.to_client_type, message)
-        except msgspec.MsgspecError as error:
+            decode, data = spec.decode_to_client, message or b"null"
+            packet = _lenient.decode(decode, spec.to_client_type, data, spec.essentials, findings)
+        except _lenient.DECODE_ERRORS as error:
             if isinstance(error, _lenient.UnknownTagError) and error.tag == "error":
                 # Not in the schema any more, but that is how older servers report a failure.
                 self.close()
                 reported = from_wire(msgspec.json.decode(message).get("error"), self._attempted)
                 raise self.located(reported) from None
-            _warn(f"Ignored a packet of {self._spec.name!r} that this version does not understand: {error}")
-            return None
+            _warn(f"Ignored a packet of {spec.name!r} that this version does not understand: {error}")
+            self._skipped = f" It had sent a packet of {spec.name!r} that this version does not understand: {error}"
+            findings = [("$", f"Ignored: {error}")]
+        self._port._report(spec, findings)
+        return packet
+
+    def _decode_and_look(self, message: msgspec.Raw) -> InT:
+        packet = self._spec.decode_to_client(message)
+        self._port._report(self._spec, _lenient.find_unknown(self._spec.to_client_type, message))
+        return packet
 
     def send(self, packet: OutT) -> None:
         """Send *packet*, at once and without waiting. Does nothing when the channel is over."""

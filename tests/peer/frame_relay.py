@@ -104,6 +104,10 @@ class FrameRelay:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
 
+    def pass_on(self, frame: RecordedFrame) -> Sequence[str]:
+        """What the other side gets instead of *frame*."""
+        return [frame.frame]
+
     def __enter__(self) -> Self:
         self._thread.start()
         self._started.result()
@@ -154,8 +158,10 @@ class FrameRelay:
         try:
             async for message in source:
                 text = message if isinstance(message, str) else f"a binary message: {message!r}"
-                self.frames.append(RecordedFrame(number, namespace, direction, text))
-                await target.send(message)
+                frame = RecordedFrame(number, namespace, direction, text)
+                self.frames.append(frame)
+                for passed_on in self.pass_on(frame) if isinstance(message, str) else [message]:
+                    await target.send(passed_on)
         except ConnectionClosed:
             pass  # without a closing handshake, or while the other side was being written to
         await target.close()

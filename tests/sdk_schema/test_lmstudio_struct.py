@@ -132,7 +132,7 @@ def test_error_says_what_is_wrong_and_where(data: Any, complaint: str) -> None:
         LlmLoadModelConfig.from_dict(data)
 
 
-@pytest.mark.parametrize("content", [{"type": "text"}, {"type": "hologram"}, {}, 3])
+@pytest.mark.parametrize("content", [{"type": "text"}, {"type": "hologram"}, {"type": ["text"]}, {"type": {}}, {}, 3])
 def test_message_part_that_is_none_of_the_union_is_an_error_with_its_path(content: Any) -> None:
     with pytest.raises(msgspec.ValidationError, match=r"`\$\.content\[0\]"):
         UserMessage.from_dict({"role": "user", "content": [content]})

@@ -264,3 +264,93 @@ def test_a_required_struct_of_several_kinds_is_never_missing() -> None:
 def test_both_kinds_of_model_are_told_apart_by_their_tag() -> None:
     odd: list[Any] = [{**LLM_INFO, "sizeBytes": "big"}, {**EMBEDDING_INSTANCE, "sizeBytes": "big"}]
     assert [type(info) for info in decode(list[ModelInfo], odd)] == [LlmInfo, EmbeddingModelInfo]
+
+
+# What is essential ---------------------------------------------------------------------------------------------------
+
+
+def decode_with(essentials: tuple[str, ...], expected_type: Any, data: Any) -> Any:
+    decoder = msgspec.json.Decoder(expected_type)
+    return _lenient.decode(decoder.decode, expected_type, json.dumps(data).encode(), essentials)
+
+
+@pytest.mark.parametrize("wrong", [5, None, [], {}])
+def test_an_essential_member_of_the_wrong_type_is_an_error_with_its_path(wrong: object) -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"at `\$\.inner\.name`"):
+        decode_with(("inner.name",), Value, {**COMPLETE, "inner": {"name": wrong, "size": 1}})
+
+
+@pytest.mark.parametrize(("inner", "path"), [({"size": 1}, r"\$\.inner"), (5, r"\$\.inner"), (None, r"\$\.inner")])
+def test_an_essential_member_that_is_missing_is_an_error_with_its_path(inner: object, path: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=f"at `{path}`"):
+        decode_with(("inner.name",), Value, {**COMPLETE, "inner": inner})
+
+
+def test_what_is_not_essential_is_replaced_beside_what_is() -> None:
+    value = decode_with(("inner.name",), Value, {**COMPLETE, "text": 5, "inner": {"name": "i", "size": "big"}})
+    assert (value.text, value.inner) == ("", Inner("i"))
+
+
+def test_an_optional_member_that_is_essential_may_be_absent_but_not_odd() -> None:
+    absent = {name: item for name, item in COMPLETE.items() if name != "optional"} | {"text": 5}
+    assert decode_with(("optional",), Value, absent).optional is None
+    with pytest.raises(msgspec.ValidationError, match=r"`\$\.optional`"):
+        decode_with(("optional",), Value, {**COMPLETE, "optional": "6"})
+
+
+def test_elements_without_what_is_essential_are_left_out() -> None:
+    cats = [{"type": "cat", "lives": "many"}, {"type": "dog", "tricks": 5}, {"type": "cat", "lives": 2}]
+    assert decode_with(("pets.[].cat.lives",), Value, {**COMPLETE, "pets": cats}).pets == [Dog([]), Cat(2)]
+
+
+def test_the_path_of_a_packet_begins_with_its_tag() -> None:
+    assert decode_with(("dog.tricks",), Cat | Dog, {"type": "cat", "lives": "x"}) == Cat(0)
+    with pytest.raises(msgspec.ValidationError, match=r"`\$\.tricks`"):
+        decode_with(("dog.tricks",), Cat | Dog, {"type": "dog", "tricks": "x"})
+
+
+# What is not quite JSON ----------------------------------------------------------------------------------------------
+
+
+def test_text_that_is_not_valid_unicode_is_used_as_far_as_it_is() -> None:
+    decoder = msgspec.json.Decoder(Inner)
+    assert _lenient.decode(decoder.decode, Inner, b'{"name":"a\xff"}') == Inner("a\N{REPLACEMENT CHARACTER}")
+
+
+def test_a_number_beyond_all_bounds_does_not_spoil_the_rest() -> None:
+    decoder = msgspec.json.Decoder(Inner)
+    assert _lenient.decode(decoder.decode, Inner, b'{"name":"a","size":1e999}') == Inner("a")
+    assert decode(Value, {**COMPLETE, "ratio": 10**400}).ratio == 0.0
+
+
+# What was found ------------------------------------------------------------------------------------------------------
+
+
+def test_findings_say_what_is_odd_and_where() -> None:
+    findings: _lenient.Findings = []
+    odd = {
+        **COMPLETE,
+        "kind": "sideways",
+        "text": 5,
+        "new": 1,
+        "pets": [{"type": "fish"}],
+        "inner": {"name": "i", "n": 2},
+    }
+    decoder = msgspec.json.Decoder(Value)
+    _lenient.decode(decoder.decode, Value, json.dumps(odd).encode(), findings=findings)
+    assert sorted(path for path, _ in findings) == ["$", "$.inner.n", "$.kind", "$.new", "$.pets[0]"]
+    assert {problem for path, problem in findings if path == "$.kind"} == {"Unknown value 'sideways'"}
+    assert any("`$.text`" in problem for _, problem in findings)
+
+
+def test_nothing_is_found_in_what_matches() -> None:
+    findings: _lenient.Findings = []
+    decoder = msgspec.json.Decoder(Value)
+    data = json.dumps(COMPLETE).encode()
+    _lenient.decode(decoder.decode, Value, data, findings=findings)
+    assert findings == _lenient.find_unknown(Value, data) == []
+
+
+def test_unknown_members_of_what_matches_are_found_on_request() -> None:
+    data = json.dumps({**COMPLETE, "new": 1, "pets": [{"type": "cat", "lives": 9, "colour": "red"}]}).encode()
+    assert _lenient.find_unknown(Value, data) == [("$.pets[0].colour", "Unknown member"), ("$.new", "Unknown member")]

@@ -372,9 +372,29 @@ def test_every_callback_gets_files_instead_of_numbers() -> None:
     ]
 
 
-def test_file_that_does_not_exist_ends_the_search() -> None:
-    search = Search(packet({"type": "onFileProcessingStart", "index": 2}))
-    with pytest.raises(lms.LMStudioServerError, match="reports on file 2 of a search in 2 files"):
+def test_report_on_a_file_that_does_not_exist_is_ignored() -> None:
+    events: list[Any] = []
+    step = {"index": 2, "step": "embedding"}
+    search = Search(
+        packet({"type": "onFileProcessList", "indices": [-1, 1, 2]}),
+        packet({"type": "onFileProcessingStart", "index": -1}),
+        packet({"type": "onFileProcessingStepStart", **step}),
+        packet({"type": "onFileProcessingStepProgress", **step, "progress": 0.5}),
+        packet({"type": "onFileProcessingStepEnd", **step}),
+        packet({"type": "onFileProcessingEnd", "index": 2}),
+        found(),
+    )
+    names = ("on_file_processing_start", "on_file_processing_end", "on_file_processing_step_start")
+    callbacks: dict[str, Any] = dict.fromkeys(names, lambda *values: events.append(values))
+    search.run(on_file_process_list=events.append, **callbacks)
+
+    assert [[file.name for file in files] for files in events] == [["b.pdf"]]
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_result_from_a_file_that_does_not_exist_ends_the_search(index: int) -> None:
+    search = Search(found({"content": "c", "score": 0.5, "sourceIndex": index}))
+    with pytest.raises(lms.LMStudioServerError, match=f"reports on file {index} of a search in 2 files"):
         search.run()
 
     assert search.runtime.sent_packets() == [{"type": "stop"}]

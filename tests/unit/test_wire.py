@@ -7,8 +7,9 @@ import json
 
 import msgspec
 import pytest
+from server_messages import AUTHENTICATION, changes_at, paths, recorded
 
-from lmstudio import _wire
+from lmstudio import _lenient, _wire
 from lmstudio._sdk_models import FilesRpcUploadFileBase64Parameter
 
 CLIENT_MESSAGES: list[tuple[_wire.ClientMessage, str]] = [
@@ -116,6 +117,22 @@ def test_the_answer_to_the_greeting_is_understood() -> None:
     assert msgspec.json.decode(b'{"success":true}', type=_wire.AuthResult) == _wire.AuthResult(True)
     refused = msgspec.json.decode(b'{"success":false,"error":"Invalid passkey"}', type=_wire.AuthResult)
     assert refused.error == "Invalid passkey"
+
+
+def test_the_answer_to_the_greeting_may_have_anything_but_another_success() -> None:
+    for message in (message for item in recorded()[AUTHENTICATION] for message in item):
+        for place, _, _ in paths(message):
+            for changed in changes_at(message, place):
+                data = json.dumps(changed).encode()
+                if isinstance(changed, dict) and isinstance(changed.get("success"), bool):
+                    assert _wire.read_auth_result(data).success == changed["success"]
+                else:
+                    with pytest.raises(_lenient.DECODE_ERRORS):
+                        _wire.read_auth_result(data)
+
+
+def test_what_is_no_text_and_no_number_does_not_lose_the_message() -> None:
+    assert json.loads(_wire.without_half_characters(b'["a\xff", NaN, Infinity]')) == ["a\ufffd", None, None]
 
 
 def test_text_without_half_characters_is_the_same_text() -> None:

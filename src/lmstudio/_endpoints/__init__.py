@@ -34,10 +34,14 @@ class Rpc(Generic[P, R]):
     The types are given as values (`list[LlmInstanceInfo]`, `X | None`); None where the wire has nothing at all.
     """
 
-    def __init__(self, name: str, parameter: Any, returns: Any, *, is_read: bool = False) -> None:
+    def __init__(
+        self, name: str, parameter: Any, returns: Any, essentials: tuple[str, ...] = (), *, is_read: bool = False
+    ) -> None:
         self.name = name
         self.parameter_type = parameter
         self.result_type = returns
+        self.essentials = essentials
+        """Members without which a result is not used: see `_lenient.Essentials`."""
         self.is_read = is_read
         """It changes nothing on the server and costs little: a client may send it again when the connection is lost."""
 
@@ -59,11 +63,15 @@ class Rpc(Generic[P, R]):
 class ChannelSpec(Generic[P, InT, OutT]):
     """One streaming endpoint. Packet types are tagged unions, or None where nothing flows that way."""
 
-    def __init__(self, name: str, parameter: Any, to_client: Any, to_server: Any) -> None:
+    def __init__(
+        self, name: str, parameter: Any, to_client: Any, to_server: Any, essentials: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.parameter_type = parameter
         self.to_client_type = to_client
         self.to_server_type = to_server
+        self.essentials = essentials
+        """Members without which a packet to the client is not used: see `_lenient.Essentials`."""
 
     @cached_property
     def decode_parameter(self) -> Callable[[bytes | msgspec.Raw], P]:

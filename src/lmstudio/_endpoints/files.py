@@ -22,12 +22,15 @@ GET_LOCAL_FILE_ABSOLUTE_PATH: Rpc[
     FilesRpcGetLocalFileAbsolutePathParameter, FilesRpcGetLocalFileAbsolutePathReturns
 ] = Rpc("getLocalFileAbsolutePath", FilesRpcGetLocalFileAbsolutePathParameter, FilesRpcGetLocalFileAbsolutePathReturns)
 UPLOAD_FILE_BASE64: Rpc[FilesRpcUploadFileBase64Parameter, FilesRpcUploadFileBase64Returns] = Rpc(
-    "uploadFileBase64", FilesRpcUploadFileBase64Parameter, FilesRpcUploadFileBase64Returns
+    "uploadFileBase64", FilesRpcUploadFileBase64Parameter, FilesRpcUploadFileBase64Returns, ("identifier",)
 )
 GET_DOCUMENT_PARSING_LIBRARY: Rpc[
     FilesRpcGetDocumentParsingLibraryParameter, FilesRpcGetDocumentParsingLibraryReturns
 ] = Rpc(
-    "getDocumentParsingLibrary", FilesRpcGetDocumentParsingLibraryParameter, FilesRpcGetDocumentParsingLibraryReturns
+    "getDocumentParsingLibrary",
+    FilesRpcGetDocumentParsingLibraryParameter,
+    FilesRpcGetDocumentParsingLibraryReturns,
+    ("library",),
 )
 RETRIEVE: ChannelSpec[
     FilesChannelRetrieveCreationParameter, FilesChannelRetrieveToClientPacket, FilesChannelRetrieveToServerPacket
@@ -36,6 +39,16 @@ RETRIEVE: ChannelSpec[
     FilesChannelRetrieveCreationParameter,
     FilesChannelRetrieveToClientPacket,
     FilesChannelRetrieveToServerPacket,
+    (
+        "onFileProcessList.indices",
+        "onFileProcessingStart.index",
+        "onFileProcessingEnd.index",
+        "onFileProcessingStepStart.index",
+        "onFileProcessingStepProgress.index",
+        "onFileProcessingStepEnd.index",
+        "result.result.entries.[].content",
+        "result.result.entries.[].sourceIndex",
+    ),
 )
 PARSE_DOCUMENT: ChannelSpec[
     FilesChannelParseDocumentCreationParameter,
@@ -46,4 +59,5 @@ PARSE_DOCUMENT: ChannelSpec[
     FilesChannelParseDocumentCreationParameter,
     FilesChannelParseDocumentToClientPacket,
     FilesChannelParseDocumentToServerPacket,
+    ("result.content",),
 )

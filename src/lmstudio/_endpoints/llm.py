@@ -29,7 +29,11 @@ PRELOAD_DRAFT_MODEL: Rpc[LlmRpcPreloadDraftModelParameter, None] = Rpc(
     "preloadDraftModel", LlmRpcPreloadDraftModelParameter, None
 )
 PREDICT: ChannelSpec[LlmChannelPredictCreationParameter, LlmChannelPredictToClientPacket, PredictCancel] = ChannelSpec(
-    "predict", LlmChannelPredictCreationParameter, LlmChannelPredictToClientPacket, PredictCancel
+    "predict",
+    LlmChannelPredictCreationParameter,
+    LlmChannelPredictToClientPacket,
+    PredictCancel,
+    ("toolCallGenerationEnd.toolCallRequest.arguments",),  # or a tool would run without them
 )
 COMPLETE_RAW_TEXT: ChannelSpec[
     LlmChannelCompleteRawTextCreationParameter, LlmChannelCompleteRawTextToClientPacket, CompleteRawTextCancel

@@ -47,7 +47,11 @@ GET_INSTANCE_PROCESSING_STATE: Rpc[ModelRpcGetInstanceProcessingStateParameter, 
     "getInstanceProcessingState", ModelRpcGetInstanceProcessingStateParameter, ModelProcessingState, is_read=True
 )
 ESTIMATE_MODEL_USAGE: Rpc[ModelRpcEstimateModelUsageParameter, EstimatedResourcesUsage] = Rpc(
-    "estimateModelUsage", ModelRpcEstimateModelUsageParameter, EstimatedResourcesUsage, is_read=True
+    "estimateModelUsage",
+    ModelRpcEstimateModelUsageParameter,
+    EstimatedResourcesUsage,
+    ("memory.totalBytes",),
+    is_read=True,
 )
 TOKENIZE: Rpc[ModelRpcTokenizeParameter, ModelRpcTokenizeReturns] = Rpc(
     "tokenize", ModelRpcTokenizeParameter, ModelRpcTokenizeReturns, is_read=True

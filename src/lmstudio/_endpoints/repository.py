@@ -14,7 +14,11 @@ from lmstudio._sdk_models import (
 )
 
 SEARCH_MODELS: Rpc[RepositoryRpcSearchModelsParameter, RepositoryRpcSearchModelsReturns] = Rpc(
-    "searchModels", RepositoryRpcSearchModelsParameter, RepositoryRpcSearchModelsReturns, is_read=True
+    "searchModels",
+    RepositoryRpcSearchModelsParameter,
+    RepositoryRpcSearchModelsReturns,
+    ("results.[].identifier",),
+    is_read=True,
 )
 GET_MODEL_DOWNLOAD_OPTIONS: Rpc[
     RepositoryRpcGetModelDownloadOptionsParameter, RepositoryRpcGetModelDownloadOptionsReturns
@@ -22,6 +26,7 @@ GET_MODEL_DOWNLOAD_OPTIONS: Rpc[
     "getModelDownloadOptions",
     RepositoryRpcGetModelDownloadOptionsParameter,
     RepositoryRpcGetModelDownloadOptionsReturns,
+    ("results.[].downloadIdentifier",),
     is_read=True,
 )
 DOWNLOAD_MODEL: ChannelSpec[
@@ -33,4 +38,5 @@ DOWNLOAD_MODEL: ChannelSpec[
     RepositoryChannelDownloadModelCreationParameter,
     RepositoryChannelDownloadModelToClientPacket,
     RepositoryChannelDownloadModelToServerPacketCancel,
+    ("downloadProgress.update.downloadedBytes", "downloadProgress.update.totalBytes"),
 )

@@ -440,19 +440,21 @@ class _Search:
         callbacks, runtime = self._callbacks, self._runtime
         match packet.type:
             case "onFileProcessList":
-                self._to_process = list(packet.indices)
+                self._to_process = [index for index in packet.indices if self._is_known(index)]
                 await tell(runtime, callbacks.on_file_process_list, self._listed())
+            case _ if not self._is_known(getattr(packet, "index", 0)):
+                pass  # only a report, which nobody could make sense of
             case "onFileProcessingStart":
                 await tell(runtime, callbacks.on_file_processing_start, *self._position(packet.index))
             case "onFileProcessingEnd":
                 await tell(runtime, callbacks.on_file_processing_end, *self._position(packet.index))
             case "onFileProcessingStepStart":
-                await tell(runtime, callbacks.on_file_processing_step_start, self._file(packet.index), packet.step)
+                await tell(runtime, callbacks.on_file_processing_step_start, self._files[packet.index], packet.step)
             case "onFileProcessingStepProgress":
                 callback = callbacks.on_file_processing_step_progress
-                await tell(runtime, callback, self._file(packet.index), packet.step, packet.progress)
+                await tell(runtime, callback, self._files[packet.index], packet.step, packet.progress)
             case "onFileProcessingStepEnd":
-                await tell(runtime, callbacks.on_file_processing_step_end, self._file(packet.index), packet.step)
+                await tell(runtime, callbacks.on_file_processing_step_end, self._files[packet.index], packet.step)
             case "onSearchingStart":
                 await tell(runtime, callbacks.on_searching_start)
             case "onSearchingEnd":
@@ -461,17 +463,24 @@ class _Search:
                 return self._result(packet.result)
         return None
 
-    def _file(self, index: int) -> FileHandle:
-        if not 0 <= index < len(self._files):
-            raise LMStudioProtocolError(f"The server reports on file {index} of a search in {len(self._files)} files.")
-        return self._files[index]
+    def _is_known(self, index: int) -> bool:
+        """Whether the server means a file of this search. It counts them from 0."""
+        return 0 <= index < len(self._files)
 
     def _listed(self) -> list[FileHandle]:
-        return [self._file(index) for index in self._to_process]
+        return [self._files[index] for index in self._to_process]
 
     def _position(self, index: int) -> tuple[FileHandle, int, list[FileHandle]]:
         number = self._to_process.index(index) if index in self._to_process else -1
-        return self._file(index), number, self._listed()
+        return self._files[index], number, self._listed()
+
+    def _source(self, index: int) -> FileHandle:
+        if not self._is_known(index):
+            raise LMStudioProtocolError(
+                f"The server reports on file {index} of a search in {len(self._files)} files, in the packet 'result' "
+                f"of {RETRIEVE.name!r}, at `$.result.entries[...].sourceIndex`."
+            )
+        return self._files[index]
 
     def _result(self, result: InternalRetrievalResult) -> RetrievalResult:
         return RetrievalResult(
@@ -479,7 +488,7 @@ class _Search:
                 RetrievalResultEntry(
                     content=entry.content,
                     score=entry.score,
-                    source=self._file(entry.source_index),
+                    source=self._source(entry.source_index),
                     page_number=_place(entry.page_number),
                     line_number=_place(entry.line_number),
                 )

@@ -276,7 +276,10 @@ async def _follow_load(
             raise channel.located(aborted(signal, attempted)) from None
         raise
     if not packet.info.identifier:
-        text = f"Loaded {request.model_key!r}, but the server did not say under which identifier."
+        text = (
+            f"Loaded {request.model_key!r}, but the server did not say under which identifier: the packet "
+            f"{packet.type!r} of {channel.endpoint!r} has none at `$.info.identifier`."
+        )
         raise channel.located(LMStudioProtocolError(text))
     return packet.info, was_loaded
 

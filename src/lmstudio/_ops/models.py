@@ -123,7 +123,10 @@ async def get_info(port: Port, endpoints: ModelEndpoints[InfoT], target: ModelTa
     parameter = ModelRpcGetModelInfoParameter(specifier=target, throw_if_not_found=True)
     info = await port.call(endpoints.get_model_info, parameter, f"get the information of {describe(target)}")
     if info is None:
-        raise LMStudioProtocolError(f"Could not get the information of {describe(target)}: the server sent none.")
+        raise LMStudioProtocolError(
+            f"Could not get the information of {describe(target)}: the server sent none, but null as the result of "
+            f"{endpoints.get_model_info.name!r}, at `$`."
+        )
     return info
 
 

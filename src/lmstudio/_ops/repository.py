@@ -122,7 +122,10 @@ async def download(
             raise signal.error() from None
         raise
     if not model_key:
-        raise LMStudioProtocolError(f"Downloaded {option.name!r}, but the server did not say under which key.")
+        raise LMStudioProtocolError(
+            f"Downloaded {option.name!r}, but the server did not say under which key: the packet 'success' of "
+            f"{DOWNLOAD_MODEL.name!r} has none at `$.defaultIdentifier`."
+        )
     return model_key
 
 
