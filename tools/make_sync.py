@@ -65,7 +65,7 @@ SENTENCES: Mapping[str, Substitutions] = {
             r"`sync_api` is generated from this file, as are the other modules with twins\.",
             "Generated from `async_api`.",
         ),
-        (r"One client may be used from many tasks\.", "One client may be used from many threads."),
+        (r"One client may be used from many tasks, .*trio\.", "One client may be used from many threads."),
     ),
     "src/lmstudio/_surface/async_llm.py": (
         (r"Cancelling the task, a timeout around the call, or an exception", "Ctrl-C, or any other exception,"),

@@ -1,11 +1,19 @@
-"""The asynchronous runtime: waits suspend the task, protocol state lives in the caller's event loop."""
+"""The asynchronous runtime: waits suspend the task, protocol state lives in the caller's event loop.
+
+That is a loop of asyncio, or a run of trio, whose side is `_trio_io`: imported where trio runs, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import sys
+import threading
 import weakref
+from abc import abstractmethod
+from concurrent import futures
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._runtime import Inbox, Runtime
 from ._settings import chosen_tls
@@ -22,9 +30,11 @@ from .errors import (
 
 if TYPE_CHECKING:
     import logging
+    import socket
     from collections.abc import Callable, Coroutine
 
     import httpx
+    import trio
 
     from ._port import Port
     from ._retries import RetryConfig
@@ -35,8 +45,54 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+EventLoop: TypeAlias = "asyncio.AbstractEventLoop | trio.lowlevel.TrioToken"
+"""What makes a loop of asyncio, or a run of trio, itself."""
 
-class AsyncInbox(Inbox):
+
+def running_loop() -> EventLoop | None:
+    """The loop or run of the caller's task, None outside of both."""
+    # Trio first: in its guest mode it runs inside a loop of asyncio.
+    trio = sys.modules.get("trio.lowlevel")
+    if trio is not None:
+        try:
+            trio.current_task()  # its guest mode leaves the rest of its marks where the host can see them
+            token: EventLoop = trio.current_trio_token()
+        except (RuntimeError, AttributeError):  # the latter while another thread imports it
+            pass
+        else:
+            return token
+    return asyncio._get_running_loop()
+
+
+def loop_hooks(loop: EventLoop) -> LoopHooks:
+    """What connections need of *loop*."""
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return asyncio_hooks(loop)
+    from ._trio_io import trio_hooks
+
+    return trio_hooks(loop)
+
+
+def call_threadsafe(loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+    """As `call_soon_threadsafe`, without the caller's context variables: one of them says which library runs *here*."""
+    loop.call_soon_threadsafe(action, context=contextvars.Context())
+
+
+def start_work(work: Callable[[], T]) -> futures.Future[T]:
+    """Begin *work* in a thread of its own, which nothing waits for at the end of the program."""
+    running: futures.Future[T] = futures.Future()
+
+    def run() -> None:
+        try:
+            running.set_result(work())
+        except BaseException as error:
+            running.set_exception(error)
+
+    threading.Thread(target=run, name="lmstudio-work", daemon=True).start()
+    return running
+
+
+class AsyncioInbox(Inbox):
     """Suspends the consuming task while it is empty."""
 
     __slots__ = ("_loop", "_waiters")
@@ -71,7 +127,7 @@ def _settle(waiter: asyncio.Future[None]) -> None:
 
 
 def asyncio_hooks(loop: asyncio.AbstractEventLoop) -> LoopHooks:
-    """What connections need of an asyncio loop."""
+    """`loop_hooks` of an asyncio loop."""
     tasks: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks only weakly
 
     def spawn(work: Coroutine[Any, Any, None]) -> None:
@@ -79,32 +135,36 @@ def asyncio_hooks(loop: asyncio.AbstractEventLoop) -> LoopHooks:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    return LoopHooks(spawn, loop.call_soon, loop.add_reader, loop.remove_reader)
+    def post(action: Callable[[], None]) -> None:
+        if asyncio._get_running_loop() is loop:
+            action()
+        elif not loop.is_closed():  # a finaliser on another thread, or after the loop has stopped
+            call_threadsafe(loop, action)
+
+    def watch(own: socket.socket, readable: Callable[[], None]) -> Callable[[], object]:
+        loop.add_reader(own, readable)
+        return partial(loop.remove_reader, own)
+
+    return LoopHooks(spawn, loop.call_soon, post, watch, loop.is_running, loop.is_closed)
 
 
 class AsyncRuntime(Runtime):
     """The runtime of one client in one event loop."""
 
-    def __init__(self, settings: ConnectionSettings, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, settings: ConnectionSettings, hooks: LoopHooks) -> None:
         super().__init__()
-        self._loop = loop
         self._settings = settings
+        self.hooks = hooks
         self.on_unknown = settings.on_unknown
-        self.links = LinkManager(settings, asyncio_hooks(loop))
+        self.links = LinkManager(settings, hooks)
         self.is_closed = False
 
     @property
     def server_address(self) -> str | None:
         return self.links.address_text
 
-    def new_inbox(self) -> AsyncInbox:
-        return AsyncInbox(self._loop)
-
     def post(self, action: Callable[[], None]) -> None:
-        if asyncio._get_running_loop() is self._loop:
-            action()
-        elif not self._loop.is_closed():  # a finaliser on another thread, or after the loop has stopped
-            self._loop.call_soon_threadsafe(action)
+        self.hooks.post(action)
 
     def logger(self, area: str) -> logging.Logger:
         return self._settings.logger(area)
@@ -117,21 +177,13 @@ class AsyncRuntime(Runtime):
     def retry(self) -> RetryConfig:
         return self._settings.retry
 
-    def new_tool_runner(self, limit: int | None) -> ToolRunner:
-        from ._tool_runner import TaskToolRunner
+    # Without them, work would be done in the loop.
 
-        return TaskToolRunner(limit)
+    @abstractmethod
+    async def offload(self, work: Callable[[], T]) -> T: ...
 
-    async def offload(self, work: Callable[[], T]) -> T:
-        return await asyncio.to_thread(work)
-
-    def begin(self, work: Callable[[], T]) -> Callable[[], Coroutine[Any, Any, T]]:
-        running = self._loop.run_in_executor(None, work)
-
-        async def result() -> T:
-            return await asyncio.shield(running)
-
-        return result
+    @abstractmethod
+    def begin(self, work: Callable[[], T]) -> Callable[[], Coroutine[Any, Any, T]]: ...
 
     def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
         if self.is_closed:
@@ -144,35 +196,79 @@ class AsyncRuntime(Runtime):
         self.is_closed = True
         await self.links.aclose()
 
+    def close_soon(self) -> None:
+        """As `aclose`, from another loop or thread and without waiting."""
+        self.post(self._begin_to_close)
+
+    def _begin_to_close(self) -> None:
+        self.hooks.spawn(self.aclose())
+
+
+class AsyncioRuntime(AsyncRuntime):
+    """In a loop of asyncio."""
+
+    def __init__(self, settings: ConnectionSettings, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(settings, asyncio_hooks(loop))
+        self._loop = loop
+
+    def new_inbox(self) -> AsyncioInbox:
+        return AsyncioInbox(self._loop)
+
+    def new_tool_runner(self, limit: int | None) -> ToolRunner:
+        from ._tool_runner import AsyncioToolRunner
+
+        return AsyncioToolRunner(limit, self.post)
+
+    async def offload(self, work: Callable[[], T]) -> T:
+        return await asyncio.to_thread(work)
+
+    def begin(self, work: Callable[[], T]) -> Callable[[], Coroutine[Any, Any, T]]:
+        running = self._loop.run_in_executor(None, work)
+
+        async def result() -> T:
+            return await asyncio.shield(running)
+
+        return result
+
+
+def _new_runtime(settings: ConnectionSettings, loop: EventLoop) -> AsyncRuntime:
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return AsyncioRuntime(settings, loop)
+    from ._trio_io import TrioRuntime
+
+    return TrioRuntime(settings, loop)
+
 
 class AsyncClientState:
     """What an asynchronous client holds: one runtime per event loop that it is used in."""
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings
-        self._runtimes: dict[asyncio.AbstractEventLoop, AsyncRuntime] = {}
+        self._runtimes: dict[EventLoop, AsyncRuntime] = {}
         self._is_closed = False
 
     def runtime(self) -> AsyncRuntime:
         """The runtime of the running loop."""
-        loop = asyncio._get_running_loop()
+        loop = running_loop()
         if loop is None:
-            raise LMStudioRuntimeError("AsyncClient works in asyncio tasks only. Use lmstudio.Client in other code.")
+            raise LMStudioRuntimeError(
+                "AsyncClient works in tasks of asyncio and of trio only. Use lmstudio.Client in other code."
+            )
         runtime = self._runtimes.get(loop)
         if runtime is None:
             if self._is_closed:
                 raise LMStudioRuntimeError("The client is closed. Open it again with `async with client:`.")
-            # Loops come and go (one per asyncio.run): those that are closed have nothing left to close.
+            # Loops come and go (one per asyncio.run): those that are over have nothing left to close.
             # The copy, because other threads with loops of their own may do the same.
-            for other in list(self._runtimes):
-                if other.is_closed():
+            for other, its_runtime in list(self._runtimes.items()):
+                if its_runtime.hooks.is_over():
                     self._runtimes.pop(other, None)
-            runtime = self._runtimes[loop] = AsyncRuntime(self.settings, loop)
+            runtime = self._runtimes[loop] = _new_runtime(self.settings, loop)
         return runtime
 
     def existing_runtime(self) -> AsyncRuntime | None:
         """The runtime of the running loop, if there is one yet or still."""
-        loop = asyncio._get_running_loop()
+        loop = running_loop()
         return None if loop is None else self._runtimes.get(loop)
 
     def reopen(self) -> None:
@@ -187,13 +283,13 @@ class AsyncClientState:
     async def aclose(self) -> None:
         """Close the connections of every loop. Those of other loops end there, soon."""
         self._is_closed = True
-        running = asyncio.get_running_loop()
+        running = running_loop()
         for loop, runtime in list(self._runtimes.items()):
             del self._runtimes[loop]
             if loop is running:
                 await runtime.aclose()
-            elif not loop.is_closed() and loop.is_running():
-                asyncio.run_coroutine_threadsafe(runtime.aclose(), loop)
+            else:
+                runtime.close_soon()
 
 
 def _end_links(links: LinkManager) -> None:

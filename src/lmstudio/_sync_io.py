@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextvars
 import math
 import os
 import threading
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UnsetType
 
-from ._async_io import asyncio_hooks
+from ._async_io import asyncio_hooks, call_threadsafe, start_work
 from ._runtime import Inbox, Runtime
 from ._settings import chosen_tls
 from ._surface.base import Surface
@@ -173,7 +174,12 @@ _background = BackgroundLoop()
 def _run_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
     """Run *work* on the background thread's *loop* and wait for its result."""
     _background.refuse_own_thread()
-    return _wait_for(asyncio.run_coroutine_threadsafe(work, loop))
+    return _wait_for(_begin_on(loop, work))
+
+
+def _begin_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> futures.Future[T]:
+    """Begin *work* without the context variables of the caller, as `call_threadsafe`."""
+    return contextvars.Context().run(asyncio.run_coroutine_threadsafe, work, loop)
 
 
 def _wait_for(running: futures.Future[T]) -> T:
@@ -227,7 +233,7 @@ class BlockingRuntime(Runtime):
             return  # a forked child: what was posted here concerns connections of the parent
         try:
             if not self._ended:
-                self._loop.call_soon_threadsafe(action)
+                call_threadsafe(self._loop, action)
                 return
         except RuntimeError:
             if not self._loop.is_closed():
@@ -243,15 +249,7 @@ class BlockingRuntime(Runtime):
         return ThreadToolRunner(limit)
 
     def begin(self, work: Callable[[], T]) -> Callable[[], Coroutine[Any, Any, T]]:
-        running: futures.Future[T] = futures.Future()
-
-        def run() -> None:
-            try:
-                running.set_result(work())
-            except BaseException as error:
-                running.set_exception(error)
-
-        threading.Thread(target=run, name="lmstudio-work", daemon=True).start()
+        running = start_work(work)
 
         async def result() -> T:  # blocks, never suspends
             return _wait_for(running)
@@ -278,7 +276,7 @@ class BlockingRuntime(Runtime):
         self._closed = True
         if self.process_id != os.getpid():
             return  # a forked child: the connections belong to the parent
-        closing = asyncio.run_coroutine_threadsafe(self.links.aclose(), self._loop)
+        closing = _begin_on(self._loop, self.links.aclose())
         if not wait:
             closing.add_done_callback(lambda _done: self._end())
             return

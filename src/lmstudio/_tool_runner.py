@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import anyio
 
 from .errors import LMStudioCancelledError, LMStudioTimeoutError
 
@@ -93,7 +96,7 @@ class ToolRunner(ABC):
         self._running.add(job)
         self._run(job)
 
-    def _end(self, job: ToolJob, outcome: _Outcome) -> None:
+    def _end(self, job: ToolJob, outcome: ToolOutcome) -> None:
         """Report *job* and begin the next one."""
         if job.is_over:
             return
@@ -126,49 +129,104 @@ class ToolRunner(ABC):
         """Wait for what still runs, but for functions that are over their time limit."""
 
 
-class _Outcome(NamedTuple):
+class ToolOutcome(NamedTuple):
+    """What a call comes to."""
+
     value: Any = None
     error: BaseException | None = None
 
 
-def _timed_out(job: ToolJob) -> _Outcome:
-    return _Outcome(error=LMStudioTimeoutError(f"The tool took longer than {job.timeout:g} seconds."))
+def timed_out(job: ToolJob) -> ToolOutcome:
+    """What the caller hears of a tool that is over its time limit."""
+    return ToolOutcome(error=LMStudioTimeoutError(f"The tool took longer than {job.timeout:g} seconds."))
 
 
-async def _outcome_of(call: Callable[[], Any]) -> _Outcome:
+def was_cancelled() -> ToolOutcome:
+    """What is reported of a tool that was cancelled, by us or by itself."""
+    return ToolOutcome(error=LMStudioCancelledError("The tool was cancelled."))
+
+
+async def _outcome_of(call: Callable[[], Any]) -> ToolOutcome:
     """Call it and await what it returns, if that can be awaited."""
     try:
         value = call()
-        return _Outcome(await value if hasattr(value, "__await__") else value)
+        return ToolOutcome(await value if hasattr(value, "__await__") else value)
     except asyncio.CancelledError:
-        return _Outcome(error=LMStudioCancelledError("The tool was cancelled."))
+        return was_cancelled()
     except BaseException as error:  # also Ctrl-C: it must not end the loop, which may not be the tool's
-        return _Outcome(error=error)
+        return ToolOutcome(error=error)
 
 
-async def _limited(task: asyncio.Task[_Outcome], job: ToolJob) -> _Outcome:
+async def _limited(task: asyncio.Task[ToolOutcome], job: ToolJob) -> ToolOutcome:
     """What *task* comes to, or that it takes too long; it is then cancelled."""
     done, _ = await asyncio.wait({task}, timeout=job.timeout)
     if done:
         return task.result()
     task.cancel()
-    return _timed_out(job)
+    return timed_out(job)
 
 
 class TaskToolRunner(ToolRunner):
     """The asynchronous surface: all is done in the caller's loop, except that plain functions run in threads."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, post: Callable[[Callable[[], None]], None]) -> None:
         super().__init__(limit)
+        self._post = post
+        """As that of the runtime."""
+        self._reported = anyio.Event()
+
+    def _end(self, job: ToolJob, outcome: ToolOutcome) -> None:
+        super()._end(job, outcome)
+        self._reported.set()
+
+    async def _in_thread(self, job: ToolJob) -> ToolOutcome:
+        """Call *job* in a thread of its own."""
+        ended = anyio.Event()
+        outcomes: list[ToolOutcome] = []
+
+        def work() -> None:
+            outcomes.append(_call(job))
+            self._post(ended.set)
+
+        _start_thread(job, work)
+        await ended.wait()
+        return outcomes[0]
+
+    def poll(self) -> ToolReport | None:
+        return self._reports.popleft() if self._reports else None
+
+    async def wait(self) -> ToolReport:
+        while not self._reports:
+            self._reported = anyio.Event()
+            await self._reported.wait()
+        return self._reports.popleft()
+
+    def cancel(self) -> None:
+        self._post(self._cancel)
+
+    def _cancel(self) -> None:
+        self._is_cancelled = True
+        self._waiting.clear()
+        self._cancel_coroutines()
+
+    @abstractmethod
+    def _cancel_coroutines(self) -> None:
+        """Cancel the coroutine tools that run."""
+
+
+class AsyncioToolRunner(TaskToolRunner):
+    """In a loop of asyncio."""
+
+    def __init__(self, limit: int | None, post: Callable[[Callable[[], None]], None]) -> None:
+        super().__init__(limit, post)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._coroutine_tools: set[asyncio.Task[_Outcome]] = set()
-        self._waiter: asyncio.Future[None] | None = None
+        self._coroutine_tools: set[asyncio.Task[ToolOutcome]] = set()
 
     def _run(self, job: ToolJob) -> None:
         # A task copies the context that it is made in. (It can be told another one from Python 3.11 on.)
         work = _outcome_of(job.call) if job.is_coroutine else self._in_thread(job)
-        tool: asyncio.Task[_Outcome] = job.context.run(self._loop.create_task, work)
+        tool: asyncio.Task[ToolOutcome] = job.context.run(self._loop.create_task, work)
         if job.is_coroutine:
             self._coroutine_tools.add(tool)
             tool.add_done_callback(self._coroutine_tools.discard)
@@ -177,45 +235,14 @@ class TaskToolRunner(ToolRunner):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _watch(self, tool: asyncio.Task[_Outcome], job: ToolJob) -> None:
-        self._end(job, await _limited(tool, job))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _in_thread(self, job: ToolJob) -> _Outcome:
-        finished: asyncio.Future[_Outcome] = self._loop.create_future()
-
-        def settle(outcome: _Outcome) -> None:
-            if not finished.done():
-                finished.set_result(outcome)
-
-        def work() -> None:
-            outcome = _call(job)
-            if not self._loop.is_closed():  # otherwise the function was left alone, and nobody wants to know
-                self._loop.call_soon_threadsafe(settle, outcome)
-
-        _start_thread(job, work)
-        outcome = await finished
+    async def _in_thread(self, job: ToolJob) -> ToolOutcome:
+        outcome = await super()._in_thread(job)
         return await _outcome_of(partial(_identity, outcome.value)) if outcome.error is None else outcome
 
-    def poll(self) -> ToolReport | None:
-        return self._reports.popleft() if self._reports else None
+    async def _watch(self, tool: asyncio.Task[ToolOutcome], job: ToolJob) -> None:
+        self._end(job, await _limited(tool, job))
 
-    async def wait(self) -> ToolReport:
-        while not self._reports:
-            self._waiter = self._loop.create_future()
-            await self._waiter
-        return self._reports.popleft()
-
-    def cancel(self) -> None:
-        if asyncio._get_running_loop() is self._loop:
-            self._cancel()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._cancel)
-
-    def _cancel(self) -> None:
-        self._is_cancelled = True
-        self._waiting.clear()
+    def _cancel_coroutines(self) -> None:
         for tool in self._coroutine_tools:
             tool.cancel()
 
@@ -231,7 +258,7 @@ class ThreadToolRunner(ToolRunner):
         super().__init__(limit)
         self._changed = threading.Condition()
         self._deadlines: dict[ToolJob, float] = {}
-        self._loops: dict[ToolJob, tuple[asyncio.AbstractEventLoop, asyncio.Task[_Outcome]]] = {}
+        self._loops: dict[ToolJob, tuple[asyncio.AbstractEventLoop, asyncio.Task[ToolOutcome]]] = {}
 
     @property
     def is_busy(self) -> bool:
@@ -248,18 +275,18 @@ class ThreadToolRunner(ToolRunner):
         _start_thread(job, partial(self._work, job))
 
     def _work(self, job: ToolJob) -> None:
-        outcome = _Outcome(job.call) if job.is_coroutine else _call(job)
+        outcome = ToolOutcome(job.call) if job.is_coroutine else _call(job)
         if job.is_coroutine or hasattr(outcome.value, "__await__"):
             call = job.call if job.is_coroutine else partial(_identity, outcome.value)
             try:
                 outcome = asyncio.run(self._in_loop(job, call))
             except BaseException as error:  # KeyboardInterrupt and the like, raised by the tool
-                outcome = _Outcome(error=error)
+                outcome = ToolOutcome(error=error)
         with self._changed:
             self._end(job, outcome)
             self._changed.notify_all()
 
-    async def _in_loop(self, job: ToolJob, call: Callable[[], Any]) -> _Outcome:
+    async def _in_loop(self, job: ToolJob, call: Callable[[], Any]) -> ToolOutcome:
         task = asyncio.get_running_loop().create_task(_outcome_of(call))
         with self._changed:
             self._loops[job] = asyncio.get_running_loop(), task
@@ -271,7 +298,7 @@ class ThreadToolRunner(ToolRunner):
             with self._changed:
                 del self._loops[job]
 
-    def _end(self, job: ToolJob, outcome: _Outcome) -> None:
+    def _end(self, job: ToolJob, outcome: ToolOutcome) -> None:
         self._deadlines.pop(job, None)
         super()._end(job, outcome)
 
@@ -279,7 +306,7 @@ class ThreadToolRunner(ToolRunner):
         """Leave functions alone that are over their time limit."""
         now = time.monotonic()
         for job in [job for job, deadline in self._deadlines.items() if deadline <= now]:
-            self._end(job, _timed_out(job))
+            self._end(job, timed_out(job))
 
     def _pause(self) -> None:
         """Wait until something may have changed; the lock is held."""
@@ -318,12 +345,16 @@ def _identity(value: Any) -> Any:
     return value
 
 
-def _call(job: ToolJob) -> _Outcome:
+def _call(job: ToolJob) -> ToolOutcome:
     try:
-        return _Outcome(job.call())
+        return ToolOutcome(job.call())
     except BaseException as error:  # also SystemExit: it must not end a thread silently
-        return _Outcome(error=error)
+        return ToolOutcome(error=error)
 
 
 def _start_thread(job: ToolJob, work: Callable[[], None]) -> None:
+    # One variable says which library runs a loop here. None does in the new thread, and the tool may start one.
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        job.context.run(sniffio.current_async_library_cvar.set, None)
     threading.Thread(target=job.context.run, args=(work,), name=f"lmstudio-tool-{job.call_id}", daemon=True).start()

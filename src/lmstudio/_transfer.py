@@ -47,15 +47,20 @@ _TURN_BYTES = 512 * 1024
 
 
 class LoopHooks(msgspec.Struct, frozen=True):
-    """What connections need of an event loop beyond anyio."""
+    """What we need of an event loop beyond anyio. There is one for asyncio and one for trio."""
 
     spawn: Callable[[Coroutine[Any, Any, None]], object]
-    """Start a task."""
+    """Start a task that is nobody's child."""
     defer: Callable[[Callable[[], None]], object]
     """Call something in the next turn of the loop."""
-    add_reader: Callable[[socket.socket, Callable[[], None]], object]
-    """Call something whenever a socket has data."""
-    remove_reader: Callable[[socket.socket], object]
+    post: Callable[[Callable[[], None]], None]
+    """Call something in the loop: at once from there, soon from other threads, never after its end."""
+    watch: Callable[[socket.socket, Callable[[], None]], Callable[[], object]]
+    """Call something whenever a socket has data, until what is returned is called."""
+    is_running: Callable[[], bool]
+    """Whether it would do now what is posted."""
+    is_over: Callable[[], bool]
+    """Whether it has ended for good, so that nothing is left to be done in it."""
 
 
 class LinkDownError(Exception):
@@ -190,18 +195,18 @@ class FrameTransfer:
                 self._down = LinkDownError(lost(describe(error), error))
             if self._down is not None:
                 self._lose(self._down.error)
-                self._hooks.remove_reader(own)
+                stop()
                 ended.set()
 
         if self._down is not None:
             raise self._down
-        self._hooks.add_reader(own, readable)
+        stop = self._hooks.watch(own, readable)
         self.read_pending = readable
         try:
             await ended.wait()
         finally:
             self.read_pending = _nothing
-            self._hooks.remove_reader(own)
+            stop()
         if self._down is not None:
             raise self._down
 

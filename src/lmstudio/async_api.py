@@ -70,7 +70,8 @@ class AsyncClient(AsyncClientBase):
             print(await model.respond("Hello!"))
 
     It connects on first use, one WebSocket per namespace used, and again after a loss. `async with` is a convenience:
-    an object may also keep a client and close it with `aclose()`. One client may be used from many tasks.
+    an object may also keep a client and close it with `aclose()`.
+    One client may be used from many tasks, also of several event loops, under asyncio and under trio.
 
     Args:
         api_host: The server's address: "host", "host:port" or a URL; by default that of LM_STUDIO_BASE_URL, else the

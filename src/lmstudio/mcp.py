@@ -21,9 +21,12 @@ The tools then find their way to that loop from whatever thread they are called 
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
+from ._async_io import loop_hooks, running_loop
 from ._tool_definitions import RawFunctionTool, current_call
 from .errors import LMStudioError, LMStudioRuntimeError
 
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     import mcp
+
+    from ._async_io import EventLoop
+    from ._transfer import LoopHooks
 
     _ProgressReporter: TypeAlias = Callable[[float, float | None, str | None], Coroutine[Any, Any, None]]
 
@@ -58,7 +64,9 @@ async def mcp_tools(session: mcp.ClientSession | mcp.Client) -> list[RawFunction
         raise LMStudioRuntimeError(
             'Tools of MCP servers need the mcp package. Install it with: pip install "lmstudio[mcp]"'
         ) from error
-    home = asyncio.get_running_loop()
+    home = running_loop()
+    if home is None:
+        raise LMStudioRuntimeError("mcp_tools works in tasks of asyncio and of trio only.")
     tools: list[RawFunctionTool] = []
     cursor: str | None = None
     while True:
@@ -74,19 +82,21 @@ async def mcp_tools(session: mcp.ClientSession | mcp.Client) -> list[RawFunction
             return tools
 
 
-def _as_tool(session: Any, tool: dict[str, Any], home: asyncio.AbstractEventLoop) -> RawFunctionTool:
-    name = tool["name"]
+def _as_tool(session: Any, tool: dict[str, Any], home: EventLoop) -> RawFunctionTool:
+    name, hooks = tool["name"], loop_hooks(home)
 
     async def call(**arguments: Any) -> Any:
-        if home is asyncio.get_running_loop():
-            return await _call(session, name, arguments, _progress_reporter())
-        if not home.is_running():
-            raise LMStudioRuntimeError(
-                f"Cannot call the MCP tool {name!r}: the event loop of its session has ended. Keep it running during "
-                "`act`, for example in a blocking portal of anyio."
-            )
-        call = _call(session, name, arguments, _progress_reporter())
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, home))
+        work = partial(_call, session, name, arguments, _progress_reporter())
+        here = running_loop()
+        if here is home:
+            return await work()
+        ended = LMStudioRuntimeError(
+            f"Cannot call the MCP tool {name!r}: the event loop of its session has ended. Keep it running during "
+            "`act`, for example in a blocking portal of anyio."
+        )
+        if here is None or not hooks.is_running():
+            raise ended
+        return await _Errand(work, loop_hooks(here)).run_in(hooks, ended)
 
     return RawFunctionTool(
         name=name,
@@ -94,6 +104,54 @@ def _as_tool(session: Any, tool: dict[str, Any], home: asyncio.AbstractEventLoop
         parameters_json_schema=tool["inputSchema"],
         implementation=call,
     )
+
+
+class _Errand:
+    """A call in another loop, which is that of another thread."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, Any]], here: LoopHooks) -> None:
+        self._work = work
+        self._here = here
+        self._ended = anyio.Event()
+        self._scope: anyio.CancelScope | None = None
+        self._is_cancelled = False
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    async def run_in(self, home: LoopHooks, home_ended: LMStudioRuntimeError) -> Any:
+        """The result of the work. Raises *home_ended* if the other loop does not bring it to its end."""
+        home.post(partial(self._begin, home))
+        if not home.is_running():  # it may have ended without a look at what was posted
+            raise home_ended
+        try:
+            await self._ended.wait()
+        except BaseException:
+            home.post(self._cancel)
+            raise
+        if self._error is None:
+            return self._value
+        raise self._error if isinstance(self._error, Exception) else home_ended
+
+    def _begin(self, home: LoopHooks) -> None:
+        home.spawn(self._run())
+
+    async def _run(self) -> None:
+        try:
+            with anyio.CancelScope() as self._scope:
+                if not self._is_cancelled:
+                    self._value = await self._work()
+        except Exception as error:
+            self._error = error
+        except BaseException as error:
+            self._error = error
+            raise
+        finally:
+            self._here.post(self._ended.set)
+
+    def _cancel(self) -> None:
+        self._is_cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
 
 
 def _progress_reporter() -> _ProgressReporter | None:

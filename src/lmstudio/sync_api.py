@@ -70,7 +70,8 @@ class Client(ClientBase):
             print(model.respond("Hello!"))
 
     It connects on first use, one WebSocket per namespace used, and again after a loss. `with` is a convenience:
-    an object may also keep a client and close it with `close()`. One client may be used from many threads.
+    an object may also keep a client and close it with `close()`.
+    One client may be used from many threads.
 
     Args:
         api_host: The server's address: "host", "host:port" or a URL; by default that of LM_STUDIO_BASE_URL, else the

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 import lmstudio as lms
 from lmstudio import _discovery
@@ -39,10 +40,14 @@ def found_by_default(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def run(name: str) -> None:
-    main = runpy.run_path(str(EXAMPLES / name))["main"]
-    result = main()
-    if inspect.iscoroutine(result):
-        asyncio.run(result)
+    program = runpy.run_path(str(EXAMPLES / name))
+    main = program["main"]
+    if not inspect.iscoroutinefunction(main):
+        main()
+    elif "trio" in program:
+        trio.run(main)
+    else:
+        asyncio.run(main())
 
 
 def test_every_example_has_a_test_here() -> None:
@@ -56,6 +61,7 @@ def test_every_example_has_a_test_here() -> None:
         ("quick_start.py", "Norway"),
         ("structured_output.py", "Nina is 31"),
         ("async_concurrent.py", "What is 7 - 4?"),
+        ("trio_client.py", "What is 7 - 4?"),
         ("time_limits.py", "which limit it was: total"),
         ("embeddings.py", "The capital of France is Paris."),
         ("testing_your_code.py", "ok"),

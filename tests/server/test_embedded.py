@@ -29,7 +29,7 @@ from transport_stub import (
 from websockets.exceptions import ConnectionClosed
 from wsproto.utilities import LocalProtocolError
 
-from lmstudio._async_io import AsyncRuntime
+from lmstudio._async_io import AsyncioRuntime
 from lmstudio._auth import resolve_credentials
 from lmstudio._endpoints.system import VERSION
 from lmstudio._settings import ConnectionSettings
@@ -217,7 +217,7 @@ def test_client_of_this_package_is_served() -> None:
     async def main() -> str:
         async with Server(engine="scripted") as server:
             settings = ConnectionSettings(server.api_host, resolve_credentials())
-            runtime = AsyncRuntime(settings, asyncio.get_running_loop())
+            runtime = AsyncioRuntime(settings, asyncio.get_running_loop())
             try:
                 return (await runtime.port("system").call(VERSION, None, "ask for the version")).version
             finally:

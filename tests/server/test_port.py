@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from lmstudio import _wire
-from lmstudio._async_io import AsyncInbox
+from lmstudio._async_io import AsyncioInbox
 from lmstudio._endpoints import ChannelSpec, Rpc
 from lmstudio._runtime import Runtime
 from lmstudio._sdk_models import ErrorDisplayDataGenericPathNotFound
-from lmstudio._tool_runner import TaskToolRunner, ToolRunner
+from lmstudio._tool_runner import AsyncioToolRunner, ToolRunner
 from lmstudio.errors import LMStudioChannelClosedError, LMStudioModelNotFoundError, LMStudioServerError
 from lmstudio.server._known_endpoints import KNOWN_ENDPOINTS
 from lmstudio.server._port import MAX_WARNINGS, ClientContext, Handlers, ServerChannel, ServerPort
@@ -624,11 +624,11 @@ class BackToBack(Runtime):
         self._loop = asyncio.get_running_loop()
         self.ports: list[ServerPort] = []
 
-    def new_inbox(self) -> AsyncInbox:
-        return AsyncInbox(self._loop)
+    def new_inbox(self) -> AsyncioInbox:
+        return AsyncioInbox(self._loop)
 
     def new_tool_runner(self, limit: int | None) -> ToolRunner:
-        return TaskToolRunner(limit)
+        return AsyncioToolRunner(limit, self.post)
 
     def post(self, action: Callable[[], None]) -> None:
         action()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import anyio
+import trio
+
 from .fault_proxy import PATIENCE_SECONDS
+from .loops import is_trio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -21,21 +26,58 @@ _POLL_SECONDS = 0.001
 
 
 class AsyncCall(Generic[T]):
-    """A call in progress, as a task."""
+    """A call in progress, in a task."""
 
-    def __init__(self, task: asyncio.Task[T]) -> None:
-        self.task = task
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._call = call
+        self._ended = anyio.Event()
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self.cancel: Callable[[], object]
+        """Cancel it, in the way of its loop."""
+
+    async def run(self) -> None:
+        """What the task does."""
+        try:
+            self._result.append(await self._call())
+        except BaseException as error:
+            self._error = error
+            if is_trio() and isinstance(error, trio.Cancelled):
+                raise
+        finally:
+            self._ended.set()
+
+    async def run_in_scope(self, scope: trio.CancelScope) -> None:
+        """What the task does under trio."""
+        with scope:
+            await self.run()
+
+    async def wait(self) -> None:
+        """Wait for its end."""
+        with anyio.fail_after(PATIENCE_SECONDS):
+            await self._ended.wait()
 
     async def result(self) -> T:
         """Wait for its end; return or raise what it did."""
-        return await asyncio.wait_for(self.task, PATIENCE_SECONDS)
+        await self.wait()
+        if self._error is not None:
+            error, self._error = self._error, None  # its traceback holds this frame
+            raise error
+        return self._result[0]
+
+    async def cancelled(self) -> None:
+        """Cancel it and wait for that."""
+        self.cancel()
+        await self.wait()
+        assert isinstance(self._error, anyio.get_cancelled_exc_class())
 
 
 class AsyncBackground:
     """Runs calls while the test goes on. The end of the `with` block waits for all of them."""
 
     def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._calls: list[AsyncCall[Any]] = []
+        self._tasks: list[asyncio.Task[Any]] = []  # the loop itself holds its tasks only weakly
 
     async def __aenter__(self) -> Self:
         return self
@@ -43,25 +85,35 @@ class AsyncBackground:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=PATIENCE_SECONDS)
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            for call in self._calls:
+                await call.wait()
 
     def start(self, call: Callable[[], Coroutine[Any, Any, T]]) -> AsyncCall[T]:
         """Begin *call*."""
-        task = asyncio.get_running_loop().create_task(call())
-        self._tasks.append(task)
-        return AsyncCall(task)
+        started = AsyncCall(call)
+        self._calls.append(started)
+        if is_trio():
+            scope = trio.CancelScope()
+            started.cancel = scope.cancel
+            context = contextvars.copy_context()
+            trio.lowlevel.spawn_system_task(started.run_in_scope, scope, context=context)
+        else:
+            task = asyncio.get_running_loop().create_task(started.run())
+            started.cancel = task.cancel
+            self._tasks.append(task)
+        return started
 
     async def wait(self, blocking: Callable[[], T]) -> T:
         """Wait for *blocking*, which blocks its thread, without standing in the way of anything."""
-        return await asyncio.to_thread(blocking)
+        return await anyio.to_thread.run_sync(blocking)
 
     async def until(self, claim: Callable[[], bool]) -> None:
         """Wait for something that can only be looked at."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not claim():
             assert time.monotonic() < deadline
-            await asyncio.sleep(_POLL_SECONDS)
+            await anyio.sleep(_POLL_SECONDS)
 
 
 class Call(Generic[T]):

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lmstudio import logs
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
 
-from .fault_proxy import PATIENCE_SECONDS, FaultProxy
+from .fault_proxy import FaultProxy
+from .loops import LOOPS, run_without_leaks
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A coroutine function is a test for each kind of event loop, but for `only_loop(name, reason)`."""
+    if inspect.iscoroutinefunction(metafunc.function):
+        only = metafunc.definition.get_closest_marker("only_loop")
+        metafunc.fixturenames.append("loop")
+        metafunc.parametrize("loop", LOOPS if only is None else only.args[:1])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -26,19 +35,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
-    test = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
-    asyncio.run(_run_test(test), debug=True)
+    test = partial(pyfuncitem.obj, **{name: pyfuncitem.funcargs[name] for name in names})
+    LOOPS[str(pyfuncitem.callspec.params["loop"])](run_without_leaks, test)
     return True
-
-
-async def _run_test(test: Coroutine[Any, Any, None]) -> None:
-    # Slow steps are the machine's business: other tests measure time.
-    asyncio.get_running_loop().slow_callback_duration = PATIENCE_SECONDS
-    await test
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    if left:
-        await asyncio.wait(left, timeout=1.0)  # a forgotten client ends in the background
-    assert [task for task in left if not task.done()] == []
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +46,15 @@ def no_threads_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + 2.0
-    # Some threads of asyncio wait for the child processes of `real_server`, which go on.
-    left = [thread for thread in set(threading.enumerate()) - before if "waitpid" not in thread.name]
-    for thread in left:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    assert [thread.name for thread in left if thread.is_alive()] == []
+    while (left := _new_threads(before)) and time.monotonic() < deadline:
+        left[0].join(0.01)
+    assert [thread.name for thread in left] == []
+
+
+def _new_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    # Some threads of asyncio wait for the child processes of `real_server`, which go on. Trio keeps idle ones.
+    kept = ("waitpid", "Trio thread")
+    return [thread for thread in set(threading.enumerate()) - before if not any(name in thread.name for name in kept)]
 
 
 @pytest.fixture

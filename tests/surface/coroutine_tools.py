@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 
 if TYPE_CHECKING:
     import contextvars
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 async def slow_add(a: int, b: int) -> int:
     """Add two numbers."""
-    await asyncio.sleep(0)
+    await anyio.lowlevel.checkpoint()
     return a + b
 
 
 async def sleep_long() -> None:
     """Sleep."""
-    await asyncio.sleep(60)
+    await anyio.sleep(60)
 
 
 async def broken_connection() -> None:
@@ -40,7 +40,7 @@ def reader(variable: contextvars.ContextVar[str]) -> Callable[[], Coroutine[Any,
 
     async def read_later() -> str:
         """Read it."""
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return variable.get()
 
     return read_later
@@ -53,8 +53,8 @@ def interrupted(begin: Callable[[], object], seen: list[str]) -> Callable[[], Co
         """Hang."""
         begin()
         try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
+            await anyio.sleep(60)
+        except anyio.get_cancelled_exc_class():
             seen.append("cancelled")
             raise
 
@@ -76,7 +76,7 @@ def coroutine_raiser(error: type[BaseException]) -> Callable[[], Coroutine[Any, 
 
     async def fail() -> None:
         """Fail."""
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         raise error
 
     return fail

@@ -121,7 +121,11 @@ def silent_dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No name is resolved before the end, as with name servers that cannot be reached."""
     ended = threading.Event()
 
-    def getaddrinfo(*_arguments: object, **_options: object) -> NoReturn:
+    def getaddrinfo(
+        _host: object, _port: object, _family: int = 0, _type: int = 0, _proto: int = 0, flags: int = 0
+    ) -> NoReturn:
+        if flags & socket.AI_NUMERICHOST:  # trio looks first, in its loop, whether there is anything to be resolved
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         ended.wait(PATIENCE_SECONDS)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import signal
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 import lmstudio as lms
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server, ToolCall
 
+from .background import AsyncBackground
 from .fault_proxy import PATIENCE_SECONDS, FaultProxy
-from .odd_servers import mute_server
-from .scripts import run_script, script
+from .loops import LOOPS, Run, all_tasks, current_task, in_both_loops
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,22 +27,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
+in_thread = anyio.to_thread.run_sync
+
+
 async def reached(gate: Gate) -> None:
-    assert await asyncio.to_thread(gate.reached)
-
-
-async def cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel *task* and wait for its end."""
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    assert await in_thread(gate.reached)
 
 
 async def stopped(proxy: FaultProxy, engine: ScriptedEngine) -> bool:
     """Whether one cancel packet has left the client, and the engine has stopped."""
     return (
-        await asyncio.to_thread(proxy.wait_for_packet, "cancel")
-        and await asyncio.to_thread(engine.wait_for_cancel)
+        await in_thread(proxy.wait_for_packet, "cancel")
+        and await in_thread(engine.wait_for_cancel)
         and proxy.count_packets("cancel") == 1
     )
 
@@ -51,18 +47,18 @@ async def stopped(proxy: FaultProxy, engine: ScriptedEngine) -> bool:
 
 
 async def test_cancelled_respond_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
-    async with lms.AsyncClient(proxy.api_host) as client:
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
-        task = asyncio.create_task(model.respond("Hi"))
+        call = background.start(lambda: model.respond("Hi"))
         await reached(gate)
-        await cancelled(task)
+        await call.cancelled()
         assert await stopped(proxy, engine)
         gate.open()
         assert (await model.respond("Hi")).content == "one two three"
 
 
 async def test_cancelled_iteration_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
-    async with lms.AsyncClient(proxy.api_host) as client:
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
         stream = await model.respond_stream("Hi")
 
@@ -70,13 +66,22 @@ async def test_cancelled_iteration_stops_the_server(proxy: FaultProxy, engine: S
             async for _fragment in stream:
                 pass
 
-        task = asyncio.create_task(read())
+        reading = background.start(read)
         await reached(gate)
-        await cancelled(task)
+        await reading.cancelled()
         assert await stopped(proxy, engine)
 
 
 async def test_timeout_around_a_call_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
+    async with lms.AsyncClient(proxy.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        with pytest.raises(TimeoutError), anyio.fail_after(0.2):
+            await model.respond("Hi")
+        assert await stopped(proxy, engine)
+
+
+@pytest.mark.only_loop("asyncio", "it has a time limit of its own")
+async def test_time_limit_of_asyncio_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
     async with lms.AsyncClient(proxy.api_host) as client:
         model = await client.llm.model("scripted-chat")
         with pytest.raises(asyncio.TimeoutError):
@@ -101,10 +106,10 @@ async def test_cancel_scope_around_a_stream_stops_the_server(
 
 async def test_cancelled_load_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
     engine.load_gate = gate
-    async with lms.AsyncClient(proxy.api_host) as client:
-        task = asyncio.create_task(client.llm.model("scripted-chat"))
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
+        call = background.start(lambda: client.llm.model("scripted-chat"))
         await reached(gate)
-        await cancelled(task)
+        await call.cancelled()
         assert await stopped(proxy, engine)
         assert await client.llm.list_loaded() == []
 
@@ -130,12 +135,12 @@ async def test_cancel_packets_leave_before_the_goodbye_of_a_client_that_is_close
 
 
 async def test_reply_of_a_cancelled_call_is_ignored(proxy: FaultProxy) -> None:
-    async with lms.AsyncClient(proxy.api_host) as client:
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
         proxy.hold()
-        task = asyncio.create_task(model.tokenize(["a", "b"]))
-        assert await asyncio.to_thread(proxy.wait_for_message, "rpcCall", 2)
-        await cancelled(task)
+        call = background.start(lambda: model.tokenize(["a", "b"]))
+        assert await in_thread(proxy.wait_for_message, "rpcCall", 2)
+        await call.cancelled()
         proxy.release()
         assert await model.count_tokens("a b") == 2
         assert proxy.accepted == ["llm"]
@@ -143,13 +148,13 @@ async def test_reply_of_a_cancelled_call_is_ignored(proxy: FaultProxy) -> None:
 
 async def test_first_caller_may_be_cancelled_while_it_connects(proxy: FaultProxy) -> None:
     proxy.hold()
-    async with lms.AsyncClient(proxy.api_host) as client:
-        first = asyncio.create_task(client.list_downloaded_models())
-        second = asyncio.create_task(client.list_downloaded_models())
-        assert await asyncio.to_thread(proxy.wait_for, lambda seen: seen.accepted)
-        await cancelled(first)
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
+        first = background.start(client.list_downloaded_models)
+        second = background.start(client.list_downloaded_models)
+        assert await in_thread(proxy.wait_for, lambda seen: seen.accepted)
+        await first.cancelled()
         proxy.release()
-        assert len(await second) == 2
+        assert len(await second.result()) == 2
         assert proxy.accepted == ["system"]
 
 
@@ -159,7 +164,7 @@ async def test_first_caller_may_be_cancelled_while_it_connects(proxy: FaultProxy
 async def test_stream_may_be_started_read_and_closed_in_three_tasks(
     proxy: FaultProxy, engine: ScriptedEngine, gate: Gate
 ) -> None:
-    async with lms.AsyncClient(proxy.api_host) as client:
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
         stream = await model.respond_stream("Hi")
 
@@ -174,19 +179,20 @@ async def test_stream_may_be_started_read_and_closed_in_three_tasks(
         async def close() -> None:
             await stream.__aexit__(None, None, None)
 
-        await asyncio.create_task(start())
-        reader = asyncio.create_task(read())
+        await background.start(start).result()
+        reading = background.start(read)
         await reached(gate)
-        await asyncio.create_task(close())
+        await background.start(close).result()
         assert await stopped(proxy, engine)
         with pytest.raises(lms.LMStudioCancelledError):
-            await reader
+            await reading.result()
 
 
 async def test_client_may_be_closed_by_another_task(server: Server) -> None:
     client = lms.AsyncClient(server.api_host)
-    await asyncio.create_task(client.list_downloaded_models())
-    await asyncio.create_task(client.aclose())
+    async with AsyncBackground() as background:
+        await background.start(client.list_downloaded_models).result()
+        await background.start(client.aclose).result()
     with pytest.raises(lms.LMStudioRuntimeError, match="closed"):
         await client.list_downloaded_models()
 
@@ -195,7 +201,7 @@ async def test_callbacks_run_in_the_task_that_waits(server: Server) -> None:
     tasks = set()
 
     def note(*_arguments: object) -> None:
-        tasks.add(asyncio.current_task())
+        tasks.add(current_task())
 
     async with lms.AsyncClient(server.api_host) as client:
         model = await client.llm.model("scripted-chat", on_load_progress=note)
@@ -206,15 +212,16 @@ async def test_callbacks_run_in_the_task_that_waits(server: Server) -> None:
             on_prediction_fragment=note,
             on_prompt_processing_progress=note,
         )
-    assert tasks == {asyncio.current_task()}
+    assert tasks == {current_task()}
 
 
 async def test_nothing_is_left_after_closing(server: Server) -> None:
+    before = all_tasks()
     async with lms.AsyncClient(server.api_host) as client:
         await client.list_loaded_models()
         await client.list_downloaded_models()
-        assert len(asyncio.all_tasks()) > 1
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert all_tasks() > before
+    assert all_tasks() == before
 
 
 async def test_forgotten_client_ends_its_connections(proxy: FaultProxy) -> None:
@@ -222,7 +229,7 @@ async def test_forgotten_client_ends_its_connections(proxy: FaultProxy) -> None:
     await client.list_downloaded_models()
     del client
     gc.collect()
-    assert await asyncio.to_thread(proxy.wait_until_closed)
+    assert await in_thread(proxy.wait_until_closed)
 
 
 # Loss ----------------------------------------------------------------------------------------------------------------
@@ -241,28 +248,32 @@ async def test_loss_that_the_loop_has_not_seen_yet_does_not_fail_the_next_call(
 # Loops ---------------------------------------------------------------------------------------------------------------
 
 
-def test_client_serves_one_loop_after_another(proxy: FaultProxy) -> None:
+@in_both_loops
+def test_client_serves_one_loop_after_another(proxy: FaultProxy, run: Run) -> None:
     client = lms.AsyncClient(proxy.api_host)
 
     async def ask() -> str:
         model = await client.llm.model("scripted-chat")
         return (await model.respond("Hi")).content
 
-    assert [asyncio.run(ask(), debug=True) for _ in range(3)] == ["You said: Hi"] * 3
-    asyncio.run(client.aclose(), debug=True)
+    assert [run(ask) for _ in range(3)] == ["You said: Hi"] * 3
+    run(client.aclose)
     gc.collect()
     assert proxy.accepted == ["llm"] * 3
     assert proxy.wait_until_closed()
 
 
-def test_handle_of_one_loop_works_in_the_next(server: Server) -> None:
+@pytest.mark.parametrize("first", LOOPS)
+@pytest.mark.parametrize("second", LOOPS)
+def test_handle_of_one_loop_works_in_the_next(server: Server, first: str, second: str) -> None:
     client = lms.AsyncClient(server.api_host)
-    model = asyncio.run(client.llm.model("scripted-chat"))
-    assert asyncio.run(model.count_tokens("a b")) == 2
-    asyncio.run(client.aclose())
+    model = LOOPS[first](client.llm.model, "scripted-chat")
+    assert LOOPS[second](model.count_tokens, "a b") == 2
+    LOOPS[first](client.aclose)
 
 
-def test_client_serves_several_loops_at_once(proxy: FaultProxy, engine: ScriptedEngine) -> None:
+@pytest.mark.parametrize("runs", list(combinations_with_replacement(LOOPS, 2)))
+def test_client_serves_several_loops_at_once(proxy: FaultProxy, engine: ScriptedEngine, runs: tuple[str, str]) -> None:
     gate = Gate()
     engine.reply = lambda request: Reply(["got", gate, f" {len(request.prompt)}"])
     client = lms.AsyncClient(proxy.api_host)
@@ -272,12 +283,12 @@ def test_client_serves_several_loops_at_once(proxy: FaultProxy, engine: Scripted
         return (await model.complete("x" * size)).content
 
     with ThreadPoolExecutor(2) as threads:
-        calls = [threads.submit(asyncio.run, ask(size)) for size in (1, 2)]
+        calls = [threads.submit(LOOPS[run], ask, size) for size, run in enumerate(runs, 1)]
         assert proxy.wait_for_message("channelCreate", 4)
         gate.open()
         assert [call.result(PATIENCE_SECONDS) for call in calls] == ["got 1", "got 2"]
     assert proxy.accepted == ["llm", "llm"]
-    asyncio.run(client.aclose())
+    LOOPS[runs[0]](client.aclose)
 
 
 def test_many_loops_in_many_threads_share_a_client(server: Server) -> None:
@@ -287,38 +298,31 @@ def test_many_loops_in_many_threads_share_a_client(server: Server) -> None:
         return len(await client.list_downloaded_models())
 
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: asyncio.run(ask()), range(40)))
+        answers = list(threads.map(lambda number: list(LOOPS.values())[number % 2](ask), range(40)))
     assert answers == [2] * 40
     asyncio.run(client.aclose())
 
 
-def test_closing_in_one_loop_closes_the_connections_of_another(proxy: FaultProxy) -> None:
+@pytest.mark.parametrize("here", LOOPS)
+@pytest.mark.parametrize("there", LOOPS)
+def test_closing_in_one_loop_closes_the_connections_of_another(proxy: FaultProxy, here: str, there: str) -> None:
     client = lms.AsyncClient(proxy.api_host)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(client.list_downloaded_models(), loop).result(PATIENCE_SECONDS)
-    asyncio.run(client.aclose())
-    assert proxy.wait_until_closed()
-    with pytest.raises(lms.LMStudioRuntimeError, match="closed"):
-        asyncio.run_coroutine_threadsafe(client.list_downloaded_models(), loop).result(PATIENCE_SECONDS)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with start_blocking_portal(there) as portal:
+        portal.call(client.list_downloaded_models)
+        LOOPS[here](client.aclose)
+        assert proxy.wait_until_closed()
+        with pytest.raises(lms.LMStudioRuntimeError, match="closed"):
+            portal.call(client.list_downloaded_models)
 
 
-def test_client_forgotten_by_another_thread_ends_its_connections(proxy: FaultProxy) -> None:
+@pytest.mark.parametrize("there", LOOPS)
+def test_client_forgotten_by_another_thread_ends_its_connections(proxy: FaultProxy, there: str) -> None:
     clients = [lms.AsyncClient(proxy.api_host)]
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(clients[0].list_downloaded_models(), loop).result(PATIENCE_SECONDS)
-    clients.clear()
-    gc.collect()
-    assert proxy.wait_until_closed()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with start_blocking_portal(there) as portal:
+        portal.call(clients[0].list_downloaded_models)
+        clients.clear()
+        gc.collect()
+        assert proxy.wait_until_closed()
 
 
 def test_use_outside_of_a_loop_says_what_to_use_instead(server: Server) -> None:
@@ -337,7 +341,11 @@ async def test_address_is_not_known_before_the_server_was_found() -> None:
         _ = lms.AsyncClient().api_host
 
 
-def test_generator_left_by_the_loop_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
+@in_both_loops
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # what trio says of every generator that is left
+def test_generator_left_by_the_loop_stops_the_server(
+    proxy: FaultProxy, engine: ScriptedEngine, gate: Gate, run: Run
+) -> None:
     client = lms.AsyncClient(proxy.api_host)
 
     async def texts() -> AsyncIterator[str]:
@@ -354,9 +362,9 @@ def test_generator_left_by_the_loop_stops_the_server(proxy: FaultProxy, engine: 
         assert await anext(generator) == "one"
         await reached(gate)
 
-    asyncio.run(main(), debug=True)
+    run(main)
     assert engine.wait_for_cancel()
-    asyncio.run(client.aclose())
+    run(client.aclose)
 
 
 class CollectingLoop(asyncio.SelectorEventLoop):
@@ -399,96 +407,23 @@ def test_stream_may_be_collected_while_another_call_is_sent(
         loop.close()
 
 
-# Programs ------------------------------------------------------------------------------------------------------------
-
-
-def test_client_that_is_never_closed_is_silent(server: Server) -> None:
-    code = """
-        client = lms.AsyncClient(HOST)
-        async def ask():
-            model = await client.llm.model("scripted-chat")
-            async for fragment in await model.respond_stream("Hi there"):
-                return fragment.content
-        say(asyncio.run(ask()))
-        say(asyncio.run(ask()))
-    """
-    ending = run_script(code, server.api_host)
-    assert (ending.code, ending.output, ending.errors) == (0, "You\nYou\n", "")
-
-
-def test_unfinished_calls_at_the_end_of_the_loop_are_silent(server: Server, gate: Gate) -> None:
-    code = """
-        client = lms.AsyncClient(HOST)
-        async def main():
-            model = await client.llm.model("scripted-chat")
-            tasks = [asyncio.ensure_future(model.respond("Hi")) for _ in range(3)]
-            stream = await model.respond_stream("Hi")
-            async for fragment in stream:
-                say(fragment.content)
-                break
-            return tasks, stream
-        kept = asyncio.run(main())
-    """
-    ending = run_script(code, server.api_host)
-    assert (ending.code, ending.output, ending.errors) == (0, "one\n", "")
-
-
-def test_end_of_the_loop_while_connecting_is_silent() -> None:
-    code = """
-        client = lms.AsyncClient(HOST)
-        async def main():
-            try:
-                await asyncio.wait_for(client.list_downloaded_models(), 0.1)
-            except asyncio.TimeoutError:
-                say("timeout")
-        asyncio.run(main())
-        asyncio.run(main())
-    """
-    with mute_server() as mute:
-        ending = run_script(code, mute.api_host)
-    assert (ending.code, ending.output, ending.errors) == (0, "timeout\ntimeout\n", "")
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals are different here")
-def test_ctrl_c_stops_the_server(proxy: FaultProxy, engine: ScriptedEngine, gate: Gate) -> None:
-    code = """
-        client = lms.AsyncClient(HOST)
-        async def main():
-            model = await client.llm.model("scripted-chat")
-            return await model.respond("Hi", on_prediction_fragment=lambda fragment: say(fragment.content))
-        try:
-            asyncio.run(main())
-        except KeyboardInterrupt:
-            say("interrupted")
-        asyncio.run(main())
-    """
-    with script(code, proxy.api_host) as running:
-        assert [running.line(), running.line()] == ["one", " two"]
-        assert gate.reached()
-        running.process.send_signal(signal.SIGINT)
-        assert running.line() == "interrupted"
-        assert engine.wait_for_cancel()
-        gate.open()
-        ending = running.end()
-    assert (ending.code, ending.output) == (0, "one\n two\n three\n")
-    # Before Python 3.11, Ctrl-C interrupts asyncio itself, at any point.
-    assert ending.errors == "" or sys.version_info < (3, 11)
+# Streams and callbacks ------------------------------------------------------------------------------------------------
 
 
 async def test_two_readers_of_one_stream_see_every_fragment() -> None:
     gate = Gate()
     with Server(engine=ScriptedEngine(Reply(["one", " two", gate, " three"]))) as server:
-        async with lms.AsyncClient(server.api_host) as client:
+        async with lms.AsyncClient(server.api_host) as client, AsyncBackground() as background:
             model = await client.llm.model("scripted-chat")
             stream = await model.respond_stream("Hi")
 
             async def read() -> list[str]:
                 return [fragment.content async for fragment in stream]
 
-            readers = [asyncio.create_task(read()) for _ in range(3)]
+            readers = [background.start(read) for _ in range(3)]
             await reached(gate)
             gate.open()
-            assert await asyncio.gather(*readers) == [["one", " two", " three"]] * 3
+            assert [await reader.result() for reader in readers] == [["one", " two", " three"]] * 3
 
 
 async def test_a_stream_needs_no_await() -> None:
@@ -505,7 +440,7 @@ async def test_callbacks_may_be_coroutine_functions() -> None:
     seen: list[Any] = []
 
     async def note(value: object = None, *_: object) -> None:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         seen.append(value)
 
     with Server(engine=ScriptedEngine(Reply(["one", " two"]))) as server:
@@ -533,15 +468,15 @@ async def test_callbacks_of_act_may_be_coroutine_functions() -> None:
     seen: list[Any] = []
 
     async def note(*values: object) -> None:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         seen.append(values)
 
     async def guard(call_id: int, controller: lms.GuardToolCallController, _round: int) -> None:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         controller.allow()
 
     async def handle(error: Exception, request: object) -> str:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return "No."
 
     calls = [ToolCall("add", {"a": 1, "b": 2}), ToolCall("add", {})]
@@ -571,17 +506,17 @@ async def test_cancelling_act_cancels_its_tools_and_waits_for_functions() -> Non
     async def hang() -> None:
         """Hang."""
         try:
-            await asyncio.sleep(60)
+            await anyio.sleep(60)
         finally:
             seen.append("coroutine ended")
             release.set()
 
     with Server(engine=ScriptedEngine(Reply([ToolCall("work", {}), ToolCall("hang", {})]))) as server:
-        async with lms.AsyncClient(server.api_host) as client:
+        async with lms.AsyncClient(server.api_host) as client, AsyncBackground() as background:
             model = await client.llm.model("scripted-chat")
-            task = asyncio.create_task(model.act("Hi", [work, hang], max_parallel_tool_calls=None))
-            assert await asyncio.to_thread(began.wait, PATIENCE_SECONDS)
-            await cancelled(task)
+            call = background.start(lambda: model.act("Hi", [work, hang], max_parallel_tool_calls=None))
+            assert await in_thread(began.wait, PATIENCE_SECONDS)
+            await call.cancelled()
     assert seen == ["coroutine ended", "function ended"]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import mcp
+import pytest
 from anyio.from_thread import start_blocking_portal
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -13,6 +13,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 import lmstudio as lms
 from lmstudio.mcp import mcp_tools
 from lmstudio.server import Reply, ToolCall
+
+from .loops import LOOPS, Run, in_both_loops
 
 if TYPE_CHECKING:
     from lmstudio.server import ScriptedEngine, Server
@@ -49,15 +51,19 @@ async def use_tools(server: Server) -> lms.ActResult:
         return await model.act("What is 6 / 2?", await mcp_tools(session))
 
 
-def test_act_uses_the_tools_of_a_session(server: Server, engine: ScriptedEngine) -> None:
+@in_both_loops
+def test_act_uses_the_tools_of_a_session(server: Server, engine: ScriptedEngine, run: Run) -> None:
     engine.reply = REPLY
-    check(asyncio.run(use_tools(server)), engine)
+    check(run(use_tools, server), engine)
 
 
-def test_act_of_the_synchronous_surface_uses_a_session_in_a_portal(server: Server, engine: ScriptedEngine) -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_act_of_the_synchronous_surface_uses_a_session_in_a_portal(
+    server: Server, engine: ScriptedEngine, loop: str
+) -> None:
     engine.reply = REPLY
     with (
-        start_blocking_portal() as portal,
+        start_blocking_portal(loop) as portal,
         portal.wrap_async_context_manager(mcp.Client(mcp_server)) as session,
         lms.Client(server.api_host) as client,
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -215,18 +216,50 @@ def test_an_implementation_can_be_called_without_act() -> None:
     anyio.run(main)
 
 
-def test_the_tools_work_from_another_thread_and_event_loop() -> None:
+@pytest.mark.parametrize("there", ["asyncio", "trio"])
+@pytest.mark.parametrize("here", ["asyncio", "trio"])
+def test_the_tools_work_from_another_thread_and_event_loop(here: str, there: str) -> None:
+    async def fail(arguments: dict[str, Any], context: Any) -> types.CallToolResult:
+        return text_result("No.", is_error=True)
+
     async def main() -> Any:
+        with pytest.raises(MCPToolError, match="No"):
+            await called(failing, {"z": 4})
         return await called(tool, {"z": 4})
 
     with (
-        start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(session_with(server_of({"echo": echo}))) as session,
+        start_blocking_portal(there) as portal,
+        portal.wrap_async_context_manager(session_with(server_of({"echo": echo, "fail": fail}))) as session,
+    ):
+        tool, failing = read_tools(portal.call(mcp_tools, session))
+        assert anyio.run(main, backend=here) == '{"z": 4}'
+    with pytest.raises(lms.LMStudioRuntimeError, match="the event loop of its session has ended"):
+        anyio.run(main, backend=here)
+
+
+@pytest.mark.parametrize("there", ["asyncio", "trio"])
+@pytest.mark.parametrize("here", ["asyncio", "trio"])
+def test_a_call_that_is_given_up_ends_in_the_other_event_loop(here: str, there: str) -> None:
+    ended = threading.Event()
+
+    async def hang(arguments: dict[str, Any], context: Any) -> types.CallToolResult:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+        return text_result()
+
+    async def main() -> None:
+        with anyio.move_on_after(0.1):
+            await called(tool, {"z": 4})
+        assert await anyio.to_thread.run_sync(ended.wait, 10)
+
+    with (
+        start_blocking_portal(there) as portal,
+        portal.wrap_async_context_manager(session_with(server_of({"hang": hang}))) as session,
     ):
         (tool,) = read_tools(portal.call(mcp_tools, session))
-        assert anyio.run(main) == '{"z": 4}'
-    with pytest.raises(lms.LMStudioRuntimeError, match="the event loop of its session has ended"):
-        anyio.run(main)
+        anyio.run(main, backend=here)
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

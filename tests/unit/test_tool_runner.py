@@ -7,25 +7,44 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import pytest
+import trio
 
-from lmstudio._tool_runner import TaskToolRunner, ThreadToolRunner, ToolFinished, ToolJob, ToolRunner, ToolStarted
+from lmstudio._async_io import asyncio_hooks
+from lmstudio._tool_runner import AsyncioToolRunner, ThreadToolRunner, ToolFinished, ToolJob, ToolRunner, ToolStarted
+from lmstudio._trio_io import TrioToolRunner, trio_hooks
 from lmstudio.errors import LMStudioCancelledError, LMStudioTimeoutError
 from lmstudio.json_api import run_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-
-def in_tasks(test: Callable[[type[ToolRunner]], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(test(TaskToolRunner))
+    Make = Callable[[int | None], ToolRunner]
 
 
-def in_threads(test: Callable[[type[ToolRunner]], Coroutine[Any, Any, None]]) -> None:
+def in_asyncio(test: Callable[[Make], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        hooks = asyncio_hooks(asyncio.get_running_loop())
+        await test(lambda limit: AsyncioToolRunner(limit, hooks.post))
+
+    asyncio.run(main())
+
+
+def in_trio(test: Callable[[Make], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        hooks = trio_hooks(trio.lowlevel.current_trio_token())
+        await test(lambda limit: TrioToolRunner(limit, hooks.post))
+
+    trio.run(main)
+
+
+def in_threads(test: Callable[[Make], Coroutine[Any, Any, None]]) -> None:
     run_blocking(test(ThreadToolRunner))
 
 
-both = pytest.mark.parametrize("drive", [in_tasks, in_threads])
+everywhere = pytest.mark.parametrize("drive", [in_asyncio, in_trio, in_threads])
 
 
 async def reports(runner: ToolRunner) -> list[ToolStarted | ToolFinished]:
@@ -37,9 +56,9 @@ async def reports(runner: ToolRunner) -> list[ToolStarted | ToolFinished]:
     return found
 
 
-@both
+@everywhere
 def test_calls_beyond_the_limit_wait_and_begin_in_order(drive: Any) -> None:
-    async def test(make: type[ToolRunner]) -> None:
+    async def test(make: Make) -> None:
         runner = make(1)
         all_are_there = threading.Event()
         runner.start(ToolJob(0, lambda: all_are_there.wait(10)))
@@ -58,7 +77,7 @@ def test_calls_beyond_the_limit_wait_and_begin_in_order(drive: Any) -> None:
     drive(test)
 
 
-@both
+@everywhere
 def test_errors_are_reported_whatever_they_are(drive: Any) -> None:
     def fail(error: BaseException) -> Callable[[], Any]:
         def call() -> None:
@@ -66,7 +85,7 @@ def test_errors_are_reported_whatever_they_are(drive: Any) -> None:
 
         return call
 
-    async def test(make: type[ToolRunner]) -> None:
+    async def test(make: Make) -> None:
         errors = [ValueError("no"), StopIteration("odd"), SystemExit(1), KeyboardInterrupt()]
         runner = make(None)
         for number, error in enumerate(errors):
@@ -79,13 +98,13 @@ def test_errors_are_reported_whatever_they_are(drive: Any) -> None:
     drive(test)
 
 
-@both
+@everywhere
 def test_a_function_that_returns_an_awaitable_is_a_coroutine_tool(drive: Any) -> None:
     async def work() -> str:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return "done"
 
-    async def test(make: type[ToolRunner]) -> None:
+    async def test(make: Make) -> None:
         runner = make(None)
         runner.start(ToolJob(0, lambda: work()))  # noqa: PLW0108 - a plain function, not the coroutine function itself
         runner.start(ToolJob(1, work, is_coroutine=True))
@@ -95,12 +114,12 @@ def test_a_function_that_returns_an_awaitable_is_a_coroutine_tool(drive: Any) ->
     drive(test)
 
 
-@both
+@everywhere
 def test_a_tools_own_timeout_error_is_its_own(drive: Any) -> None:
     def call() -> None:
         raise TimeoutError("the database")
 
-    async def test(make: type[ToolRunner]) -> None:
+    async def test(make: Make) -> None:
         runner = make(None)
         runner.start(ToolJob(0, call, timeout=60))
         (report,) = await reports(runner)
@@ -110,14 +129,14 @@ def test_a_tools_own_timeout_error_is_its_own(drive: Any) -> None:
     drive(test)
 
 
-@both
+@everywhere
 def test_what_takes_too_long_is_reported_and_makes_room(drive: Any) -> None:
     release = threading.Event()
 
     async def sleep() -> None:
-        await asyncio.sleep(60)
+        await anyio.sleep(60)
 
-    async def test(make: type[ToolRunner]) -> None:
+    async def test(make: Make) -> None:
         runner = make(1)
         runner.start(ToolJob(0, lambda: release.wait(10), timeout=0.01))
         runner.start(ToolJob(1, sleep, is_coroutine=True, timeout=0.01))
@@ -134,20 +153,20 @@ def test_what_takes_too_long_is_reported_and_makes_room(drive: Any) -> None:
     release.set()
 
 
-@both
+@everywhere
 def test_cancelling_ends_coroutines_and_begins_nothing(drive: Any) -> None:
     begun = threading.Event()
 
     async def sleep() -> None:
         begun.set()
-        await asyncio.sleep(60)
+        await anyio.sleep(60)
 
-    async def test(make: type[ToolRunner]) -> None:
+    async def test(make: Make) -> None:
         runner = make(1)
         runner.start(ToolJob(0, sleep, is_coroutine=True))
         runner.start(ToolJob(1, lambda: "never"))
-        if make is TaskToolRunner:
-            await asyncio.sleep(0)
+        while drive is not in_threads and not begun.is_set():
+            await anyio.lowlevel.checkpoint()
         assert begun.wait(10)
         # From another thread, as an abort signal may do it.
         other = threading.Thread(target=runner.cancel)
@@ -162,7 +181,7 @@ def test_cancelling_ends_coroutines_and_begins_nothing(drive: Any) -> None:
     drive(test)
 
 
-@both
+@everywhere
 def test_tools_see_the_context_of_the_caller_and_keep_theirs(drive: Any) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="default")
 
@@ -171,7 +190,7 @@ def test_tools_see_the_context_of_the_caller_and_keep_theirs(drive: Any) -> None
         variable.set("changed")
         return before
 
-    async def test(make: type[ToolRunner]) -> None:
+    async def test(make: Make) -> None:
         token = variable.set("caller")
         runner = make(1)
         runner.start(ToolJob(0, read_and_set))
@@ -184,9 +203,9 @@ def test_tools_see_the_context_of_the_caller_and_keep_theirs(drive: Any) -> None
     drive(test)
 
 
-@both
+@everywhere
 def test_a_hundred_calls_at_once(drive: Any) -> None:
-    async def test(make: type[ToolRunner]) -> None:
+    async def test(make: Make) -> None:
         runner = make(None)
         for number in range(100):
             runner.start(ToolJob(number, lambda number=number: number))  # type: ignore[misc]  # the usual default

@@ -54,9 +54,7 @@ class Queue(Multiplexer):
 async def transfer_through(own: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Queue]:
     """A multiplexer whose messages are written to *own*, where nothing is ever read."""
     monkeypatch.setattr(_transfer, "_own_socket", lambda _stream: own)
-    hooks = msgspec.structs.replace(
-        asyncio_hooks(asyncio.get_running_loop()), add_reader=lambda *_: None, remove_reader=lambda *_: None
-    )
+    hooks = msgspec.structs.replace(asyncio_hooks(asyncio.get_running_loop()), watch=lambda *_: lambda: None)
     lost: list[LMStudioError] = []
     queue = Queue()
     stream: Any = None  # all it is asked for is its socket

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from functools import wraps
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lmstudio._async_io import AsyncBase
 from lmstudio._ops.fragment_log import FragmentCursor
+from lmstudio._sdk_models import LlmPredictionFragment
 from lmstudio.results import ParsedT, PredictionResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import Generator
     from types import TracebackType
 
     from typing_extensions import Self
 
     from lmstudio._ops.prediction import Prediction
-    from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionFragment, LlmPredictionStats
+    from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionStats
     from lmstudio.events import PredictionEvent
 
 __all__ = ["AsyncPredictionStream"]
@@ -24,37 +25,56 @@ __all__ = ["AsyncPredictionStream"]
 T = TypeVar("T")
 
 
-class _AsyncIteration(Generic[T]):
-    """What a generator yields. Leaving it early, for example by `break`, cancels the prediction at once."""
+class _AsyncIteration(ABC, Generic[T]):
+    """One loop over a stream. Leaving it early, for example by `break`, cancels the prediction at once."""
 
-    def __init__(self, stream: AsyncPredictionStream[Any], generator: AsyncGenerator[T, None]) -> None:
+    # No generator: the event loop would finalise it, later, and trio warns of those left early.  # sync: skip
+
+    def __init__(self, stream: AsyncPredictionStream[Any]) -> None:
         self._stream = stream  # which cancels when nobody holds it any more
-        self._generator = generator
+        self._is_left = False
 
     def __aiter__(self) -> Self:
         return self
 
-    def __anext__(self) -> Awaitable[T]:  # sync: def __next__(self) -> T:
-        return self._generator.__anext__()
+    @abstractmethod
+    async def __anext__(self) -> T: ...
 
     async def aclose(self) -> None:
         """Leave it."""
+        self._is_left = True
         self._stream._prediction.cancel()
-        await self._generator.aclose()
 
     def __del__(self) -> None:
-        # The generator alone would notice later: whoever finalises it needs the event loop.
         self._stream._prediction.cancel()
 
 
-def _leavable(
-    generate: Callable[[AsyncPredictionStream[Any]], AsyncGenerator[T, None]],
-) -> Callable[[AsyncPredictionStream[Any]], _AsyncIteration[T]]:
-    @wraps(generate)
-    def iterate(stream: AsyncPredictionStream[Any]) -> _AsyncIteration[T]:
-        return _AsyncIteration(stream, generate(stream))
+class _AsyncFragments(_AsyncIteration[LlmPredictionFragment]):
+    def __init__(self, stream: AsyncPredictionStream[Any]) -> None:
+        super().__init__(stream)
+        self._cursor = FragmentCursor(stream._prediction)
 
-    return iterate
+    async def __anext__(self) -> LlmPredictionFragment:
+        if self._is_left:
+            raise StopAsyncIteration
+        cursor = self._cursor
+        fragment = cursor.replay()
+        if fragment is None:
+            fragment = await self._stream._step(self._stream._prediction.next_fragment())
+            if fragment is None or not cursor.advance():
+                # Others have read on meanwhile, perhaps to the end.
+                fragment = cursor.replay()
+                if fragment is None:
+                    raise StopAsyncIteration
+        return fragment
+
+
+class _AsyncEvents(_AsyncIteration["PredictionEvent"]):
+    async def __anext__(self) -> PredictionEvent:
+        event = None if self._is_left else await self._stream._step(self._stream._prediction.next_event())
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
 
 class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
@@ -107,22 +127,10 @@ class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
             # Only for its message: without it, Python says that the stream is not iterable.
             raise TypeError("The fragments of an asynchronous stream are read by `async for`, not by `for`.")
 
-    @_leavable
-    async def __aiter__(self) -> AsyncGenerator[LlmPredictionFragment, None]:
-        cursor = FragmentCursor(self._prediction)
-        while True:
-            fragment = cursor.replay()
-            if fragment is None:
-                fragment = await self._step(self._prediction.next_fragment())
-                if fragment is None or not cursor.advance():
-                    # Others have read on meanwhile, perhaps to the end.
-                    fragment = cursor.replay()
-            if fragment is None:
-                return
-            yield fragment
+    def __aiter__(self) -> _AsyncIteration[LlmPredictionFragment]:
+        return _AsyncFragments(self)
 
-    @_leavable
-    async def events(self) -> AsyncGenerator[PredictionEvent, None]:
+    def events(self) -> _AsyncIteration[PredictionEvent]:
         """Everything that happens, one event at a time: see `lmstudio.events`.
 
         ::
@@ -135,8 +143,7 @@ class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
 
         Unlike fragments, events are not repeated: one loop gets each of them.
         """
-        while (event := await self._step(self._prediction.next_event())) is not None:
-            yield event
+        return _AsyncEvents(self)
 
     def __del__(self) -> None:
         self._prediction.abandon()

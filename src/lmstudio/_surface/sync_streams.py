@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from functools import wraps
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lmstudio._ops.fragment_log import FragmentCursor
+from lmstudio._sdk_models import LlmPredictionFragment
 from lmstudio._sync_io import SyncBase
 from lmstudio.results import ParsedT, PredictionResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
     from types import TracebackType
 
     from typing_extensions import Self
 
     from lmstudio._ops.prediction import Prediction
-    from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionFragment, LlmPredictionStats
+    from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionStats
     from lmstudio.events import PredictionEvent
 
 __all__ = ["PredictionStream"]
@@ -25,37 +25,54 @@ __all__ = ["PredictionStream"]
 T = TypeVar("T")
 
 
-class _Iteration(Generic[T]):
-    """What a generator yields. Leaving it early, for example by `break`, cancels the prediction at once."""
+class _Iteration(ABC, Generic[T]):
+    """One loop over a stream. Leaving it early, for example by `break`, cancels the prediction at once."""
 
-    def __init__(self, stream: PredictionStream[Any], generator: Generator[T, None]) -> None:
+    def __init__(self, stream: PredictionStream[Any]) -> None:
         self._stream = stream  # which cancels when nobody holds it any more
-        self._generator = generator
+        self._is_left = False
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> T:
-        return self._generator.__next__()
+    @abstractmethod
+    def __next__(self) -> T: ...
 
     def close(self) -> None:
         """Leave it."""
+        self._is_left = True
         self._stream._prediction.cancel()
-        self._generator.close()
 
     def __del__(self) -> None:
-        # The generator alone would notice later: whoever finalises it needs the event loop.
         self._stream._prediction.cancel()
 
 
-def _leavable(
-    generate: Callable[[PredictionStream[Any]], Generator[T, None]],
-) -> Callable[[PredictionStream[Any]], _Iteration[T]]:
-    @wraps(generate)
-    def iterate(stream: PredictionStream[Any]) -> _Iteration[T]:
-        return _Iteration(stream, generate(stream))
+class _Fragments(_Iteration[LlmPredictionFragment]):
+    def __init__(self, stream: PredictionStream[Any]) -> None:
+        super().__init__(stream)
+        self._cursor = FragmentCursor(stream._prediction)
 
-    return iterate
+    def __next__(self) -> LlmPredictionFragment:
+        if self._is_left:
+            raise StopIteration
+        cursor = self._cursor
+        fragment = cursor.replay()
+        if fragment is None:
+            fragment = self._stream._step(self._stream._prediction.next_fragment())
+            if fragment is None or not cursor.advance():
+                # Others have read on meanwhile, perhaps to the end.
+                fragment = cursor.replay()
+                if fragment is None:
+                    raise StopIteration
+        return fragment
+
+
+class _Events(_Iteration["PredictionEvent"]):
+    def __next__(self) -> PredictionEvent:
+        event = None if self._is_left else self._stream._step(self._stream._prediction.next_event())
+        if event is None:
+            raise StopIteration
+        return event
 
 
 class PredictionStream(SyncBase, Generic[ParsedT]):
@@ -97,22 +114,10 @@ class PredictionStream(SyncBase, Generic[ParsedT]):
     ) -> None:
         self._prediction.abandon(exc)
 
-    @_leavable
-    def __iter__(self) -> Generator[LlmPredictionFragment, None]:
-        cursor = FragmentCursor(self._prediction)
-        while True:
-            fragment = cursor.replay()
-            if fragment is None:
-                fragment = self._step(self._prediction.next_fragment())
-                if fragment is None or not cursor.advance():
-                    # Others have read on meanwhile, perhaps to the end.
-                    fragment = cursor.replay()
-            if fragment is None:
-                return
-            yield fragment
+    def __iter__(self) -> _Iteration[LlmPredictionFragment]:
+        return _Fragments(self)
 
-    @_leavable
-    def events(self) -> Generator[PredictionEvent, None]:
+    def events(self) -> _Iteration[PredictionEvent]:
         """Everything that happens, one event at a time: see `lmstudio.events`.
 
         ::
@@ -125,8 +130,7 @@ class PredictionStream(SyncBase, Generic[ParsedT]):
 
         Unlike fragments, events are not repeated: one loop gets each of them.
         """
-        while (event := self._step(self._prediction.next_event())) is not None:
-            yield event
+        return _Events(self)
 
     def __del__(self) -> None:
         self._prediction.abandon()

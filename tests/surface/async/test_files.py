@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio  # sync: skip
 import base64
 import io
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from PIL import Image
 from sample_files import GIF, JPEG, PNG, docx, pdf
@@ -17,6 +19,7 @@ import lmstudio as lms
 from lmstudio.server import Gate, ScriptedEngine, Server
 from lmstudio.server.engine.scripted import ScriptedModel, scripted_models
 from surface.background import AsyncBackground
+from surface.fault_proxy import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,28 +147,29 @@ async def test_large_file_arrives_complete(server: Server) -> None:
 async def test_default_client_prepares_files(server: Server) -> None:  # sync: skip
     lms.configure_default_client(server.api_host)
     try:
-        image = await asyncio.to_thread(lms.prepare_image, PNG, "cat.png")
-        text = await asyncio.to_thread(lms.prepare_file, b"words")
+        image = await anyio.to_thread.run_sync(lms.prepare_image, PNG, "cat.png")
+        text = await anyio.to_thread.run_sync(lms.prepare_file, b"words")
     finally:
-        await asyncio.to_thread(lms.close_default_client)
+        await anyio.to_thread.run_sync(lms.close_default_client)
     assert (image.file_type, text.file_type) == ("image", "text/plain")
 
 
 async def test_loop_goes_on_while_a_file_is_read(server: Server) -> None:  # sync: skip
-    gate = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    reading, go_on = threading.Event(), threading.Event()
 
     class SlowFile:
         def read(self) -> bytes:
+            reading.set()
             # Ends only if the loop can run something meanwhile.
-            asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(10)
+            assert go_on.wait(PATIENCE_SECONDS)
             return PNG
 
-    async with lms.AsyncClient(server.api_host) as client:
-        preparing = loop.create_task(client.prepare_image(SlowFile()))  # type: ignore[arg-type]  # reads, and no more
-        await asyncio.sleep(0)
-        gate.set()
-        assert (await preparing).file_type == "image"
+    async with lms.AsyncClient(server.api_host) as client, AsyncBackground() as background:
+        file: Any = SlowFile()  # reads, and no more
+        preparing = background.start(lambda: client.prepare_image(file))
+        assert await background.wait(lambda: reading.wait(PATIENCE_SECONDS))
+        go_on.set()
+        assert (await preparing.result()).file_type == "image"
 
 
 # Documents -----------------------------------------------------------------------------------------------------------
@@ -276,7 +280,7 @@ async def test_coroutine_callbacks_are_awaited(server: Server) -> None:  # sync:
     seen: list[object] = []
 
     async def note(*values: object) -> None:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         seen.append(values)
 
     async with lms.AsyncClient(server.api_host) as client:
@@ -285,16 +289,32 @@ async def test_coroutine_callbacks_are_awaited(server: Server) -> None:  # sync:
     assert seen == [(0.0,), (1.0,)]
 
 
+async def test_cancelled_task_does_not_wait_for_a_slow_file(server: Server) -> None:  # sync: skip
+    reading, go_on = threading.Event(), threading.Event()
+
+    class SlowFile:
+        def read(self) -> bytes:
+            reading.set()
+            assert go_on.wait(PATIENCE_SECONDS)
+            return PNG
+
+    async with lms.AsyncClient(server.api_host) as client, AsyncBackground() as background:
+        file: Any = SlowFile()  # reads, and no more
+        preparing = background.start(lambda: client.prepare_image(file))
+        assert await background.wait(lambda: reading.wait(PATIENCE_SECONDS))
+        await preparing.cancelled()
+        assert not go_on.is_set()
+        go_on.set()
+
+
 async def test_cancelled_task_stops_the_search(proxy: FaultProxy, never_embedded: None) -> None:  # sync: skip
-    started = asyncio.Event()
+    started = anyio.Event()
     async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
         await client.embedding.model("scripted-embed")
         file = await client.prepare_file(b"words")
-        searching = asyncio.ensure_future(
-            client.files.retrieve("what?", [file], on_file_processing_start=lambda *_: started.set())
+        searching = background.start(
+            lambda: client.files.retrieve("what?", [file], on_file_processing_start=lambda *_: started.set())
         )
         await started.wait()
-        searching.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await searching
+        await searching.cancelled()
         assert await background.wait(lambda: proxy.wait_for_packet("stop"))

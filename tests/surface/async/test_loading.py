@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio  # sync: skip
 import logging
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 import lmstudio as lms
@@ -104,17 +105,15 @@ async def test_last_caller_who_leaves_ends_the_load(proxy: FaultProxy, engine: S
 
 
 async def test_cancelled_task_leaves_the_load_to_others(proxy: FaultProxy, load_gate: Gate) -> None:  # sync: skip
-    async with lms.AsyncClient(proxy.api_host) as client:
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
         seen: list[float] = []
         leaving, staying = [
-            asyncio.create_task(client.llm.model("scripted-chat", on_load_progress=seen.append)) for _ in range(2)
+            background.start(lambda: client.llm.model("scripted-chat", on_load_progress=seen.append)) for _ in range(2)
         ]
-        await AsyncBackground().until(lambda: seen.count(0.0) == 2)
-        leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
+        await background.until(lambda: seen.count(0.0) == 2)
+        await leaving.cancelled()
         load_gate.open()
-        assert (await staying).identifier == "scripted-chat"
+        assert (await staying.result()).identifier == "scripted-chat"
     assert cancelled(proxy) == 0
 
 
@@ -159,7 +158,7 @@ async def test_progress_callback_may_be_a_coroutine_function(server: Server) -> 
     seen: list[float] = []
 
     async def on_load_progress(value: float) -> None:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         seen.append(value)
 
     async with lms.AsyncClient(server.api_host) as client:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from file_host import FileHost
 
@@ -250,9 +251,7 @@ async def test_cancelled_task_cancels_the_download(proxy: FaultProxy, host: File
         option = await option_of(client)
         call = background.start(option.download)
         assert await background.wait(host.stopped.wait)
-        call.task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call.result()
+        await call.cancelled()
         assert await background.wait(lambda: proxy.wait_for_packet("cancel"))
         assert await background.wait(host.hung_up.wait)
 
@@ -261,11 +260,11 @@ async def test_callbacks_may_be_coroutine_functions(server: Server) -> None:  # 
     events: list[object] = []
 
     async def note(update: lms.DownloadProgressUpdate) -> None:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         events.append(update.downloaded_bytes)
 
     async def end() -> None:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         events.append("end")
 
     async with lms.AsyncClient(server.api_host) as client:
