@@ -416,6 +416,22 @@ def frame_header(first_byte: int, size: int) -> bytes:
     return struct.pack(">BBQ", first_byte, 127, size)
 
 
+FAULTS: dict[str, tuple[Callable[[FaultProxy], None], str]] = {
+    "closed": (FaultProxy.close_connections, "the server closed it"),
+    "reset": (FaultProxy.reset_connections, "reset by peer|forcibly closed"),
+    "goodbye": (lambda proxy: proxy.send(frame_header(0x88, 6) + b"\x03\xe9away"), "code 1001, away"),
+    "goodbye without code": (lambda proxy: proxy.send(frame_header(0x88, 0)), "code 1005"),
+    "half-open": (FaultProxy.go_silent, "no sign of life"),
+    "garbage": (lambda proxy: proxy.send(b"HTTP/1.1 500 Oops\r\n\r\n"), "broke the WebSocket protocol"),
+    "masked frame": (lambda proxy: proxy.send(bytes((0x81, 0x81, 1, 2, 3, 4, 5))), "broke the WebSocket protocol"),
+    "reserved opcode": (lambda proxy: proxy.send(frame_header(0x83, 0)), "broke the WebSocket protocol"),
+    "text that is not UTF-8": (lambda proxy: proxy.send(text_frame(b'"\xff\xff"')), "not UTF-8|utf-8"),
+    "oversized": (lambda proxy: proxy.send(frame_header(0x81, 1 << 40)), "the limit is"),
+    "impossible size": (lambda proxy: proxy.send(frame_header(0x81, 1 << 63)), "broke the WebSocket protocol|limit"),
+}
+"""Ways to lose all connections, and what the errors say about each, as a regular expression."""
+
+
 def _listen(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
