@@ -9,6 +9,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,6 +41,8 @@ class ClientFrame:
     """"text", "binary", "ping", "pong" or "close"."""
     message: Any = None
     """What a text frame says."""
+    arrived: float = 0.0
+    """When it did, on the clock of `time.monotonic`."""
 
     @property
     def packet_type(self) -> str | None:
@@ -394,7 +397,7 @@ class FaultProxy:
                 self._note_frame(link, _KINDS[type(event)])
 
     def _note_frame(self, link: _Link, kind: str, message: Any = None) -> None:
-        self._note(lambda: self.frames.append(ClientFrame(link.namespace, kind, message)))
+        self._note(lambda: self.frames.append(ClientFrame(link.namespace, kind, message, time.monotonic())))
 
     def _note(self, change: Callable[[], None]) -> None:
         with self._changed:
