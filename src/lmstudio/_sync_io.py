@@ -122,13 +122,9 @@ class BackgroundLoop:
     def acquire(self) -> asyncio.AbstractEventLoop:
         """Register one user and return the running loop."""
         with self._lock:
-            self._users += 1
             if self._loop is None:
-                loop = self._loop = asyncio.new_event_loop()
-                # In development mode the loop would tell the user about its own slow steps, such as imports.
-                loop.slow_callback_duration = math.inf
-                self._thread = threading.Thread(target=_run_loop, args=(loop,), name="lmstudio-io", daemon=True)
-                self._thread.start()
+                self._loop, self._thread = _start_loop()
+            self._users += 1
             return self._loop
 
     def release(self) -> None:
@@ -156,6 +152,19 @@ class BackgroundLoop:
     def reset_after_fork(self) -> None:
         """In a forked child: the thread and its loop exist in the parent only."""
         self.__init__()  # type: ignore[misc]  # a new state for the same object, which others refer to
+
+
+def _start_loop() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    loop = asyncio.new_event_loop()
+    # In development mode the loop would tell the user about its own slow steps, such as imports.
+    loop.slow_callback_duration = math.inf
+    thread = threading.Thread(target=_run_loop, args=(loop,), name="lmstudio-io", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:  # too many threads, or the interpreter is about to end
+        loop.close()
+        raise LMStudioRuntimeError(f"Could not start the background thread of the synchronous API: {error}.") from error
+    return loop, thread
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
