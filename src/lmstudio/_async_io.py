@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from collections import deque
 from functools import partial
@@ -48,8 +49,11 @@ class AsyncInbox(Inbox):
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
-                if not waiter.done():
+                # Not `if not waiter.done()`: the handler of Ctrl-C, which cancels, may run right after that.
+                try:  # noqa: SIM105 - it happens for nearly every packet, and suppress() costs more
                     waiter.set_result(None)
+                except asyncio.InvalidStateError:
+                    pass
 
     async def get(self, timeout: float | None) -> Delivery:
         items = self._items
@@ -66,7 +70,7 @@ class AsyncInbox(Inbox):
 
 
 def _expire(waiter: asyncio.Future[None], timeout: float) -> None:
-    if not waiter.done():
+    with contextlib.suppress(asyncio.InvalidStateError):
         waiter.set_exception(LMStudioTimeoutError(f"No message from the server within {timeout:g} seconds."))
 
 

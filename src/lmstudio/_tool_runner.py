@@ -10,6 +10,7 @@ Threads are daemons, one per call, so that a function that outlives its time lim
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 import time
@@ -179,8 +180,9 @@ class TaskToolRunner(ToolRunner):
 
     async def _watch(self, tool: asyncio.Task[_Outcome], job: ToolJob) -> None:
         self._end(job, await _limited(tool, job))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            with contextlib.suppress(asyncio.InvalidStateError):  # as in AsyncInbox.wake
+                self._waiter.set_result(None)
 
     async def _in_thread(self, job: ToolJob) -> _Outcome:
         finished: asyncio.Future[_Outcome] = self._loop.create_future()
