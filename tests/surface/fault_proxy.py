@@ -190,7 +190,10 @@ class FaultProxy:
         def say() -> None:
             for link in list(self._links):
                 link.to_client += data
-                self._flush(link)
+                try:
+                    self._flush(link)
+                except OSError:  # the client has just gone
+                    self._drop(link)
 
         self._do(say)
 
