@@ -99,14 +99,18 @@ def interrupt(running: Script, proxy: FaultProxy, engine: ScriptedEngine, call: 
     return told[-1] - pressed, over - pressed
 
 
+new_asyncio = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="Ctrl-C interrupts asyncio itself there, at any point"
+)
+
+
 def is_soon(seconds: tuple[float, float]) -> bool:
     told, over = seconds
     return told < CANCEL_SECONDS and over < INTERRUPT_SECONDS
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are different here")
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Ctrl-C interrupts asyncio itself there, at any point")
-@pytest.mark.parametrize("surface", ["sync", "async"])
+@pytest.mark.parametrize("surface", ["sync", pytest.param("async", marks=new_asyncio)])
 @pytest.mark.parametrize("call", list(CALLS))
 def test_ctrl_c_is_obeyed_at_once(proxy: FaultProxy, engine: ScriptedEngine, surface: str, call: str) -> None:
     with script(program(surface, call), proxy.api_host) as running:

@@ -24,6 +24,8 @@ MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 """Larger messages of a client end its connection. Images travel as base64, 4/3 of their size."""
 PING_SECONDS = 20.0
 _GOODBYE_SECONDS = 0.2
+_ACCEPT_TURNS = 5
+"""From accepting a connection to telling us of it asyncio needs three. Nobody would close those in between."""
 
 
 class Listener(uvicorn.Server):
@@ -70,6 +72,8 @@ class Listener(uvicorn.Server):
             server.close()
         for sock in sockets or ():
             sock.close()
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
         state = self.server_state
         for connection in list(state.connections):
             # One whose closing handshake is done, but whose transport is still open, cannot be closed again.
