@@ -15,7 +15,7 @@ import time
 import weakref
 from collections import deque
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ._async_io import asyncio_hooks
 from ._auth import resolve_credentials
@@ -209,6 +209,8 @@ class BlockingRuntime(Runtime):
         self._closed = False
         self._ended = False
         """All connections are closed; nothing of this runtime is on the loop any more."""
+        self.is_over = False
+        """The interpreter ends."""
         try:
             self.links: LinkManager = self.run_on_loop(self._new_links(settings))
         except BaseException:  # Ctrl-C
@@ -223,6 +225,8 @@ class BlockingRuntime(Runtime):
         return _message_timeout
 
     def new_inbox(self) -> BlockingInbox:
+        if self.is_over:
+            _wait_for_the_end()
         if self.process_id != os.getpid():
             raise LMStudioRuntimeError("This was made before a fork, in another process. Make it again in this one.")
         return BlockingInbox()
@@ -264,6 +268,8 @@ class BlockingRuntime(Runtime):
         return result
 
     def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
+        if self.is_over:
+            return  # only daemon threads still wait: see _wait_for_the_end
         if self._closed:
             multiplexer.fail(LMStudioWebsocketError("The client is closed."))
         else:
@@ -305,6 +311,7 @@ class ClientState:
         self._lock = threading.Lock()
         self._runtime: BlockingRuntime | None = None
         self._is_closed = False
+        self._is_over = False
         _open_states.add(self)
 
     def runtime(self) -> BlockingRuntime:
@@ -312,6 +319,8 @@ class ClientState:
         runtime = self.existing_runtime()
         if runtime is not None:
             return runtime
+        if self._is_over:
+            _wait_for_the_end()
         with self._lock:
             if self._is_closed:
                 raise LMStudioRuntimeError("The client is closed. Open it again with `with client:`.")
@@ -344,12 +353,21 @@ class ClientState:
 
     def close_at_exit(self) -> None:
         """Begin to close the connections; calls in flight are forgotten."""
+        self._is_over = True
         if self._runtime is not None:
+            self._runtime.is_over = True
             self._runtime.post(self._runtime.links.forget_calls)
         self.close(wait=False)
 
 
 _open_states: weakref.WeakSet[ClientState] = weakref.WeakSet()
+
+
+def _wait_for_the_end() -> NoReturn:
+    """For a call that is made while the interpreter ends: in a daemon thread an error would print a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        threading.Event().wait()
+    raise LMStudioRuntimeError("The client is closed: the interpreter ends.")
 
 
 def _reset_after_fork() -> None:

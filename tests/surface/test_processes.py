@@ -301,3 +301,30 @@ def test_program_ends_within_a_second_and_silently(proxy: FaultProxy, gate: Gate
         assert (endings[-1].code, endings[-1].output, endings[-1].errors) == (0, "", "")
     assert min(ending.seconds for ending in endings) < EXIT_SECONDS
     assert proxy.wait_until_closed()
+
+
+def test_calls_after_the_end_print_nothing_in_daemon_threads_and_fail_in_the_main_thread(proxy: FaultProxy) -> None:
+    code = """
+        import atexit, threading
+        late, threads = threading.Event(), []
+        def let_go():
+            late.set()
+            for thread in threads:
+                thread.join(0.1)  # one that fails ends, and prints why
+            say([thread.is_alive() for thread in threads])
+            for call in calls:
+                try:
+                    call()
+                except lms.LMStudioRuntimeError as error:
+                    say(error)
+        atexit.register(let_go)  # before the package does, so that it is called afterwards
+        client = lms.Client(HOST)
+        model = client.llm.model("scripted-chat")
+        calls = [client.list_downloaded_models, lambda: model.respond("Hi"), lambda: list(model.respond_stream("Hi"))]
+        for call in calls:
+            threads.append(threading.Thread(target=lambda call=call: (late.wait(), call()), daemon=True))
+            threads[-1].start()
+    """
+    ending = run_script(code, proxy.api_host)
+    assert (ending.code, ending.errors) == (0, "")
+    assert ending.output.splitlines() == ["[True, True, True]", *["The client is closed: the interpreter ends."] * 3]
