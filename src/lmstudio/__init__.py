@@ -454,10 +454,22 @@ if not TYPE_CHECKING:  # or type checkers would believe in every name
         if module_name is None and name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if module_name is None:
-            return import_module(f"{__name__}.{name}")
-        value = getattr(import_module(f"{__name__}.{module_name}"), name)
+            return _imported(name)
+        value = getattr(_imported(module_name), name)
         globals()[name] = value
         return value
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return import_module(f"{__name__}.{name}")
+    except ImportError as error:
+        if "subinterpreter" not in str(error) or isinstance(error.__cause__, ImportError):
+            raise
+        raise ImportError(
+            "lmstudio does not work in a subinterpreter that has a GIL of its own, because a package that it needs "
+            f"does not ({error}). Use threads, which may share a client, or processes."
+        ) from error
 
 
 def __dir__() -> list[str]:

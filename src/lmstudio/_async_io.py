@@ -6,6 +6,7 @@ That is a loop of asyncio, or a run of trio, whose side is `_trio_io`: imported 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import sys
 import threading
@@ -106,7 +107,11 @@ class AsyncioInbox(Inbox):
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
-                _settle(waiter)
+                # Not `if not waiter.done()`: the handler of Ctrl-C, which cancels, may run right after that.
+                try:  # noqa: SIM105 - it happens for nearly every packet, and suppress() costs more
+                    waiter.set_result(None)
+                except asyncio.InvalidStateError:
+                    pass
 
     async def pause(self, seconds: float | None) -> None:
         waiter = self._loop.create_future()
@@ -122,7 +127,7 @@ class AsyncioInbox(Inbox):
 
 
 def _settle(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
+    with contextlib.suppress(asyncio.InvalidStateError):  # as in `wake`
         waiter.set_result(None)
 
 

@@ -16,7 +16,7 @@ import time
 import weakref
 from collections import deque
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from msgspec import UnsetType
 
@@ -118,13 +118,9 @@ class BackgroundLoop:
     def acquire(self) -> asyncio.AbstractEventLoop:
         """Register one user and return the running loop."""
         with self._lock:
-            self._users += 1
             if self._loop is None:
-                loop = self._loop = asyncio.new_event_loop()
-                # In development mode the loop would tell the user about its own slow steps, such as imports.
-                loop.slow_callback_duration = math.inf
-                self._thread = threading.Thread(target=_run_loop, args=(loop,), name="lmstudio-io", daemon=True)
-                self._thread.start()
+                self._loop, self._thread = _start_loop()
+            self._users += 1
             return self._loop
 
     def release(self) -> None:
@@ -152,6 +148,19 @@ class BackgroundLoop:
     def reset_after_fork(self) -> None:
         """In a forked child: the thread and its loop exist in the parent only."""
         self.__init__()  # type: ignore[misc]  # a new state for the same object, which others refer to
+
+
+def _start_loop() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    loop = asyncio.new_event_loop()
+    # In development mode the loop would tell the user about its own slow steps, such as imports.
+    loop.slow_callback_duration = math.inf
+    thread = threading.Thread(target=_run_loop, args=(loop,), name="lmstudio-io", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:  # too many threads, or the interpreter is about to end
+        loop.close()
+        raise LMStudioRuntimeError(f"Could not start the background thread of the synchronous API: {error}.") from error
+    return loop, thread
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
@@ -202,6 +211,8 @@ class BlockingRuntime(Runtime):
         self._closed = False
         self._ended = False
         """All connections are closed; nothing of this runtime is on the loop any more."""
+        self.is_over = False
+        """The interpreter ends."""
         try:
             self.links: LinkManager = self.run_on_loop(self._new_links(settings))
         except BaseException:  # Ctrl-C
@@ -224,6 +235,8 @@ class BlockingRuntime(Runtime):
         return self._settings.retry
 
     def new_inbox(self) -> BlockingInbox:
+        if self.is_over:
+            _wait_for_the_end()
         if self.process_id != os.getpid():
             raise LMStudioRuntimeError("This was made before a fork, in another process. Make it again in this one.")
         return BlockingInbox()
@@ -257,6 +270,8 @@ class BlockingRuntime(Runtime):
         return result
 
     def connect(self, namespace: str, multiplexer: Multiplexer) -> None:
+        if self.is_over:
+            return  # only daemon threads still wait: see _wait_for_the_end
         if self._closed:
             multiplexer.fail(LMStudioWebsocketError("The client is closed."))
         else:
@@ -298,6 +313,7 @@ class ClientState:
         self._lock = threading.Lock()
         self._runtime: BlockingRuntime | None = None
         self._is_closed = False
+        self._is_over = False
         _open_states.add(self)
 
     def runtime(self) -> BlockingRuntime:
@@ -305,6 +321,8 @@ class ClientState:
         runtime = self.existing_runtime()
         if runtime is not None:
             return runtime
+        if self._is_over:
+            _wait_for_the_end()
         with self._lock:
             if self._is_closed:
                 raise LMStudioRuntimeError("The client is closed. Open it again with `with client:`.")
@@ -337,12 +355,21 @@ class ClientState:
 
     def close_at_exit(self) -> None:
         """Begin to close the connections; calls in flight are forgotten."""
+        self._is_over = True
         if self._runtime is not None:
+            self._runtime.is_over = True
             self._runtime.post(self._runtime.links.forget_calls)
         self.close(wait=False)
 
 
 _open_states: weakref.WeakSet[ClientState] = weakref.WeakSet()
+
+
+def _wait_for_the_end() -> NoReturn:
+    """For a call that is made while the interpreter ends: in a daemon thread an error would print a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        threading.Event().wait()
+    raise LMStudioRuntimeError("The client is closed: the interpreter ends.")
 
 
 def _reset_after_fork() -> None:

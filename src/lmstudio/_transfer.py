@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from ._wire import Outgoing
     from .json_api import Multiplexer
 
-KEEPALIVE_SECONDS = 10.0
-"""A ping leaves after this long without anything from the server; as long again without an answer means it is lost."""
+KEEPALIVE_SECONDS = 20.0
+"""A lost connection is noticed within this time: after half of it without a sign of life a ping leaves, after the whole
+the connection is given up."""
 CLOSE_SECONDS = 1.0
 """For saying goodbye, however unresponsive the peer is."""
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
@@ -44,6 +45,10 @@ _LARGE_BYTES = 16 * 1024
 # A fast server takes a long message as fast as it is masked. After so much (about a millisecond) others get their turn.
 _SEND_BUFFER_BYTES = 1 << 19
 _TURN_BYTES = 512 * 1024
+# Silence is counted in so many naps, each for no more than its intended length: see _keep_alive.
+_NAPS = 8
+# A large write to a stream that took so long has waited for the peer to take what came before.
+_WAITED_SECONDS = 0.01
 
 
 class LoopHooks(msgspec.Struct, frozen=True):
@@ -96,7 +101,8 @@ class FrameTransfer:
         """Read what has arrived already, without waiting for the loop to come to it."""
         self._reader = FrameReader(max_message_size=MAX_MESSAGE_BYTES)
         self._read_bytes = _READ_BYTES
-        self._last_read = 0.0
+        self._last_sign = time.monotonic()
+        """When the peer has last shown that it is there."""
         self._down: LinkDownError | None = None
         """How the connection ended, after the messages that were read last."""
         self._socket: socket.socket | None = None
@@ -149,20 +155,29 @@ class FrameTransfer:
         raise LinkDownError(down[0])
 
     async def _keep_alive(self) -> None:
-        self._last_read = time.monotonic()
+        """Give up when nothing has come for KEEPALIVE_SECONDS, a ping after half of them notwithstanding.
+
+        Only time in which this process could have read counts. One that was stopped, a computer that slept, or a loop
+        that was held up wakes late from a nap, and reads what has come meanwhile in the naps that follow.
+        """
+        seen, silence, has_asked = self._last_sign, 0.0, False
         while True:
-            await anyio.sleep(KEEPALIVE_SECONDS)
-            asked = time.monotonic()
-            if asked - self._last_read < KEEPALIVE_SECONDS:
-                continue
-            self._note("Sent a ping")
-            self._control += encode_ping(b"")
-            self._wakeup.set()
-            await anyio.sleep(KEEPALIVE_SECONDS)
-            if self._last_read < asked:
-                silence = time.monotonic() - self._last_read
+            nap = min(KEEPALIVE_SECONDS / _NAPS, KEEPALIVE_SECONDS / (1 if has_asked else 2) - silence)
+            await anyio.sleep(nap)
+            if self._last_sign != seen:
+                if has_asked:
+                    self._note("The ping was answered")
+                seen, has_asked = self._last_sign, False
+                silence = min(time.monotonic() - seen, nap)
+            else:
+                silence += nap
+            if silence >= KEEPALIVE_SECONDS:
                 raise LinkDownError(lost(f"no sign of life for {silence:.0f} seconds"))
-            self._note("The ping was answered")
+            if not has_asked and silence >= KEEPALIVE_SECONDS / 2:
+                has_asked = True
+                self._note("Sent a ping")
+                self._control += encode_ping(b"")
+                self._wakeup.set()
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
@@ -215,7 +230,7 @@ class FrameTransfer:
         if not data:
             self._down = LinkDownError(lost("the server closed it"))
             return []
-        self._last_read = time.monotonic()
+        self._last_sign = time.monotonic()
         if len(data) >= self._read_bytes:
             self._read_bytes = min(2 * self._read_bytes, _MAX_READ_BYTES)
         elif len(data) < _READ_BYTES // 4:
@@ -300,7 +315,10 @@ class FrameTransfer:
 
     async def _put(self, data: bytes | bytearray) -> None:
         if self._socket is None:
+            began = time.monotonic()
             await self._stream.write(bytes(data))
+            if len(data) >= _LARGE_BYTES and time.monotonic() - began >= _WAITED_SECONDS:
+                self._last_sign = time.monotonic()
             return
         rest = memoryview(data)
         while True:
@@ -309,6 +327,8 @@ class FrameTransfer:
             if not rest:
                 break
             await anyio.wait_writable(self._socket)
+            # The buffer was full, and the peer has made room: a long message may take longer than a ping may wait.
+            self._last_sign = time.monotonic()
         self._put_this_turn += len(data)
         if self._put_this_turn >= _TURN_BYTES:
             self._put_this_turn = 0

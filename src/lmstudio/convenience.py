@@ -6,6 +6,7 @@ program that serves many users, or several servers, is better off with its own `
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,16 @@ _lock = threading.Lock()
 _client: Client | None = None
 _api_host: str | None = None
 _api_token = NO_SECRET
+
+
+def _reset_after_fork() -> None:
+    """In a forked child: the thread that held the lock, if any, exists in the parent only."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def configure_default_client(api_host: str | None = None, api_token: str | None = None) -> None:

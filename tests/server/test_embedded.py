@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +116,14 @@ def test_new_server_takes_over_the_port_of_one_that_has_stopped() -> None:
         assert count_tokens(old) == 3
     with Server.for_core(StubCore(), port=old.port) as new:
         assert count_tokens(new) == 3
+
+
+def test_connection_that_comes_at_the_moment_of_the_stop_is_closed() -> None:
+    for _ in range(5):
+        with Server(engine=ScriptedEngine()) as server:
+            connection = socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS)
+        with connection, suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
 
 
 def test_stop_is_prompt_with_busy_and_stuck_clients() -> None:

@@ -9,6 +9,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,6 +41,8 @@ class ClientFrame:
     """"text", "binary", "ping", "pong" or "close"."""
     message: Any = None
     """What a text frame says."""
+    arrived: float = 0.0
+    """When it did, on the clock of `time.monotonic`."""
 
     @property
     def packet_type(self) -> str | None:
@@ -187,7 +190,10 @@ class FaultProxy:
         def say() -> None:
             for link in list(self._links):
                 link.to_client += data
-                self._flush(link)
+                try:
+                    self._flush(link)
+                except OSError:  # the client has just gone
+                    self._drop(link)
 
         self._do(say)
 
@@ -394,7 +400,7 @@ class FaultProxy:
                 self._note_frame(link, _KINDS[type(event)])
 
     def _note_frame(self, link: _Link, kind: str, message: Any = None) -> None:
-        self._note(lambda: self.frames.append(ClientFrame(link.namespace, kind, message)))
+        self._note(lambda: self.frames.append(ClientFrame(link.namespace, kind, message, time.monotonic())))
 
     def _note(self, change: Callable[[], None]) -> None:
         with self._changed:
@@ -414,6 +420,22 @@ def frame_header(first_byte: int, size: int) -> bytes:
     if size < 1 << 16:
         return struct.pack(">BBH", first_byte, 126, size)
     return struct.pack(">BBQ", first_byte, 127, size)
+
+
+FAULTS: dict[str, tuple[Callable[[FaultProxy], None], str]] = {
+    "closed": (FaultProxy.close_connections, "the server closed it"),
+    "reset": (FaultProxy.reset_connections, "reset by peer|forcibly closed"),
+    "goodbye": (lambda proxy: proxy.send(frame_header(0x88, 6) + b"\x03\xe9away"), "code 1001, away"),
+    "goodbye without code": (lambda proxy: proxy.send(frame_header(0x88, 0)), "code 1005"),
+    "half-open": (FaultProxy.go_silent, "no sign of life"),
+    "garbage": (lambda proxy: proxy.send(b"HTTP/1.1 500 Oops\r\n\r\n"), "broke the WebSocket protocol"),
+    "masked frame": (lambda proxy: proxy.send(bytes((0x81, 0x81, 1, 2, 3, 4, 5))), "broke the WebSocket protocol"),
+    "reserved opcode": (lambda proxy: proxy.send(frame_header(0x83, 0)), "broke the WebSocket protocol"),
+    "text that is not UTF-8": (lambda proxy: proxy.send(text_frame(b'"\xff\xff"')), "not UTF-8|utf-8"),
+    "oversized": (lambda proxy: proxy.send(frame_header(0x81, 1 << 40)), "the limit is"),
+    "impossible size": (lambda proxy: proxy.send(frame_header(0x81, 1 << 63)), "broke the WebSocket protocol|limit"),
+}
+"""Ways to lose all connections, and what the errors say about each, as a regular expression."""
 
 
 def _listen(port: int) -> socket.socket:

@@ -26,6 +26,25 @@ def say(*words):
     print(*words, flush=True)
 """
 
+FORK = """
+    import os, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # of os.fork in programs with threads
+    def in_child(work):
+        child = os.fork()
+        if child == 0:
+            try:
+                work()
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        return child
+    def joined(child):
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+"""Begins a program that forks; indented like the rest of one."""
+
 
 @dataclass(frozen=True)
 class Ending:

@@ -23,7 +23,7 @@ from .background import Background
 from .coroutine_tools import interrupted
 from .fault_proxy import PATIENCE_SECONDS, FaultProxy
 from .odd_servers import mute_server
-from .scripts import run_script, script
+from .scripts import FORK, run_script, script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def stopped(proxy: FaultProxy, engine: ScriptedEngine) -> bool:
 
 
 def test_many_threads_share_a_client(proxy: FaultProxy) -> None:
-    with lms.Client(proxy.api_host) as client, ThreadPoolExecutor(16) as threads:
+    with lms.Client(proxy.api_host) as client, ThreadPoolExecutor(32) as threads:
         chat = client.llm.model("scripted-chat")
         embed = client.embedding.model("scripted-embed")
 
@@ -75,7 +75,7 @@ def test_many_threads_share_a_client(proxy: FaultProxy) -> None:
             return False
 
         calls = (predict, stream, count, vectors, abandon)
-        answers = [threads.submit(calls[number % 5], number) for number in range(500)]
+        answers = [threads.submit(calls[number % 5], number) for number in range(1000)]
         assert all(answer.result(PATIENCE_SECONDS) for answer in answers)
     assert sorted(proxy.accepted) == ["embedding", "llm"]
 
@@ -354,24 +354,6 @@ def test_uncaught_ctrl_c_ends_the_program_at_once(proxy: FaultProxy, engine: Scr
 
 
 # Forks ---------------------------------------------------------------------------------------------------------------
-
-FORK = """
-    import os, warnings
-    warnings.simplefilter("ignore", DeprecationWarning)  # of os.fork in programs with threads
-    def in_child(work):
-        child = os.fork()
-        if child == 0:
-            try:
-                work()
-            except BaseException:
-                import traceback
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        return child
-    def joined(child):
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-"""
 
 
 @posix_only

@@ -87,6 +87,9 @@ class PredictionStream(SyncBase, Generic[ParsedT]):
 
     Leaving the `with` block or the loop early tells the server to stop, at once. Iterating again begins with the first
     fragment again. Only one thread at a time may do so.
+
+    The server does not wait for its readers: what nobody reads stays in memory, at most the whole reply, which
+    `maxTokens` limits. Other calls of the client are not held up.
     """
 
     def __init__(self, prediction: Prediction[ParsedT]) -> None:

@@ -23,6 +23,8 @@ _logger = get_logger("server")
 
 PING_SECONDS = 20.0
 _GOODBYE_SECONDS = 0.2
+_ACCEPT_TURNS = 5
+"""From accepting a connection to telling us of it asyncio needs three. Nobody would close those in between."""
 
 
 class Listener(uvicorn.Server):
@@ -71,6 +73,8 @@ class Listener(uvicorn.Server):
             server.close()
         for sock in sockets or ():
             sock.close()
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
         state = self.server_state
         for connection in list(state.connections):
             # One whose closing handshake is done, but whose transport is still open, cannot be closed again.

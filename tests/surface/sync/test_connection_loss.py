@@ -13,7 +13,7 @@ import lmstudio as lms
 from lmstudio import _transfer as transfer_module
 from lmstudio.server import Reply, ScriptedEngine, Server
 from surface.background import Background
-from surface.fault_proxy import PATIENCE_SECONDS, FaultProxy, frame_header, text_frame
+from surface.fault_proxy import FAULTS, PATIENCE_SECONDS, FaultProxy, frame_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("quiet")
 
 NO_RETRIES = lms.RetryConfig(max_retries=0)
-
-FAULTS: dict[str, tuple[Callable[[FaultProxy], None], str]] = {
-    "closed": (FaultProxy.close_connections, "the server closed it"),
-    "reset": (FaultProxy.reset_connections, "reset by peer|forcibly closed"),
-    "goodbye": (lambda proxy: proxy.send(frame_header(0x88, 6) + b"\x03\xe9away"), "code 1001, away"),
-    "goodbye without code": (lambda proxy: proxy.send(frame_header(0x88, 0)), "code 1005"),
-    "half-open": (FaultProxy.go_silent, "no sign of life"),
-    "garbage": (lambda proxy: proxy.send(b"HTTP/1.1 500 Oops\r\n\r\n"), "broke the WebSocket protocol"),
-    "masked frame": (lambda proxy: proxy.send(bytes((0x81, 0x81, 1, 2, 3, 4, 5))), "broke the WebSocket protocol"),
-    "reserved opcode": (lambda proxy: proxy.send(frame_header(0x83, 0)), "broke the WebSocket protocol"),
-    "text that is not UTF-8": (lambda proxy: proxy.send(text_frame(b'"\xff\xff"')), "not UTF-8|utf-8"),
-    "oversized": (lambda proxy: proxy.send(frame_header(0x81, 1 << 40)), "the limit is"),
-    "impossible size": (lambda proxy: proxy.send(frame_header(0x81, 1 << 63)), "broke the WebSocket protocol|limit"),
-}
 
 
 @pytest.fixture(autouse=True, params=["own socket", "stream"])
@@ -220,7 +206,7 @@ def test_server_may_restart_on_its_port(server: Server, engine: ScriptedEngine, 
 def test_server_that_only_answers_pings_is_alive(
     proxy: FaultProxy, gate: Gate, keepalive: Callable[[float], None]
 ) -> None:
-    keepalive(0.15)
+    keepalive(0.3)
     with lms.Client(proxy.api_host) as client, Background() as background:
         model = client.llm.model("scripted-chat")
         call = background.start(lambda: model.respond("Hi"))
@@ -234,7 +220,7 @@ def test_server_that_only_answers_pings_is_alive(
 def test_consumer_that_does_not_read_holds_nobody_up(
     proxy: FaultProxy, engine: ScriptedEngine, keepalive: Callable[[float], None]
 ) -> None:
-    keepalive(0.15)
+    keepalive(0.3)
     chunks = [f"{number:07} " for number in range(20_000)]
     engine.reply = [Reply(chunks), Reply("Meanwhile")]
     with lms.Client(proxy.api_host) as client, Background() as background:
@@ -248,6 +234,28 @@ def test_consumer_that_does_not_read_holds_nobody_up(
         assert texts == chunks[: len(texts)]
         assert len(texts) > 4000
         assert proxy.accepted == ["llm"]
+
+
+def test_half_open_connection_is_noticed_while_a_consumer_does_not_read(
+    proxy: FaultProxy, engine: ScriptedEngine, gate: Gate, keepalive: Callable[[float], None]
+) -> None:
+    keepalive(0.3)
+    engine.reply = [Reply([*["word "] * 4000, gate]), Reply([gate])]
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        model = client.llm.model("scripted-chat")
+        with model.respond_stream("Hi") as stalled:
+            fragments = iter(stalled)
+            assert (next(fragments)).content == "word "
+            call = background.start(lambda: model.respond("Hi"))
+            assert background.wait(gate.reached)
+            proxy.go_silent()
+            with pytest.raises(lms.LMStudioWebsocketError, match="no sign of life"):
+                call.result()
+            with pytest.raises(lms.LMStudioWebsocketError, match="no sign of life"):
+                for fragment in fragments:
+                    assert fragment.content == "word "
+        keepalive(PATIENCE_SECONDS)
+        assert model.count_tokens("a b") == 2
 
 
 def test_bytes_that_come_one_by_one_make_whole_messages(proxy: FaultProxy, engine: ScriptedEngine) -> None:
