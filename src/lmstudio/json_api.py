@@ -369,8 +369,11 @@ class Channel(Generic[InT, OutT]):
         model: str | None = None,
     ) -> None:
         self._port, self._spec, self._attempted, self._model = port, spec, attempted, model
+        # No method of its own: streams that are left must be freed at once, so they are in no cycle.
         looks = port.runtime.looks_for_unknown
-        self._decode: Callable[[msgspec.Raw], InT] = self._decode_and_look if looks else spec.decode_to_client
+        self._decode: Callable[[msgspec.Raw], InT] = (
+            partial(_decode_and_look, port, spec) if looks else spec.decode_to_client
+        )
         self._skipped = ""
         self._parameter: _wire.Payload = parameter
         self._inbox = port.runtime.new_inbox()
@@ -457,11 +460,6 @@ class Channel(Generic[InT, OutT]):
         self._port._report(spec, findings)
         return packet
 
-    def _decode_and_look(self, message: msgspec.Raw) -> InT:
-        packet = self._spec.decode_to_client(message)
-        self._port._report(self._spec, _lenient.find_unknown(self._spec.to_client_type, message))
-        return packet
-
     def send(self, packet: OutT) -> None:
         """Send *packet*, at once and without waiting. Does nothing when the channel is over."""
         if not self.finished:
@@ -485,6 +483,13 @@ class Channel(Generic[InT, OutT]):
         # Another task or thread may be waiting for the next packet.
         self._inbox.put(self._cancelled())
         self._inbox.wake()
+
+
+def _decode_and_look(port: Port, spec: ChannelSpec[Any, InT, Any], message: msgspec.Raw) -> InT:
+    """The packet; what is unknown in it is reported."""
+    packet = spec.decode_to_client(message)
+    port._report(spec, _lenient.find_unknown(spec.to_client_type, message))
+    return packet
 
 
 def run_blocking(operation: Coroutine[Any, Any, T]) -> T:

@@ -233,7 +233,7 @@ def test_the_level_that_a_program_chose_is_not_raised() -> None:
 def test_a_server_in_the_foreground_shows_its_warnings() -> None:
     code = """
 from lmstudio.server import serve
-serve._start = lambda arguments: lms.logs.get_logger('server').warning('careful') or sys.exit(print(1))
+serve._api_tokens = lambda arguments: lms.logs.get_logger('server').warning('careful') or sys.exit(print(1))
 serve.run(None)
 """
     assert [(level, message) for level, _, message in lines(output(code))] == [("WARNING", "careful")]

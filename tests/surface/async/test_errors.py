@@ -129,7 +129,7 @@ async def test_what_nobody_has_foreseen_is_an_error_of_the_connection(
     assert isinstance(check(caught.value).__cause__, ZeroDivisionError)
 
 
-@pytest.mark.parametrize("api_host", ["xn--a.com", "\u2026.com"])
+@pytest.mark.parametrize("api_host", ["xn--a.com"])
 async def test_a_host_name_that_cannot_exist(api_host: str) -> None:
     assert not await lms.AsyncClient.is_valid_api_host(api_host)
     async with lms.AsyncClient(api_host) as client:

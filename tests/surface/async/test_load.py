@@ -85,6 +85,7 @@ def waiting() -> int:
 
 async def test_only_what_was_not_read_is_kept_and_only_until_it_is_left(server: Server, engine: ScriptedEngine) -> None:
     numbered(engine)
+    gc.collect()  # what earlier tests have left
     async with lms.AsyncClient(server.api_host) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
         stalled = [await model.complete_stream(f"number {number}") for number in range(5)]
@@ -94,9 +95,9 @@ async def test_only_what_was_not_read_is_kept_and_only_until_it_is_left(server: 
         await background.until(lambda: waiting() >= 5 * FRAGMENTS)
         for number in range(5, 20):
             await model.complete(f"number {number}")
-        assert 5 * FRAGMENTS <= waiting() <= 5 * (FRAGMENTS + 5)
+        assert 5 * FRAGMENTS <= waiting() <= 5 * (FRAGMENTS + 10)
         assert (await stalled[0].wait_for_result()).stats.predicted_tokens_count == FRAGMENTS
-        assert 4 * FRAGMENTS <= waiting() <= 4 * (FRAGMENTS + 5)
+        assert 4 * FRAGMENTS <= waiting() <= 4 * (FRAGMENTS + 10)
         del stream, stalled
         gc.collect()
         await background.until(lambda: waiting() == 0)

@@ -86,6 +86,7 @@ def waiting() -> int:
 
 def test_only_what_was_not_read_is_kept_and_only_until_it_is_left(server: Server, engine: ScriptedEngine) -> None:
     numbered(engine)
+    gc.collect()  # what earlier tests have left
     with lms.Client(server.api_host) as client, Background() as background:
         model = client.llm.model("scripted-chat")
         stalled = [model.complete_stream(f"number {number}") for number in range(5)]
@@ -95,9 +96,9 @@ def test_only_what_was_not_read_is_kept_and_only_until_it_is_left(server: Server
         background.until(lambda: waiting() >= 5 * FRAGMENTS)
         for number in range(5, 20):
             model.complete(f"number {number}")
-        assert 5 * FRAGMENTS <= waiting() <= 5 * (FRAGMENTS + 5)
+        assert 5 * FRAGMENTS <= waiting() <= 5 * (FRAGMENTS + 10)
         assert (stalled[0].wait_for_result()).stats.predicted_tokens_count == FRAGMENTS
-        assert 4 * FRAGMENTS <= waiting() <= 4 * (FRAGMENTS + 5)
+        assert 4 * FRAGMENTS <= waiting() <= 4 * (FRAGMENTS + 10)
         del stream, stalled
         gc.collect()
         background.until(lambda: waiting() == 0)
