@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="llama_cpp",
         help="what runs the models; scripted makes up its replies, for tests (default: %(default)s)",
     )
+    _add_access_arguments(parser)
+
+
+def _add_access_arguments(parser: argparse.ArgumentParser) -> None:
+    """Who may connect."""
     parser.add_argument(
         "--api-token",
         action="append",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -337,3 +338,20 @@ async def test_complaint_of_the_server_is_a_warning(proxy: FaultProxy) -> None:
         model = await client.llm.model("scripted-chat")
         with pytest.warns(lms.LMStudioUnknownMessageWarning, match="could not make sense of a message: What"):
             await call_after(proxy, {"type": "communicationWarning", "warning": "What?"}, model)
+
+
+async def test_who_wants_to_know_is_told_of_what_is_unknown(proxy: FaultProxy) -> None:
+    seen: list[lms.UnknownItem] = []
+    async with lms.AsyncClient(proxy.api_host, on_unknown=seen.append) as client:
+        model = await client.llm.model("scripted-chat")
+        for _ in range(2):
+            with pytest.warns(lms.LMStudioUnknownMessageWarning):
+                await call_after(proxy, {"type": "fromTheFuture"}, model)
+    assert [(item.endpoint, item.path) for item in seen] == [("llm", "$")]  # each thing once
+    assert "fromTheFuture" in seen[0].problem
+
+
+@pytest.mark.parametrize("callback", [3, asyncio.sleep])
+async def test_only_a_plain_function_can_be_told(callback: object) -> None:
+    with pytest.raises(lms.LMStudioValueError, match="on_unknown must be a plain function"):
+        lms.AsyncClient(on_unknown=callback)  # type: ignore[arg-type]  # as a user may write it
