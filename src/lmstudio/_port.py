@@ -147,6 +147,8 @@ class Port:
                 if signal is not None and signal.aborted:
                     raise aborted(signal, attempted)
                 pending = _PendingCalls(self, rpc.name, payloads, limits)
+                if not rpc.is_read:
+                    payloads = []  # a large one need not stay in memory until the reply
                 with self.interruptible(pending.inbox, attempted):
                     return await pending.results(rpc, attempted)
             except BaseException as error:
@@ -254,7 +256,7 @@ class _PendingCalls:
         self._first_id = multiplexer.next_id
         for parameter in self._parameters:
             multiplexer.call(self._endpoint, parameter, self.inbox)
-        self._parameters = ()  # large ones need not stay in memory until the reply
+        self._parameters = ()  # as above
 
     async def results(self, rpc: Rpc[Any, R], attempted: str) -> list[R]:
         """The results, in the order of the parameters."""
