@@ -58,7 +58,7 @@ class Inbox(Outlet):
 
     def __init__(self) -> None:
         self._items: deque[Delivery] = deque()
-        self.put = self._items.append
+        self.put: Callable[[Delivery], None] = self._items.append
 
     @property
     def has_items(self) -> bool:

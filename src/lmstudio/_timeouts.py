@@ -112,7 +112,7 @@ class CallLimits:
         self._waits_since = started
         self.multiplexer: Multiplexer | None = None
         """The connection of the call, once it has one."""
-        self.awaits_token = False
+        self.awaits_token: bool = False
         """`first_token` counts, and not `idle`."""
 
     def begin_wait(self) -> None:

@@ -162,17 +162,17 @@ class Multiplexer:
         """Called after a message was queued. The writer sets it once it may send (after authentication)."""
         self.failure: LMStudioError | None = None
         """Why this connection is over; None while it is usable, which includes the time before it is connected."""
-        self.was_lost = False
+        self.was_lost: bool = False
         """It was authenticated, and then ended without the client wanting it."""
         self.attempt_at: float | None = None
         """When the attempt to connect began that is under way, by the monotonic clock; None if there is none."""
         self.ready_at: float | None = None
         """When the server accepted the authentication."""
-        self.sent_at = 0.0
+        self.sent_at: float = 0.0
         """When a large message made progress on its way to the server."""
         self.connecting: tuple[ConnectionPhase, str | None] | None = None
         """How far the attempt to connect has come, and the URL if it is known."""
-        self.patience = math.inf
+        self.patience: float = math.inf
         """Seconds that an attempt to connect may take."""
         self.on_patience: Callable[[], None] | None = None
         """Called when `patience` has grown."""
