@@ -98,7 +98,10 @@ class Port:
         # Without a clock this is the base, of which each call is an operation.
         started = monotonic() if self._clock is None else self._clock.started()
         timeout = self.timeout
-        return CallLimits(PATIENT.over(timeout) if is_patient else timeout, started, attempted)
+        limits = CallLimits(PATIENT.over(timeout) if is_patient else timeout, started, attempted)
+        # In the synchronous surface the wait may begin before the loop's thread has come to the request.
+        limits.multiplexer = self.base._multiplexer
+        return limits
 
     def live_multiplexer(self) -> Multiplexer:
         """The usable connection, a new one if there is none. Only inside a posted action."""
@@ -252,7 +255,8 @@ class _PendingCalls:
         port.runtime.post(self._start)
 
     def _start(self) -> None:
-        multiplexer = self._multiplexer = self._limits.multiplexer = self._port.live_multiplexer()
+        multiplexer = self._multiplexer = self._port.live_multiplexer()
+        self._limits.use(multiplexer, self.inbox)
         self._first_id = multiplexer.next_id
         for parameter in self._parameters:
             multiplexer.call(self._endpoint, parameter, self.inbox)

@@ -87,7 +87,8 @@ class SharedChannel(Channel[InT, OutT]):
         self._last_packet: _wire.Payload | None = None
 
     def _open(self) -> None:
-        multiplexer = self.limits.multiplexer = self._port.live_multiplexer()
+        multiplexer = self._port.live_multiplexer()
+        self.limits.use(multiplexer, self._inbox)
         request = multiplexer.shared.get(self._key)
         if request is None:
             request = SharedRequest(multiplexer, self._key)

@@ -14,6 +14,7 @@ from .errors import LMStudioConnectTimeoutError, LMStudioTimeoutError, LMStudioV
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._runtime import Inbox
     from .errors import TimeoutLimit
     from .json_api import Multiplexer
 
@@ -111,9 +112,15 @@ class CallLimits:
         self._timeout, self._started, self._attempted = timeout, started, attempted
         self._waits_since = started
         self.multiplexer: Multiplexer | None = None
-        """The connection of the call, once it has one."""
+        """The connection of the call. Until it has one, that of the last call: it will be the same, most likely."""
         self.awaits_token: bool = False
         """`first_token` counts, and not `idle`."""
+
+    def use(self, multiplexer: Multiplexer, inbox: Inbox) -> None:
+        """Count for *multiplexer* from now on. Who waits at *inbox* looks again, if it counted for another one."""
+        if self.multiplexer is not multiplexer:
+            self.multiplexer = multiplexer
+            inbox.wake()
 
     def begin_wait(self) -> None:
         """Nothing has arrived that was not taken: from now on the server is silent."""

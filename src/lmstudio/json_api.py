@@ -396,7 +396,8 @@ class Channel(Generic[InT, OutT]):
         return self
 
     def _open(self) -> None:
-        self._multiplexer = self.limits.multiplexer = self._port.live_multiplexer()
+        self._multiplexer = self._port.live_multiplexer()
+        self.limits.use(self._multiplexer, self._inbox)
         self._id = self._multiplexer.open(self._spec.name, self._parameter, self._inbox)
         self._parameter = _wire.ABSENT  # a long history need not stay in memory as long as its reply
 

@@ -233,6 +233,28 @@ def test_an_operation_in_two_namespaces_has_one_clock(clock: Clock) -> None:
         run(runtime.port("files").like(port).call(ASK, None, "ask"))
 
 
+def test_limits_count_before_the_request_is_on_its_way(clock: Clock) -> None:
+    """The synchronous surface sends in another thread, which may come later than the wait for the reply."""
+    runtime = Runtime(lms.Timeout(connect=99, idle=10), result("there"))
+    run(runtime.llm().call(ASK, None, "ask"))
+    runtime.hold_posts = True
+    for start in (lambda: runtime.llm().call(ASK, None, "ask"), prediction(runtime).run):
+        runtime.script(clock.passes(10))
+        with pytest.raises(lms.LMStudioTimeoutError) as error:
+            run(start())
+        assert error.value.limit == "idle"
+
+
+def test_whoever_waits_looks_again_when_the_connection_is_another_one(clock: Clock) -> None:
+    runtime = Runtime(lms.Timeout(connect=99, idle=10))
+    runtime.hold_posts = True
+    runtime.script(runtime.run_posts, clock.passes(10))
+    with pytest.raises(lms.LMStudioTimeoutError) as error:
+        run(runtime.llm().call(ASK, None, "ask"))
+    assert error.value.limit == "idle"
+    assert runtime.inboxes[0].wakes == 1
+
+
 # Connecting ----------------------------------------------------------------------------------------------------------
 
 

@@ -123,7 +123,7 @@ async def test_what_nobody_has_foreseen_is_an_error_of_the_connection(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FrameTransfer, "run", lambda *_: broken_connection())
-    async with lms.AsyncClient(server.api_host) as client:
+    async with lms.AsyncClient(server.api_host, retry=lms.RetryConfig(max_retries=0)) as client:
         with pytest.raises(lms.LMStudioWebsocketError, match="not foreseen") as caught:
             await client.list_downloaded_models()
     assert isinstance(check(caught.value).__cause__, ZeroDivisionError)
