@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import importlib.util
 import logging
 import os
@@ -124,6 +125,27 @@ def test_connection_that_comes_at_the_moment_of_the_stop_is_closed() -> None:
             connection = socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS)
         with connection, suppress(ConnectionResetError):
             assert connection.recv(1) == b""
+
+
+def test_connection_that_is_accepted_in_the_turn_of_the_stop_is_closed() -> None:
+    """asyncio forgets one whose server has ended before it was told of it; pytest hears of what is not closed."""
+    connections = []
+    with Server(engine=ScriptedEngine()) as server:
+        loop, listener = server._loop, server._listener
+        assert loop is not None
+        assert listener is not None
+        is_done = threading.Event()
+
+        def connect_and_stop() -> None:
+            connections.append(socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS))
+            listener.stopping.set()
+            is_done.set()
+
+        loop.call_soon_threadsafe(connect_and_stop)
+        assert is_done.wait(PATIENCE_SECONDS)
+    with connections[0], suppress(ConnectionResetError):
+        assert connections[0].recv(1) == b""
+    gc.collect()
 
 
 def test_stop_is_prompt_with_busy_and_stuck_clients() -> None:

@@ -69,12 +69,11 @@ class Listener(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End all connections: those that are idle properly, those that are busy soon, those that are stuck at once."""
+        await self._stop_accepting()
         for server in self.servers:
             server.close()
         for sock in sockets or ():
             sock.close()
-        for _ in range(_ACCEPT_TURNS):
-            await asyncio.sleep(0)
         state = self.server_state
         for connection in list(state.connections):
             # One whose closing handshake is done, but whose transport is still open, cannot be closed again.
@@ -89,6 +88,19 @@ class Listener(uvicorn.Server):
             task.cancel()
         if state.tasks:
             await asyncio.wait(list(state.tasks), timeout=_GOODBYE_SECONDS)
+
+    async def _stop_accepting(self) -> None:
+        """Take no more connections, and get to know those that have been accepted.
+
+        asyncio drops connections that it has accepted, and does not close them, if their server is closed meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            for listening in server.sockets:
+                with contextlib.suppress(NotImplementedError):  # on Windows
+                    loop.remove_reader(listening.fileno())
+        for _ in range(_ACCEPT_TURNS):
+            await asyncio.sleep(0)
 
     async def _wait_for_goodbyes(self) -> None:
         """Let closed connections flush what they have; one whose peer does not read never does."""
