@@ -161,6 +161,7 @@ class AsyncRuntime(Runtime):
         self._settings = settings
         self.hooks = hooks
         self.on_unknown = settings.on_unknown
+        self._timeout = settings.timeout.over(DEFAULT_TIMEOUT)
         self.links = LinkManager(settings, hooks)
         self.is_closed = False
 
@@ -176,7 +177,7 @@ class AsyncRuntime(Runtime):
 
     @property
     def timeout(self) -> Timeout:
-        return self._settings.timeout.over(DEFAULT_TIMEOUT)
+        return self._timeout
 
     @property
     def retry(self) -> RetryConfig:

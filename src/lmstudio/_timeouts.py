@@ -54,6 +54,11 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
             if value is not UNSET and value is not None:
                 _check_seconds(name, value)
 
+    @property
+    def has_total(self) -> bool:
+        """Whether there is a limit for the whole call."""
+        return self.total is not UNSET and self.total is not None
+
     def over(self, base: Timeout) -> Timeout:
         """These limits, and those of *base* where nothing is set."""
         if self is INHERITED:
@@ -127,7 +132,7 @@ class CallLimits:
         self._waits_since = monotonic()
 
     def left(self) -> float | None:
-        """Seconds until the next limit, None if there is none. Look again after that, and when the inbox was woken.
+        """Seconds until the next limit, None if it is far. Look again after that, and when the inbox was woken.
 
         Raises:
             LMStudioTimeoutError: a limit has expired.
@@ -139,7 +144,14 @@ class CallLimits:
             if left <= 0:
                 raise self._expired(limit, seconds)
             nearest = left if nearest is None else min(nearest, left)
+        if nearest is not None and self._is_woken_before(nearest):
+            return None
         return nearest
+
+    def _is_woken_before(self, seconds: float) -> bool:
+        """Somebody will wake who waits, early enough to look again: a timer for every wait would cost more than that."""
+        tick = None if self.multiplexer is None else self.multiplexer.tick_seconds
+        return tick is not None and seconds > 2 * tick
 
     def left_in_total(self) -> float:
         """Seconds until the total is reached, not above 0 when it is."""

@@ -163,7 +163,9 @@ class FrameTransfer:
         seen, silence, has_asked = self._last_sign, 0.0, False
         while True:
             nap = min(KEEPALIVE_SECONDS / _NAPS, KEEPALIVE_SECONDS / (1 if has_asked else 2) - silence)
+            self._multiplexer.tick_seconds = nap
             await anyio.sleep(nap)
+            self._multiplexer.tick()
             if self._last_sign != seen:
                 if has_asked:
                     self._note("The ping was answered")

@@ -170,6 +170,8 @@ class Multiplexer:
         """When the server accepted the authentication."""
         self.sent_at: float = 0.0
         """When a large message made progress on its way to the server."""
+        self.tick_seconds: float | None = None
+        """Within this time `tick` will be called; None if nobody does that."""
         self.connecting: tuple[ConnectionPhase, str | None] | None = None
         """How far the attempt to connect has come, and the URL if it is known."""
         self.patience: float = math.inf
@@ -195,15 +197,15 @@ class Multiplexer:
     def begin_attempt(self) -> None:
         """An attempt to connect begins."""
         self.attempt_at = monotonic()
-        self._wake_all()
+        self.tick()
 
     def end_attempt(self, *, is_ready: bool) -> None:
         """The attempt to connect is over: calls may go out now, or there will be another one."""
         self.attempt_at = self.connecting = None
         self.ready_at = monotonic() if is_ready else None
-        self._wake_all()
+        self.tick()
 
-    def _wake_all(self) -> None:
+    def tick(self) -> None:
         """Let all who wait look at their time limits again."""
         for inbox in (*self._channels.values(), *self._calls.values()):
             inbox.wake()

@@ -245,6 +245,24 @@ def test_limits_count_before_the_request_is_on_its_way(clock: Clock) -> None:
         assert error.value.limit == "idle"
 
 
+def test_far_limits_need_no_timer_where_waits_are_woken_now_and_then(clock: Clock) -> None:
+    runtime = Runtime(lms.Timeout(idle=10))
+
+    def passes(seconds: float) -> None:
+        clock.now += seconds
+        runtime.multiplexers[0].tick()
+
+    def begins() -> None:
+        runtime.multiplexers[0].tick_seconds = 2.5
+
+    runtime.script(begins, *[lambda: passes(2.5)] * 4)
+    with pytest.raises(lms.LMStudioTimeoutError) as error:
+        run(runtime.llm().call(ASK, None, "ask"))
+    assert error.value.limit == "idle"
+    assert runtime.timeouts == [10, None, None, 5, 2.5]
+    assert runtime.inboxes[0].wakes == 1 + 4
+
+
 def test_whoever_waits_looks_again_when_the_connection_is_another_one(clock: Clock) -> None:
     runtime = Runtime(lms.Timeout(connect=99, idle=10))
     runtime.hold_posts = True

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
-SHORT = 0.2
+SHORT = 0.1
 
 
 async def stopped(proxy: FaultProxy, engine: ScriptedEngine) -> bool:
@@ -191,7 +191,7 @@ async def test_a_call_that_is_too_slow_expires_or_is_aborted(proxy: FaultProxy, 
     async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
         model = await client.llm.model("scripted-chat")
         proxy.hold()
-        with pytest.raises(lms.LMStudioTimeoutError, match=r"^Could not .* within 0\.2 seconds") as error:
+        with pytest.raises(lms.LMStudioTimeoutError, match=r"^Could not .* within 0\.1 seconds") as error:
             await CALLS[call](client, model, {"timeout": SHORT})
         assert error.value.limit == "total"
         before = len(proxy.messages("rpcCall"))
