@@ -149,7 +149,7 @@ class CallLimits:
         return nearest
 
     def _is_woken_before(self, seconds: float) -> bool:
-        """Somebody will wake who waits, early enough to look again: a timer for every wait would cost more than that."""
+        """Who waits will be woken early enough to look again. A timer for every wait would cost more than that."""
         tick = None if self.multiplexer is None else self.multiplexer.tick_seconds
         return tick is not None and seconds > 2 * tick
 
