@@ -133,6 +133,7 @@ async def use(api_host: str) -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.mark.only_loop("asyncio", "trio has no such tasks")
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="older versions have no eager tasks")
 async def test_tasks_may_begin_at_once(server: Server) -> None:
     factory = getattr(asyncio, "eager_task_factory")  # noqa: B009 - type checkers look at the oldest version

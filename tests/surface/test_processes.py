@@ -198,7 +198,11 @@ def test_call_that_cannot_have_its_thread_says_so_and_the_next_one_works(
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="the interpreters of older versions have other functions")
 @pytest.mark.parametrize("kind", ["isolated", "legacy"])
-def test_subinterpreter_works_or_is_refused_with_a_reason(server: Server, kind: str) -> None:
+def test_subinterpreter_works_or_is_refused_with_a_reason(
+    server: Server, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+        monkeypatch.delenv(name)  # coverage would start in the subinterpreter, too, and cannot
     code = f"""
         import _interpreters
         interpreter = _interpreters.create({kind!r})
