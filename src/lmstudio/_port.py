@@ -96,14 +96,15 @@ class Port:
     def new_limits(self, attempted: str, *, is_patient: bool = False) -> CallLimits:
         """The clock for a call or channel that begins now. *attempted* completes "Could not ...".
 
-        With *is_patient* only the total counts.
+        With *is_patient* only the total counts, and it may be for a wait that no connection knows of.
         """
         # Without a clock this is the base, of which each call is an operation.
         started = monotonic() if self._clock is None else self._clock.started()
         timeout = self.timeout
         limits = CallLimits(PATIENT.over(timeout) if is_patient else timeout, started, attempted)
-        # In the synchronous surface the wait may begin before the loop's thread has come to the request.
-        limits.multiplexer = self.base._multiplexer
+        if not is_patient:
+            # In the synchronous surface the wait may begin before the loop's thread has come to the request.
+            limits.multiplexer = self.base._multiplexer
         return limits
 
     def live_multiplexer(self) -> Multiplexer:

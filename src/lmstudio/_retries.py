@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ._timeouts import is_seconds
 from .errors import LMStudioValueError
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ class RetryConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise LMStudioValueError(f"max_retries must be an integer from 0 on, got {self.max_retries!r}.")
         for name in ("backoff_factor", "max_backoff"):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
+            if not is_seconds(value):
                 raise LMStudioValueError(f"{name} must be a number of seconds from 0 on, got {value!r}.")
+        statuses: object = self.retry_on_status
+        if not isinstance(statuses, tuple) or not all(isinstance(status, int) for status in statuses):
+            raise LMStudioValueError(f"retry_on_status must be a tuple of HTTP statuses, got {statuses!r:.80}.")
 
     def delay(self, retry: int, random_number: Callable[[], float] | None = None) -> float | None:
         """Seconds before retry *retry*, counted from 0; None if there is none.

@@ -24,7 +24,7 @@ from ._async_io import asyncio_hooks, call_threadsafe, start_work
 from ._runtime import Inbox, Runtime
 from ._settings import chosen_tls
 from ._surface.base import Surface
-from ._timeouts import DEFAULT_TIMEOUT, Timeout
+from ._timeouts import DEFAULT_TIMEOUT, Timeout, is_seconds
 from ._transfer import CLOSE_SECONDS
 from ._ws import LinkManager, new_http_client
 from .errors import (
@@ -72,8 +72,7 @@ def set_sync_api_timeout(timeout: float | None) -> None:
     It is the default of `idle` in `lmstudio.Timeout`: a limit of a client or of a call goes before it.
     """
     global _default_timeout
-    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout >= 0
-    if timeout is not None and not is_number:
+    if timeout is not None and not is_seconds(timeout):
         raise LMStudioValueError(f"The timeout must be a number of seconds from 0 on, or None; got {timeout!r}.")
     _default_timeout = Timeout(idle=timeout).over(DEFAULT_TIMEOUT)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -57,7 +57,7 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     @property
     def has_total(self) -> bool:
         """Whether there is a limit for the whole call."""
-        return self.total is not UNSET and self.total is not None
+        return _given(self.total) is not None
 
     def over(self, base: Timeout) -> Timeout:
         """These limits, and those of *base* where nothing is set."""
@@ -75,9 +75,13 @@ TimeoutInput: TypeAlias = Timeout | float | None
 """A number of seconds is the total; None leaves everything as it is."""
 
 
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Whether *value* is a time that one can wait, from 0 on."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _LONGEST_SECONDS
+
+
 def _check_seconds(name: str, value: object) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < _LONGEST_SECONDS:  # type: ignore[operator]  # it is a number here
+    if not is_seconds(value):
         raise LMStudioValueError(f"{name} must be a number of seconds from 0 on, or None for no limit; got {value!r}.")
 
 
@@ -106,6 +110,10 @@ PATIENT = Timeout(connect=None, first_token=None, idle=None)
 
 DEFAULT_TIMEOUT = Timeout(connect=10.0, first_token=UNSET, idle=600.0, total=None)
 """What counts where nobody says anything. The synchronous surface has its own *idle*: see `get_sync_api_timeout`."""
+
+
+def _given(seconds: float | UnsetType | None) -> float | None:
+    return None if isinstance(seconds, UnsetType) else seconds
 
 
 class CallLimits:
@@ -155,33 +163,33 @@ class CallLimits:
 
     def left_in_total(self) -> float:
         """Seconds until the total is reached, not above 0 when it is."""
-        total = self._timeout.total
-        return math.inf if total is UNSET or total is None else self._started + total - monotonic()
+        total = _given(self._timeout.total)
+        return math.inf if total is None else self._started + total - monotonic()
 
     def check_total(self) -> None:
         """Raise LMStudioTimeoutError if the total is reached."""
-        total = self._timeout.total
-        if total is not UNSET and total is not None and self.left_in_total() <= 0:
+        total = _given(self._timeout.total)
+        if total is not None and self.left_in_total() <= 0:
             raise self._expired("total", total)
 
     def _running(self) -> Iterator[tuple[TimeoutLimit, float, float]]:
         """The limits that count at the moment: name, begin, seconds."""
         timeout, multiplexer = self._timeout, self.multiplexer
-        if timeout.total is not UNSET and timeout.total is not None:
-            yield "total", self._started, timeout.total
+        if (total := _given(timeout.total)) is not None:
+            yield "total", self._started, total
         ready_at = None if multiplexer is None else multiplexer.ready_at
         if ready_at is None:
             attempt_at = self._started if multiplexer is None else multiplexer.attempt_at
             # Whoever connects has a limit, too, and can say more about what is wrong.
             patience = math.inf if multiplexer is None else multiplexer.patience
-            connect = timeout.connect
-            if connect is not UNSET and connect is not None and connect < patience and attempt_at is not None:
+            connect = _given(timeout.connect)
+            if connect is not None and connect < patience and attempt_at is not None:
                 yield "connect", max(attempt_at, self._started), connect
         elif self.awaits_token and timeout.first_token is not UNSET:
             if timeout.first_token is not None:
                 yield "first_token", self._silent_since(ready_at), timeout.first_token
-        elif timeout.idle is not UNSET and timeout.idle is not None:
-            yield "idle", self._silent_since(ready_at), timeout.idle
+        elif (idle := _given(timeout.idle)) is not None:
+            yield "idle", self._silent_since(ready_at), idle
 
     def _silent_since(self, ready_at: float) -> float:
         """Since when the server could have said something: it is not idle as long as a large message goes to it."""

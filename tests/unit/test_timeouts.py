@@ -263,6 +263,13 @@ def test_far_limits_need_no_timer_where_waits_are_woken_now_and_then(clock: Cloc
     assert runtime.inboxes[0].wakes == 1 + 4
 
 
+def test_a_wait_that_no_connection_knows_of_has_a_timer(clock: Clock) -> None:
+    runtime = Runtime(lms.Timeout(), result("there"))
+    run(runtime.llm().call(ASK, None, "ask"))
+    runtime.multiplexers[0].tick_seconds = 2.5
+    assert runtime.llm().within(100).new_limits("wait", is_patient=True).left() == 100
+
+
 def test_whoever_waits_looks_again_when_the_connection_is_another_one(clock: Clock) -> None:
     runtime = Runtime(lms.Timeout(connect=99, idle=10))
     runtime.hold_posts = True
@@ -429,7 +436,15 @@ def test_the_pause_grows_to_its_limit_and_leaves_something_to_chance() -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    [{"max_retries": -1}, {"max_retries": 1.5}, {"max_retries": True}, {"backoff_factor": -1}, {"max_backoff": "long"}],
+    [
+        {"retry_on_status": 503},
+        {"retry_on_status": ("503",)},
+        {"max_retries": -1},
+        {"max_retries": 1.5},
+        {"max_retries": True},
+        {"backoff_factor": -1},
+        {"max_backoff": "long"},
+    ],
 )
 def test_a_retry_config_is_checked(setting: Any) -> None:
     with pytest.raises(lms.LMStudioValueError, match=next(iter(setting))):

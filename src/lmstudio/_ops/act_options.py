@@ -19,6 +19,7 @@ from lmstudio._sdk_models import (
     ToolCallResultData,
     ToolResultMessage,
 )
+from lmstudio._timeouts import is_seconds
 from lmstudio.errors import LMStudioPredictionError, LMStudioValueError, ToolCallRequestError
 from lmstudio.results import ParsedT, PredictionRoundResult, PromptProcessingProgress, ToolCallRequestInfo
 from lmstudio.schemas import ResponseFormat, resolve_response_format
@@ -170,11 +171,6 @@ def _check_count(name: str, value: object) -> None:
         raise LMStudioValueError(f"{name} must be an integer of at least 1, or None for no limit; got {value!r}.")
 
 
-_LONGEST_SECONDS = 2**53
-
-
 def _check_seconds(name: str, value: object) -> None:
-    if value is not None and (
-        not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < _LONGEST_SECONDS
-    ):
+    if value is not None and not (is_seconds(value) and value > 0):
         raise LMStudioValueError(f"{name} must be a number of seconds above 0, or None for no limit; got {value!r}.")
