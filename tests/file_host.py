@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-PATIENCE_SECONDS = 20.0
-"""Only ever waited for in full by a test that fails."""
 _LOOK_SECONDS = 0.01
 
 

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from file_host import PATIENCE_SECONDS, FileHost
+from file_host import FileHost
+from patience import PATIENCE_SECONDS
 
 from lmstudio.server import Server
 from lmstudio.server.models import EMBEDDING_MODEL_FILE

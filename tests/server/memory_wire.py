@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from native_client import ANY_MODEL, NO_LAYERS
-from transport_stub import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS
 
 from lmstudio import _wire
 from lmstudio.server._port import ClientContext, ServerPort

@@ -6,7 +6,8 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING
 
-from transport_stub import PATIENCE_SECONDS, auth_packet
+from patience import PATIENCE_SECONDS
+from transport_stub import auth_packet
 
 if TYPE_CHECKING:
     from typing_extensions import Self

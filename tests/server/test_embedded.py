@@ -18,16 +18,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from transport_stub import (
-    PATIENCE_SECONDS,
-    TOKEN,
-    RawClient,
-    StubCore,
-    call,
-    client,
-    create_message,
-    token_packet,
-)
+from patience import PATIENCE_SECONDS
+from transport_stub import TOKEN, RawClient, StubCore, call, client, create_message, token_packet
 from websockets.exceptions import ConnectionClosed
 from wsproto.utilities import LocalProtocolError
 

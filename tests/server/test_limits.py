@@ -12,8 +12,9 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 from raw_wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, frame, frame_header, upgrade_request
-from transport_stub import PATIENCE_SECONDS, StubCore, auth_packet, call, client, create_message
+from transport_stub import StubCore, auth_packet, call, client, create_message
 
 from lmstudio import Client, LMStudioWebsocketError, _transfer
 from lmstudio._endpoints import ChannelSpec, Rpc

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from file_host import PATIENCE_SECONDS, FileHost
+from file_host import FileHost
 from native_client import CHAT, OpenChannel, Refused, Session, Stage, run, staged, types
+from patience import PATIENCE_SECONDS
 
 from lmstudio._endpoints.repository import DOWNLOAD_MODEL, GET_MODEL_DOWNLOAD_OPTIONS, SEARCH_MODELS
 from lmstudio._endpoints.system import LIST_DOWNLOADED_MODELS

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from transport_stub import OTHER_TOKEN, PATIENCE_SECONDS, TOKEN, StubCore, auth_packet, call, client, receive
+from patience import PATIENCE_SECONDS
+from transport_stub import OTHER_TOKEN, TOKEN, StubCore, auth_packet, call, client, receive
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin

@@ -13,7 +13,8 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from transport_stub import OTHER_TOKEN, PATIENCE_SECONDS, TOKEN, call, client, token_packet
+from patience import PATIENCE_SECONDS
+from transport_stub import OTHER_TOKEN, TOKEN, call, client, token_packet
 
 from lmstudio._address import API_SERVER_PORTS
 from lmstudio.server import Server, serve

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from patience import PATIENCE_SECONDS
 from transport_stub import (
     OTHER_TOKEN,
-    PATIENCE_SECONDS,
     TOKEN,
     RawClient,
     StubCore,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from patience import PATIENCE_SECONDS
 from websockets.sync.client import connect
 
 from lmstudio._endpoints import ChannelSpec, Rpc
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJ0123456789"
 OTHER_TOKEN = "sk-lm-ijklmnop:ABCDEFGHIJ0123456789"
-PATIENCE_SECONDS = 10.0
 
 
 class Text(msgspec.Struct, rename="camel"):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 import trio
+from patience import PATIENCE_SECONDS
 
-from .fault_proxy import PATIENCE_SECONDS
 from .loops import is_trio
 
 if TYPE_CHECKING:

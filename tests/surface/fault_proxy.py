@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from patience import PATIENCE_SECONDS
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 10.0
-"""How long to wait for what should happen at once."""
 _READ_BYTES = 64 * 1024
 _KINDS: dict[type[Event], str] = {Ping: "ping", Pong: "pong", CloseConnection: "close", BytesMessage: "binary"}
 _REQUEST = re.compile(rb"GET /(\S*) HTTP")

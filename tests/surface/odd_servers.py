@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import anyio
+from patience import PATIENCE_SECONDS
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
-
-from .fault_proxy import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

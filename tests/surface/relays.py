@@ -8,7 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from .fault_proxy import PATIENCE_SECONDS
+from patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     import ssl

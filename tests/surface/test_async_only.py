@@ -13,12 +13,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 from anyio.from_thread import start_blocking_portal
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server, ToolCall
 
 from .background import AsyncBackground
-from .fault_proxy import PATIENCE_SECONDS, FaultProxy
+from .fault_proxy import FaultProxy
 from .loops import LOOPS, Run, all_tasks, current_task, in_both_loops
 
 if TYPE_CHECKING:

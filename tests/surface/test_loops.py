@@ -13,18 +13,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import Gate, Reply, ScriptedEngine
 
 from .background import Background
-from .fault_proxy import PATIENCE_SECONDS, FaultProxy
 from .scripts import run_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from lmstudio.server import Server
+
+    from .fault_proxy import FaultProxy
 
 pytestmark = pytest.mark.usefixtures("quiet")
 

@@ -9,12 +9,13 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio import _transfer as transfer_module
 
 from .background import Background
-from .fault_proxy import FAULTS, PATIENCE_SECONDS, FaultProxy
+from .fault_proxy import FAULTS, FaultProxy
 from .scripts import Script, script
 
 if TYPE_CHECKING:

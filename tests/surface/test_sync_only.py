@@ -15,13 +15,13 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import Reply, ScriptedEngine, Server, ToolCall
 
 from .background import Background
 from .coroutine_tools import interrupted
-from .fault_proxy import PATIENCE_SECONDS, FaultProxy
 from .odd_servers import mute_server
 from .scripts import FORK, run_script, script
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lmstudio.server import Gate
+
+    from .fault_proxy import FaultProxy
 
 pytestmark = pytest.mark.usefixtures("quiet")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and forks are different here")

@@ -12,15 +12,17 @@ import anyio
 import pytest
 import trio
 from anyio.from_thread import start_blocking_portal
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import Reply, ScriptedEngine, Server, ToolCall
 
-from .fault_proxy import PATIENCE_SECONDS, FaultProxy
 from .loops import LOOPS, run_asyncio
 
 if TYPE_CHECKING:
     from lmstudio.server import Gate
+
+    from .fault_proxy import FaultProxy
 
 pytestmark = pytest.mark.usefixtures("quiet")
 

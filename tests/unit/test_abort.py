@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from lmstudio import AbortSignal, LMStudioCancelledError
 from lmstudio._abort import on_abort
@@ -71,12 +72,12 @@ def test_each_listener_is_called_once_while_threads_come_and_abort() -> None:
     start = threading.Barrier(9)
 
     def listen(number: int) -> None:
-        start.wait(10)
+        start.wait(PATIENCE_SECONDS)
         for step in range(200):
             signal.add_listener(lambda: calls.append(number * 1000 + step))  # noqa: B023 - called within the step or by abort
 
     def abort() -> None:
-        start.wait(10)
+        start.wait(PATIENCE_SECONDS)
         signal.abort()
 
     threads = [threading.Thread(target=listen, args=(number,)) for number in range(8)]
@@ -84,5 +85,5 @@ def test_each_listener_is_called_once_while_threads_come_and_abort() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
     assert len(calls) == 8 * 200

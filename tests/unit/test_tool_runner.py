@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 import trio
+from patience import PATIENCE_SECONDS
 
 from lmstudio._async_io import asyncio_hooks
 from lmstudio._tool_runner import AsyncioToolRunner, ThreadToolRunner, ToolFinished, ToolJob, ToolRunner, ToolStarted
@@ -61,7 +62,7 @@ def test_calls_beyond_the_limit_wait_and_begin_in_order(drive: Any) -> None:
     async def test(make: Make) -> None:
         runner = make(1)
         all_are_there = threading.Event()
-        runner.start(ToolJob(0, lambda: all_are_there.wait(10)))
+        runner.start(ToolJob(0, lambda: all_are_there.wait(PATIENCE_SECONDS)))
         for number in (1, 2):
             assert runner.is_full
             runner.start(ToolJob(number, lambda number=number: number * 10))  # type: ignore[misc]  # the usual default
@@ -138,7 +139,7 @@ def test_what_takes_too_long_is_reported_and_makes_room(drive: Any) -> None:
 
     async def test(make: Make) -> None:
         runner = make(1)
-        runner.start(ToolJob(0, lambda: release.wait(10), timeout=0.01))
+        runner.start(ToolJob(0, lambda: release.wait(PATIENCE_SECONDS), timeout=0.01))
         runner.start(ToolJob(1, sleep, is_coroutine=True, timeout=0.01))
         runner.start(ToolJob(2, lambda: "next"))
         found = await reports(runner)
@@ -167,11 +168,11 @@ def test_cancelling_ends_coroutines_and_begins_nothing(drive: Any) -> None:
         runner.start(ToolJob(1, lambda: "never"))
         while drive is not in_threads and not begun.is_set():
             await anyio.lowlevel.checkpoint()
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE_SECONDS)
         # From another thread, as an abort signal may do it.
         other = threading.Thread(target=runner.cancel)
         other.start()
-        other.join(10)
+        other.join(PATIENCE_SECONDS)
         (report,) = await reports(runner)
         assert isinstance(report, ToolFinished)
         assert (report.call_id, type(report.error)) == (0, LMStudioCancelledError)

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 import pytest
 from file_host import FileHost
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server, ToolCall
 from lmstudio.server.engine.scripted import ScriptedModel
 from surface.background import AsyncBackground
-from surface.fault_proxy import PATIENCE_SECONDS, ClientFrame, FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
+
+    from surface.fault_proxy import ClientFrame, FaultProxy
 
 pytestmark = pytest.mark.usefixtures("quiet")
 

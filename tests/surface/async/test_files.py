@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
+from patience import PATIENCE_SECONDS
 from PIL import Image
 from sample_files import GIF, JPEG, PNG, docx, pdf
 
@@ -19,7 +20,6 @@ import lmstudio as lms
 from lmstudio.server import Gate, ScriptedEngine, Server
 from lmstudio.server.engine.scripted import ScriptedModel, scripted_models
 from surface.background import AsyncBackground
-from surface.fault_proxy import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import Gate, Reply, ToolCall
 from surface.background import AsyncBackground
-from surface.fault_proxy import PATIENCE_SECONDS
 from surface.odd_servers import mute_server, websocket_server
 
 if TYPE_CHECKING:

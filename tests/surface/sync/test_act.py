@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import BrokenToolCall, Gate, Reply, ToolCall
@@ -130,7 +131,7 @@ def test_results_keep_the_order_of_the_requests(server: Server, engine: Scripted
     def wait(name: str) -> str:
         """Wait."""
         if name == "first":
-            assert second_is_done.wait(10)
+            assert second_is_done.wait(PATIENCE_SECONDS)
         else:
             second_is_done.set()
         return name
@@ -151,7 +152,7 @@ def test_no_more_tools_run_together_than_allowed(server: Server, engine: Scripte
         with lock:
             running += 1
             most = max(most, running)
-        pair.wait(10)
+        pair.wait(PATIENCE_SECONDS)
         with lock:
             running -= 1
         return number
@@ -246,7 +247,7 @@ def test_a_tool_that_takes_too_long_is_left_alone(server: Server, engine: Script
     @lms.tool(timeout=0.01)
     def hang() -> None:
         """Hang."""
-        release.wait(10)
+        release.wait(PATIENCE_SECONDS)
 
     hang_too = lms.tool(timeout=0.01)(sleep_long)
     engine.reply = [Reply([ToolCall("hang", {}), ToolCall("sleep_long", {})]), Reply("Done")]
@@ -454,7 +455,7 @@ def test_a_queued_call_is_reported_when_it_begins(server: Server, engine: Script
 
     def wait(number: int) -> int:
         """Wait."""
-        assert written.wait(10)
+        assert written.wait(PATIENCE_SECONDS)
         return number
 
     def ended(call_id: int, info: lms.ToolCallRequestInfo, _round: int) -> None:

@@ -9,12 +9,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio import _transfer as transfer_module
 from lmstudio.server import Reply, ScriptedEngine, Server
 from surface.background import Background
-from surface.fault_proxy import FAULTS, PATIENCE_SECONDS, FaultProxy, frame_header
+from surface.fault_proxy import FAULTS, FaultProxy, frame_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable

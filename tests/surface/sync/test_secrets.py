@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio._transfer import FrameTransfer
 from lmstudio.server import ScriptedEngine, Server
-from surface.fault_proxy import PATIENCE_SECONDS
 from surface.odd_servers import free_port, http_server, tcp_server, websocket_server
 
 if TYPE_CHECKING:
