@@ -18,9 +18,12 @@ from lmstudio.server.repository.listing import DownloadCatalog
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from starlette.routing import BaseRoute
+
     from lmstudio._sdk_models import KvConfigStack
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.engine.base import Engine
+    from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.presets import PresetSource
 
 __all__ = ["ServerCore", "available_memory_bytes"]
@@ -90,6 +93,8 @@ class ServerCore:
         PredictionConfig(self._prediction_defaults)  # a bad default is the caller's mistake, not a client's
         self._presets = Presets(presets)
         self._handlers: dict[str, Handlers] = {}
+        self.started_at: float = self.clock.time()
+        """Seconds since the epoch."""
 
     def handlers(self, namespace: str) -> Handlers:
         """What this server does in *namespace*: nothing, in one that it does not know."""
@@ -100,6 +105,12 @@ class ServerCore:
             if namespace in BINDERS:
                 BINDERS[namespace](handlers, self)
         return self._handlers[namespace]
+
+    def http_routes(self, settings: HttpSettings) -> list[BaseRoute]:
+        """What this server answers over HTTP."""
+        from lmstudio.server.http import http_routes
+
+        return http_routes(self, settings)
 
     def prediction_config(
         self, stack: KvConfigStack, *, preset: str | None = None, ignore_session: bool = False, is_raw: bool = False

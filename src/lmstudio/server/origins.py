@@ -68,6 +68,13 @@ class OriginPolicy:
             else:
                 self._allowed.add(origin)
 
+    def named(self, origins: Sequence[str]) -> str | None:
+        """The origin that may read answers over HTTP, because it was allowed by name; "*" if all may."""
+        if self._allows_all:
+            return "*"
+        origin = _Origin.parse(origins[0]) if len(origins) == 1 else None
+        return origins[0] if origin in self._allowed else None
+
     def allows(self, origins: Sequence[str]) -> bool:
         """Whether a request with these Origin headers may come in. Several, or one that is none, are no browser's."""
         if self._allows_all or not origins:

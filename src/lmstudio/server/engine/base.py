@@ -37,6 +37,10 @@ class EngineError(Exception):
         self.suggestion = suggestion
 
 
+class BadInputError(EngineError):
+    """The request itself is at fault: a schema, a grammar or a text that no model could make something of."""
+
+
 class PromptTooLongError(EngineError):
     """The prompt alone does not fit into the context."""
 

@@ -28,6 +28,7 @@ from lmstudio.server.engine._llama_settings import load_parameters, template_par
 from lmstudio.server.engine._llama_stream import CompletionStream
 from lmstudio.server.engine._loopback_http import ConnectionLostError, LoopbackClient, Reply
 from lmstudio.server.engine.base import (
+    BadInputError,
     Engine,
     EngineError,
     GenerationEvent,
@@ -190,7 +191,7 @@ class LlamaCppModel(LoadedModel):
             except ModelDiedError as error:
                 # The model itself is well, and the next chat gets another process.
                 self._renderer = None
-                raise EngineError(f"Applying the chat template failed: {error}") from error
+                raise BadInputError(f"Applying the chat template failed: {error}") from error
 
     async def _renderer_for(self, template: str) -> LlamaCppModel:
         if self._process.is_closing:
@@ -229,7 +230,7 @@ class LlamaCppModel(LoadedModel):
         self._require("llm", "generate text")
         if request.json_schema is not None:
             if request.grammar is not None:
-                raise EngineError("A text can satisfy a JSON schema or a grammar, not both.")
+                raise BadInputError("A text can satisfy a JSON schema or a grammar, not both.")
             await self._check_schema(request.json_schema)
         stream = CompletionStream(request)
         reply = await self._open(
@@ -292,7 +293,7 @@ class LlamaCppModel(LoadedModel):
                 self._schema_complaints.clear()
             self._schema_complaints[identity] = (complaint or "no reason given") if is_ignored else None
         if complaint := self._schema_complaints[identity]:
-            raise EngineError(f"The JSON schema cannot be enforced: {complaint}.")
+            raise BadInputError(f"The JSON schema cannot be enforced: {complaint}.")
 
     async def _complaint(self, position: int, pattern: re.Pattern[str]) -> str | None:
         """What the engine logged after *position*: the match of *pattern* and the lines that explain it."""
@@ -334,5 +335,5 @@ class LlamaCppModel(LoadedModel):
             raise await self._process.explain_lost_connection(lost) from lost
         if "failed to parse grammar" in error.message:
             complaint = await self._complaint(position, _GRAMMAR_COMPLAINT)
-            raise EngineError(f"The grammar is not valid GBNF: {complaint or error.message}.")
+            raise BadInputError(f"The grammar is not valid GBNF: {complaint or error.message}.")
         raise request_error(error, what=what)
