@@ -254,6 +254,14 @@ def test_one_client_cancels_and_the_other_gets_its_model() -> None:
     run(test)
 
 
+def test_client_that_asks_for_a_load_gets_one_without_just_in_time_loading() -> None:
+    async def test() -> None:
+        async with staged(jit_loading=False) as stage:
+            assert types(await get_or_load(stage.llm, "scripted-chat").rest())[-1] == "loadSuccess"
+
+    run(test)
+
+
 def test_eviction_is_announced() -> None:
     async def test() -> None:
         async with staged(evict_jit=True) as stage:

@@ -54,6 +54,7 @@ class ServerCore:
         catalog: Catalog,
         *,
         clock: Clock | None = None,
+        jit_loading: bool = True,
         jit_ttl_seconds: float | None = DEFAULT_JIT_TTL_SECONDS,
         evict_jit: bool = False,
         prediction_defaults: Mapping[str, Any] | None = None,
@@ -67,10 +68,12 @@ class ServerCore:
     ) -> None:
         """Serve the models of *catalog* with *engine*.
 
+        Without *jit_loading* a request over HTTP gets only what is loaded already; a native client that says
+        "get or load" still gets what it asks for, because it could say "load" as well.
         *jit_ttl_seconds* is the idle time after which a model that was loaded because somebody used it is unloaded,
-        unless the request names another; None for never. With *evict_jit* such a load first unloads all idle models
-        that were loaded so ("only keep last JIT model"). LM Studio has this on; here it is off by default, because two
-        models in turn, one for chat and one for embeddings, would evict each other.
+        unless the request names another; None for never. With *evict_jit* such a load first unloads all models that
+        were loaded so, when what runs on them is over ("only keep last JIT model"). LM Studio has this on; here it is
+        off by default, because two models in turn, one for chat and one for embeddings, would evict each other.
         *prediction_defaults* (key-value fields by full key) apply where a request says nothing, over LM Studio's own.
         *download_catalog* holds what clients can download, by default the models of this package; they go to
         *models_folder*, by default a temporary one.
@@ -82,7 +85,12 @@ class ServerCore:
         self.catalog = catalog
         self.clock: Clock = clock or Clock()
         self.instances: InstanceManager = InstanceManager(
-            engine, catalog, clock=self.clock, jit_ttl_seconds=jit_ttl_seconds, evict_jit=evict_jit
+            engine,
+            catalog,
+            clock=self.clock,
+            jit_loading=jit_loading,
+            jit_ttl_seconds=jit_ttl_seconds,
+            evict_jit=evict_jit,
         )
         self.free_memory = free_memory
         self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()

@@ -51,6 +51,7 @@ class CoreSettings(TypedDict, total=False):
     """How models are kept and used; see `ServerCore`."""
 
     clock: Clock
+    jit_loading: bool
     jit_ttl_seconds: float | None
     evict_jit: bool
     prediction_defaults: Mapping[str, Any]
