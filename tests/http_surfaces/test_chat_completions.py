@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from http_stage import ADD, CHAT_MODEL, EMBEDDING_MODEL, PIXEL, USER, Event, read_events
 
+from http_surfaces.http_stage import ADD, CHAT_MODEL, EMBEDDING_MODEL, PIXEL, USER, Event, read_events
 from lmstudio.server import BrokenToolCall, Gate, Reply, ToolCall
 from lmstudio.server.engine.scripted import Reasoning
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lmstudio.server import ScriptedEngine, Server
 
 PATH = "/v1/chat/completions"
+REMOTE_IMAGE = {"type": "image_url", "image_url": {"url": "https://example.com/image.png"}}
 TOOLS = [{"type": "function", "function": ADD}]
 
 
@@ -260,7 +261,7 @@ def test_client_that_goes_away_stops_the_model(api: httpx.Client, engine: Script
 
 
 def test_failure_in_a_stream_is_an_event(api: httpx.Client, engine: ScriptedEngine) -> None:
-    engine.reply = Reply(["one "], error="The engine is out of order.")
+    engine.reply = Reply(["one "], error="The engine is out of order.", error_after=1)
     *_, error, done = stream(api)
     assert error.name == "error"
     assert "out of order" in error.data["error"]["message"]
@@ -297,7 +298,7 @@ def test_prompt_that_is_too_long_is_refused_before_the_first_byte(api: httpx.Cli
     [
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "pirate", "content": "Ahoy"}]}, "messages"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y"}}]}]}, "messages"),
+        ({"messages": [{"role": "user", "content": [REMOTE_IMAGE]}]}, "messages"),
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": -1}, "temperature"),
         ({"top_p": 2}, "top_p"),

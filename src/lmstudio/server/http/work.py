@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from lmstudio.server.engine.base import ModelKind
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Instance
-    from lmstudio.server.loads import LoadEvent
+    from lmstudio.server.loads import AcquireEvent
     from lmstudio.server.output import Packet
     from lmstudio.server.prompt import Prompt
 
@@ -57,7 +57,7 @@ async def using_model(
     name: str | None,
     *,
     ttl_seconds: float | None = None,
-    on_event: Callable[[LoadEvent], None] | None = None,
+    on_event: Callable[[AcquireEvent], None] | None = None,
 ) -> AsyncIterator[Instance]:
     """The instance that *name* means, loaded just in time and kept loaded. Without a name, the only one there is.
 
