@@ -284,6 +284,7 @@ def test_embedding_model_cannot_chat(api: httpx.Client) -> None:
     status, error = refused(api, model=EMBEDDING_MODEL)
     assert status == 400
     assert error["param"] == "model"
+    assert "embedding model" in error["message"]
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
