@@ -176,6 +176,11 @@ class LlamaCppModel(LoadedModel):
         The engine takes a template only when it loads a model, so the first chat with another *template* starts a
         second process, which maps the weights and never reads them. It is kept for the next chat with that template.
         """
+        if any(message.get("images") for message in messages):
+            raise EngineError(
+                "The chat contains images, and the llama.cpp engine of this server takes text only.",
+                suggestion="Describe the images in words, or use another server.",
+            )
         body: dict[str, Any] = {"messages": messages}
         if tools:
             body["tools"] = tools
