@@ -25,6 +25,7 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.catalog import ModelNotFoundError
+from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.drafts import DraftedModels
 from lmstudio.server.engine.base import EngineError, ModelDiedError
 from lmstudio.server.errors import RequestError
@@ -192,11 +193,14 @@ class InstanceManager:
         clock: Clock,
         jit_ttl_seconds: float | None = DEFAULT_JIT_TTL_SECONDS,
         evict_jit: bool = False,
+        events: EventHub | None = None,
     ) -> None:
         """*jit_ttl_seconds* is for JIT loads that name no time to live, None for no end.
 
         With *evict_jit* a JIT load first unloads all idle instances that were loaded so.
+        *events* hears of predictions.
         """
+        self.events: EventHub = events or EventHub(clock.time)
         self._engine = engine
         self._catalog = catalog
         self._clock = clock
