@@ -11,7 +11,7 @@ import json
 import platform
 import re
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,13 +52,13 @@ def record() -> dict[str, list[Messages]]:
     """Conversations of each endpoint that show everything the server can say in them."""
     found: dict[str, list[Messages]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for frames in (_main_session(Path(folder)), _crowded_session(), _authentication(), _plain_frames()):
+        for frames in (main_session(Path(folder)), _crowded_session(), _authentication(), _plain_frames()):
             for endpoint, items in _conversations(frames).items():
                 found.setdefault(endpoint, []).extend(items)
     return {endpoint: _varied(items) for endpoint, items in found.items()}
 
 
-def _main_session(folder: Path) -> list[RecordedFrame]:
+def main_session(folder: Path) -> list[RecordedFrame]:
     engine = ScriptedEngine()
     content = EMBEDDING_MODEL_FILE.read_bytes()
     chat, *others = scripted_models()
@@ -217,9 +217,11 @@ def _log_stream(api_host: str, client: lms.Client) -> None:
     """Every kind of event, in the order in which they happen."""
     with _plain_connection(api_host, "diagnostics/streamLogs") as socket:
         socket.send(json.dumps({"type": "channelCreate", "endpoint": "streamLogs", "channelId": 1}))
-        # A second channel with the same id is refused when the first is there: from then on nothing is missed.
-        socket.send(json.dumps({"type": "channelCreate", "endpoint": "streamLogs", "channelId": 1}))
-        socket.recv(PATIENCE_SECONDS)
+        is_open = False
+        while not is_open:  # another connection: nothing else says that the stream has begun
+            client.system.remote_call("notify", {"title": "Is it on?"})
+            with suppress(TimeoutError):
+                is_open = bool(socket.recv(0.1))
         model = client.llm.load_new_instance(CHAT, "logged")
         model.respond("Hi")
         model.unload()

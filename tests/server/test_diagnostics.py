@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from native_client import CHAT, OpenChannel, Refused, Session, Stage, run, staged
 from patience import PATIENCE_SECONDS
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from lmstudio._endpoints.diagnostics import STREAM_LOGS
 from lmstudio._endpoints.system import NOTIFY
 from lmstudio._sdk_models import DiagnosticsLogEvent, DiagnosticsLogEventDataServerLog
 from lmstudio.logs import get_logger
-from lmstudio.server import Gate, Reply, ScriptedEngine
+from lmstudio.server import Gate, Reply, ScriptedEngine, Server
 from lmstudio.server import diagnostics as module
 from lmstudio.server.catalog import read_model_file
 from lmstudio.server.engine.base import EngineLogLine
@@ -284,6 +287,20 @@ def test_stream_ends_with_the_server() -> None:
             assert await channel.rest() == []
 
     run(test)
+
+
+def test_server_stops_while_somebody_watches() -> None:
+    hello = {"clientIdentifier": "watcher", "clientPasskey": "secret", "authVersion": 1}
+    with Server(engine="scripted") as server, connect(f"ws://{server.api_host}/diagnostics") as socket:
+        for message in (hello, {"type": "channelCreate", "endpoint": "streamLogs", "channelId": 1}):
+            socket.send(json.dumps(message))
+        assert json.loads(socket.recv(PATIENCE_SECONDS)) == {"success": True}
+        server.stop()
+        assert not server.is_running
+        with pytest.raises(ConnectionClosed):
+            while True:
+                socket.recv(PATIENCE_SECONDS)
+    assert get_logger("server").filters == []
 
 
 def test_client_that_goes_away_leaves_nothing_behind() -> None:

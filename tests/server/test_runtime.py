@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib.metadata
 import json
 import os
 import sys
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -310,8 +312,22 @@ def test_machine_that_says_nothing_is_no_error(tmp_path: Path) -> None:
     machine = Machine(tmp_path, system="Plan9", machine="riscv64")
     assert machine.processor().architecture == "unknown"
     assert machine.processor().extensions == ()
+    assert machine.processor().name
     assert machine.memory_bytes() == 0
     assert machine.platform == "plan9"
+
+
+def test_windows_is_asked_in_its_own_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fill(status: Any) -> int:
+        status._obj.total = 5_000_000
+        return 1
+
+    kernel = SimpleNamespace(IsProcessorFeaturePresent=lambda number: number == 40, GlobalMemoryStatusEx=fill)
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    machine = Machine(tmp_path, system="Windows", machine="AMD64")
+    assert (machine.platform, machine.architecture) == ("win", "x86_64")
+    assert machine.processor().extensions == ("AVX2",)
+    assert machine.memory_bytes() == 5_000_000
 
 
 # Asking llama.cpp ----------------------------------------------------------------------------------------------------
@@ -329,6 +345,11 @@ def test_devices_are_read_from_among_other_output() -> None:
     found = json.dumps([{"name": "CUDA0", "description": "NVIDIA L4", "memory_bytes": 5, "shares_memory": False}])
     program = f"print('found 1 device'); print('devices:' + {found!r}); print('bye')"
     assert asked(program) == [EngineDevice("CUDA0", "NVIDIA L4", 5)]
+
+
+def test_program_that_cannot_be_started_says_so() -> None:
+    with pytest.raises(EngineError, match="Cannot ask the inference engine"):
+        asyncio.run(find_devices(("/no/such/program",)))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ def main() -> None:
     sys.path[:] = json.loads(sys.stdin.read())
     import xllamacpp
 
-    found = [describe(device) for device in xllamacpp.get_device_info()]
+    devices = xllamacpp.get_device_info()  # pyright: ignore[reportAttributeAccessIssue]  # compiled
+    found = [describe(device) for device in devices]
     sys.stdout.write(f"\ndevices:{json.dumps([each for each in found if each is not None])}\n")
 
 

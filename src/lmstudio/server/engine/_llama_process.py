@@ -181,9 +181,7 @@ class EngineProcess:
             EngineError: it cannot be started, or it ended; with the engine's own reason.
         """
         if command is None:
-            if not sys.executable:
-                raise EngineError("Cannot start the inference engine: this Python does not know its own executable.")
-            command = (sys.executable, str(WORKER))
+            command = (_python(), str(WORKER))
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -348,18 +346,29 @@ def _overall_progress(message: Mapping[str, Any]) -> float:
     return min(1.0, max(0.0, float(value)))
 
 
+def _python() -> str:
+    if not sys.executable:
+        raise EngineError("Cannot start the inference engine: this Python does not know its own executable.")
+    return sys.executable
+
+
 async def find_devices(command: Sequence[str] | None = None) -> list[EngineDevice]:
     """The devices that the engine can use besides the processor; *command* replaces the program that looks for them.
 
     Raises:
         EngineError: the engine is not installed, or could not be asked.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(command or (sys.executable, str(_DEVICES_PROGRAM))),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    if command is None:
+        command = (_python(), str(_DEVICES_PROGRAM))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise EngineError(f"Cannot ask the inference engine ({command[0]}): {error.strerror}.") from error
     settings = json.dumps([path for path in sys.path if path]).encode()
     try:
         said, log = await asyncio.wait_for(process.communicate(settings), _DEVICES_SECONDS)

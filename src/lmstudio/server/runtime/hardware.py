@@ -79,9 +79,7 @@ class Machine:
         if self.architecture == "ARM64":
             return ("AdvSIMD",)  # part of the architecture
         if self.system == "windows":
-            kernel: Any = getattr(ctypes, "windll", None)
-            present = {} if kernel is None else _WINDOWS_FEATURES
-            return tuple(name for name, number in present.items() if kernel.kernel32.IsProcessorFeaturePresent(number))
+            return _windows_extensions()
         if self.system == "darwin":
             flags = f"{self._sysctl('machdep.cpu.features')} {self._sysctl('machdep.cpu.leaf7_features')}"
         else:
@@ -93,7 +91,8 @@ class Machine:
     def _processor_name(self) -> str:
         if self.system == "darwin":
             return self._sysctl("machdep.cpu.brand_string")
-        return self._cpu_fact("model name") or platform.processor()
+        # Processors other than x86 have no name in that file.
+        return self._cpu_fact("model name") or platform.processor() or self._machine
 
     def _cpu_fact(self, name: str) -> str:
         match = re.search(rf"^{name}\s*: (.*)$", self._read("proc/cpuinfo"), re.MULTILINE)
@@ -146,9 +145,21 @@ class _MemoryStatus(ctypes.Structure):
     ]
 
 
+def _windows_kernel() -> Any:
+    """Windows' own library; None elsewhere."""
+    return getattr(getattr(ctypes, "windll", None), "kernel32", None)
+
+
+def _windows_extensions() -> tuple[RuntimeHardwareCpuInstructionSetExtension, ...]:
+    kernel = _windows_kernel()
+    if kernel is None:
+        return ()
+    return tuple(name for name, number in _WINDOWS_FEATURES.items() if kernel.IsProcessorFeaturePresent(number))
+
+
 def _windows_memory_bytes() -> int:
-    kernel: Any = getattr(ctypes, "windll", None)
+    kernel = _windows_kernel()
     status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
-    if kernel is None or not kernel.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+    if kernel is None or not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
         return 0
     return int(status.total)
