@@ -243,6 +243,24 @@ def test_line_of_an_engine_s_log_is_streamed() -> None:
     run(test)
 
 
+def test_line_about_a_loaded_model_names_it() -> None:
+    model = read_model_file(EMBEDDING_MODEL_FILE)
+
+    async def test() -> None:
+        engine = LlamaCppEngine()
+        async with watched(engine, models=[model]) as (stage, _, channel):
+            info = await stage.load(model.model_key, stage.embedding, identifier="mine")
+            (instance,) = stage.core.instances.loaded("embedding")
+            assert engine.on_log is not None
+            engine.on_log(EngineLogLine("error", "It smells.", instance.model.process_id))
+            log = await next_of(channel, "runtime.log")
+            while log["message"] != "It smells.":
+                log = await next_of(channel, "runtime.log")
+            assert (log["modelIdentifier"], log["instanceReference"]) == ("mine", info["instanceReference"])
+
+    run(test)
+
+
 def test_llama_cpp_s_complaints_are_streamed(tmp_path: Path) -> None:
     torn = tmp_path / "torn.gguf"
     torn.write_bytes(EMBEDDING_MODEL_FILE.read_bytes()[:-1000])

@@ -130,6 +130,7 @@ class ServerCore:
 
     def _pass_on(self, line: EngineLogLine) -> None:
         if self.events.is_watched:
+            instance = self.instances.in_process(line.pid)
             self.events.publish(
                 DiagnosticsLogEventDataRuntimeLog(
                     level=line.level,
@@ -137,6 +138,8 @@ class ServerCore:
                     engine_name=self.installed_engine.name,
                     engine_version=self.engine.version,
                     engine_type=self.engine.name,
+                    model_identifier=None if instance is None else instance.identifier,
+                    instance_reference=None if instance is None else instance.instance_reference,
                     pid=line.pid,
                 )
             )

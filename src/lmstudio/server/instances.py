@@ -252,6 +252,11 @@ class InstanceManager:
             ),
         )
 
+    def in_process(self, pid: int | None) -> Instance | None:
+        """The instance whose model is held by this process of its own."""
+        held = (each for each in self._instances.values() if pid is not None and each.model.process_id == pid)
+        return next(held, None)
+
     def _loaded_names(self, kind: ModelKind) -> list[str]:
         return [instance.identifier for instance in self.loaded(kind)]
 

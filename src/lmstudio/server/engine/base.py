@@ -219,6 +219,11 @@ class LoadedModel(ABC):
     context_length: int
     """What one conversation may use, in tokens."""
 
+    @property
+    def process_id(self) -> int | None:
+        """The process that holds it, if that is one of its own."""
+        return None
+
     @abstractmethod
     async def render_chat(
         self,
