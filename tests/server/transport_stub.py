@@ -65,6 +65,9 @@ class StubCore:
             handlers.channel(FLOOD, self._flood)
         return handlers
 
+    async def wind_down(self, grace_seconds: float) -> None:
+        pass
+
     async def aclose(self) -> None:
         self.is_closed = True
 

@@ -109,19 +109,29 @@ class Outbox:
         with contextlib.suppress(OSError):
             while True:
                 await self._filled.wait()
-                size = 0
-                batch = []
-                while self._frames and size < _WRITE_BYTES:
-                    batch.append(self._frames.popleft())
-                    size += len(batch[-1])
-                await self._websocket.send_text(batch)
-                self._queued_bytes -= size
-                self._sent_bytes += size
-                if not self._frames:
-                    self._filled.clear()
-                if self._queued_bytes <= self._limits.busy_bytes // 2:
-                    self._has_room.set()
+                await self._websocket.can_send()
+                self._send_batch()
         self._end(None)
+
+    def _send_batch(self) -> None:
+        size = 0
+        batch = []
+        while self._frames and size < _WRITE_BYTES:
+            batch.append(self._frames.popleft())
+            size += len(batch[-1])
+        self._websocket.send_now(batch)
+        self._queued_bytes -= size
+        self._sent_bytes += size
+        if not self._frames:
+            self._filled.clear()
+        if self._queued_bytes <= self._limits.busy_bytes // 2:
+            self._has_room.set()
+
+    def flush(self) -> None:
+        """Send all that waits, whether the client reads or not: the connection is about to be closed."""
+        with contextlib.suppress(OSError):
+            while self._frames:
+                self._send_batch()
 
 
 class Connection:
@@ -173,8 +183,8 @@ class Connection:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Authentication failed"})
 
     async def _serve(self, context: ClientContext, receive: Receive, send: Send) -> None:
-        self._websocket.admit()
         outbox = Outbox(self._namespace, self._limits, self._websocket)
+        self._websocket.admit(outbox.flush)
         outbox.put(_wire.encode(_wire.AuthResult(success=True)))
         port = ServerPort(self._namespace, self._handlers, context, self._spawn, outbox.put, outbox.drain)
         writer = self._spawn(outbox.write())
