@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ class Connection:
         return None
 
     async def _refuse(self, send: Send, reason: str) -> None:
-        known = fields(namespace=self._namespace)
+        known = fields(namespace=self._namespace, peer=self._websocket.peer)
         # %r, because the reason may hold an identifier of the client's choice, line breaks and all.
         _logger.info("Refused a connection to %s: %r", self._namespace, reason, extra=known)
         with contextlib.suppress(OSError):
@@ -185,6 +186,9 @@ class Connection:
     async def _serve(self, context: ClientContext, receive: Receive, send: Send) -> None:
         outbox = Outbox(self._namespace, self._limits, self._websocket)
         self._websocket.admit(outbox.flush)
+        started = time.monotonic()
+        peer = self._websocket.peer
+        _logger.info("Connected to %s", self._namespace, extra=fields(namespace=self._namespace, peer=peer))
         outbox.put(_wire.encode(_wire.AuthResult(success=True)))
         port = ServerPort(self._namespace, self._handlers, context, self._spawn, outbox.put, outbox.drain)
         writer = self._spawn(outbox.write())
@@ -195,6 +199,8 @@ class Connection:
             writer.cancel()
             await self._end_tasks()
             self._authenticator.release(context)
+            known = fields(namespace=self._namespace, peer=peer, seconds=time.monotonic() - started)
+            _logger.info("A connection to %s has ended", self._namespace, extra=known)
         if was_binary:
             reason = "Messages are JSON in text frames, this one is binary"
             with contextlib.suppress(OSError):

@@ -195,6 +195,11 @@ class Server:
         """Clients can connect."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def was_asked_to_stop(self) -> bool:
+        """It ends, or has ended, because this program or a privileged client wants that."""
+        return self._is_ending
+
     def start(self) -> None:
         """Listen; clients can connect when this returns. Does nothing while the server is running."""
         with self._lock:

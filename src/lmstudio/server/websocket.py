@@ -147,6 +147,11 @@ class DirectWebSocket(WSProtocol):
         """What was written and the system has not taken yet."""
         return self.transport.get_write_buffer_size()
 
+    @property
+    def peer(self) -> str | None:
+        """The client's address, for the log."""
+        return None if self.client is None else ":".join(map(str, self.client))
+
     def abort(self) -> None:
         """End the connection at once, without a goodbye: the peer does not read."""
         self.transport.abort()
