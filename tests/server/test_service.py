@@ -156,9 +156,9 @@ def test_json_log_has_everything_and_nothing_secret(tmp_path: Path) -> None:
         assert running.state() == "READY=1"
         assert running.process.stderr is not None
         lines = [running.process.stderr.readline()]
-        while "Press Ctrl-C" not in lines[-1]:
+        while "Serving" not in lines[-1]:
             lines.append(running.process.stderr.readline())
-        with lms.Client(address_in("".join(lines)), api_token=TOKEN) as client:
+        with lms.Client(json.loads(lines[-1])["address"], api_token=TOKEN) as client:
             client.llm.model("scripted-chat").respond("the secret of the pyramids")
         running.process.send_signal(signal.SIGTERM)
         out, err = running.end()
@@ -167,6 +167,7 @@ def test_json_log_has_everything_and_nothing_secret(tmp_path: Path) -> None:
     records: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
     assert all(list(record)[:4] == ["timestamp", "level", "logger", "message"] for record in records)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", records[0]["timestamp"])
+    assert [record["model"] for record in records if "Offering" in record["message"]][:1] == ["scripted-chat"]
     assert [record["level"] for record in records if "other users" in record["message"]] == ["warning"]
     (opened,) = (record for record in records if record["message"] == "Connected to llm")
     assert opened["peer"].startswith("127.0.0.1:")

@@ -134,6 +134,16 @@ class _Speaker:
             sys.stdout.write("".join(f"{line}\n" for line in lines))
             sys.stdout.flush()
 
+    def introduce(self, server: Server, *, has_tokens: bool) -> None:
+        """Where the server is, and what it has."""
+        if self.is_logged:
+            for model in server.models:
+                _logger.info("Offering %s", model.model_key, extra=fields(model=model.model_key))
+            known = fields(address=server.api_host)
+            _logger.info("Serving LM Studio's protocol at ws://%s/", server.api_host, extra=known)
+        else:
+            self.say(*_describe(server, has_tokens=has_tokens))
+
     def warn(self, *texts: str) -> None:
         """What may be a mistake."""
         for text in texts:
@@ -155,7 +165,7 @@ def _serve(settings: ServerSettings, stop_requests: queue.SimpleQueue[int], spea
     tokens = _api_tokens(settings, speaker)
     server = _start(settings, tokens)
     try:
-        speaker.say(*_describe(server, has_tokens=bool(tokens)))
+        speaker.introduce(server, has_tokens=bool(tokens))
         if not (tokens or server.is_local):
             speaker.warn(f"everybody who can reach {settings.host} may use this server; see --api-token-file")
         tell_service_manager("READY=1")
@@ -246,7 +256,8 @@ def _tokens_of(file: Path, speaker: _Speaker) -> list[str]:
 def _start(settings: ServerSettings, tokens: list[str]) -> Server:
     ports = API_SERVER_PORTS if settings.port is None else (settings.port,)
     for port in ports:
-        server = Server(api_tokens=tokens, **{**settings.server_arguments(), "port": port})
+        given: dict[str, Any] = {**settings.server_arguments(), "port": port}
+        server = Server(api_tokens=tokens, **given)
         try:
             server.start()
         except PortInUseError:

@@ -357,7 +357,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         import tomllib
     else:
         try:
-            import tomli as tomllib
+            import tomli as tomllib  # pyright: ignore[reportMissingImports]  # installed for this Python only
         except ModuleNotFoundError:
             raise LMStudioValueError(
                 f"Cannot read the settings in {file}: tomli is not installed; run: pip install 'lmstudio[server]'"
