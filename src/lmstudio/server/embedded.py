@@ -251,7 +251,7 @@ class Server:
     def begin_stop(self, grace_seconds: float | None = None) -> None:
         """As `stop`, but return at once; `is_running` turns False when that is done, and `stop` waits for it.
 
-        May be called again, to shorten the time of an earlier call: 0 ends it.
+        May be called again with 0, so that what an earlier call waits for is waited for no longer.
         """
         self._ending_seconds = self._grace_seconds if grace_seconds is None else require_grace(grace_seconds)
         self._request_end()
