@@ -1,0 +1,1 @@
+"""Tests of code that uses LM Studio, without LM Studio."""
