@@ -49,7 +49,7 @@ class Recorder:
                 f"Cannot record from {api_host!r}: only from addresses like 'http://host:port', without TLS or a path."
             )
         self.file = Path(file)
-        self._cleaner = Cleaner(shorten_base64, set(secrets))
+        self._cleaner = Cleaner(shorten_base64, {*secrets} - {""})
         self._calls: list[RecordedCall] = []
         self._running: dict[tuple[int, str, int], RecordedCall] = {}
         self._greeted: set[tuple[int, bool]] = set()

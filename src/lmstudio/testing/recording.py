@@ -14,6 +14,7 @@ refuses one that it does not know. Each other line is one call of the client, in
 - Ids of calls and channels, the authentication, pings and warnings are not kept: they are no part of what was asked.
 - Secrets are replaced by "<removed>": whatever the authentication packets had as a passkey, texts of the form of an API
   token, and members that are called password, privateKey and the like. The same is done to what is compared with it.
+  What a model writes in pieces is not searched across them.
 - With `"base64": "shortened"` in the first line, long base64 of the client (images, files) is replaced by its hash.
 """
 
@@ -37,6 +38,7 @@ VERSION: Final = 1
 REMOVED: Final = "<removed>"
 
 _HEADER = "lmstudio_recording"
+_SHORTEST_SECRET = 8
 _TOKEN = re.compile(r"sk-lm-[A-Za-z0-9]{8}:[A-Za-z0-9]{20}")
 _SECRET_MEMBERS = re.compile(
     r"(access|api|refresh)_?token|api_?key|authentication_?url|authorization|(client_?)?passkey|password|private_?key|secret",
@@ -173,8 +175,8 @@ class Cleaner:
     secrets: set[str] = field(default_factory=set)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Texts that may not be in the recording."""
-        self.secrets |= {secret for secret in secrets if secret}
+        """Texts that may not be in the recording. Very short ones would be found in innocent words."""
+        self.secrets |= {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
 
     def clean(self, value: Any, *, is_of_client: bool) -> Any:
         """*value* as it may be written down."""
@@ -190,9 +192,9 @@ class Cleaner:
         return self._clean_text(value, is_of_client) if isinstance(value, str) else value
 
     def _clean_text(self, text: str, is_of_client: bool) -> str:
+        text = _TOKEN.sub(REMOVED, text)  # first: its end is also a passkey
         for secret in self.secrets:
             text = text.replace(secret, REMOVED)
-        text = _TOKEN.sub(REMOVED, text)
         found = _BASE64.fullmatch(text) if is_of_client and self.shortens_base64 else None
         if found is None:
             return text
