@@ -172,7 +172,8 @@ def test_session_server_is_one_for_all_tests(pytester: pytest.Pytester) -> None:
         """
         import lmstudio as lms
 
-        def test_one(lmstudio_session_server):
+        def test_one(lmstudio_client, lmstudio_session_server):
+            assert lmstudio_client.api_host == lmstudio_session_server.api_host
             assert lms.llm("scripted-chat").respond("Hi").content == "You said: Hi"
 
         def test_two(lmstudio_session_server):

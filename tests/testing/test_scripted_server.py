@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from patience import PATIENCE_SECONDS
@@ -18,6 +20,7 @@ from lmstudio._sdk_models import (
     ModelSpecifierQuery,
 )
 from lmstudio.json_api import run_blocking
+from lmstudio.server.engine.base import GenerationRequest, LoadOptions, Sampling, TextChunk
 from lmstudio.testing import BrokenToolCall, Gate, PredictionRequest, Reasoning, Reply, ScriptedServer, ToolCall
 
 if TYPE_CHECKING:
@@ -155,6 +158,12 @@ def test_bad_plans_are_refused(server: ScriptedServer) -> None:
         server.reply()
     with pytest.raises(ValueError, match=r"from 1 on.*got 0"):
         server.reply("x", times=0)
+    with pytest.raises(ValueError, match="Cannot reply with 5"):
+        server.reply(cast("Any", 5))
+    with pytest.raises(ValueError, match="5 is no piece of a reply"):
+        server.reply(["one", cast("Any", 5)])
+    with pytest.raises(ValueError, match="A list is one reply"):
+        server.reply([cast("Any", Reply("one")), "two"])
     with pytest.raises(lms.LMStudioValueError, match=r"no endpoint 'predcit'\. Did you mean 'llm/predict'"):
         server.fail("No", on="predcit")
     with pytest.raises(lms.LMStudioValueError, match="display_data is not as the protocol has it"):
@@ -412,6 +421,30 @@ def test_reply_function_that_raises_is_reported(server: ScriptedServer, model: l
         model.respond("Hi")
     with pytest.raises(AssertionError, match="A scripted reply to scripted-chat: 'Hi' failed: KeyError: 'Hi'"):
         server.check()
+
+
+def test_reply_function_with_a_bad_result_is_reported(server: ScriptedServer, model: lms.LLM) -> None:
+    server.reply(lambda _: cast("Any", None))
+    with pytest.raises(lms.LMStudioServerError):
+        model.respond("Hi")
+    with pytest.raises(AssertionError, match="failed: LMStudioValueError: Cannot reply with None"):
+        server.check()
+
+
+def test_what_comes_on_another_way_is_a_request_too(server: ScriptedServer) -> None:
+    async def generate() -> str:
+        model = await server.engine.load(server.models[0], LoadOptions(), lambda _: None)
+        messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+        prompt = await model.render_chat(messages, tools=[{"type": "function", "function": {"name": "add"}}])
+        request = GenerationRequest(prompt, Sampling(temperature=0.5), max_tokens=7)
+        async with aclosing(model.generate(request)) as events:
+            return "".join([event.text async for event in events if isinstance(event, TextChunk)])
+
+    server.reply("Hello!", to="Hi")
+    assert asyncio.run(generate()) == "Hello!"
+    server.assert_called_with("Hi", model=CHAT, system="Be brief.", tools=["add"])
+    assert server.last_request.name == "http/generate"
+    assert server.last_request.config == {"max_tokens": 7, "temperature": 0.5}
 
 
 def test_shortened_chat_takes_one_reply() -> None:

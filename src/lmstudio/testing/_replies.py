@@ -4,17 +4,45 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lmstudio.server.engine.scripted import Reply
+from lmstudio.errors import LMStudioValueError
+from lmstudio.server.engine._gate import Gate
+from lmstudio.server.engine.base import TextChunk
+from lmstudio.server.engine.scripted import BrokenToolCall, Reasoning, Reply, ToolCall
 from lmstudio.testing.requests import Matcher, PredictionRequest, fits, shortened
 
 if TYPE_CHECKING:
     from lmstudio.server.engine.scripted import Answer
 
 ReplyInput: TypeAlias = "Answer | Mapping[str, Any] | Callable[[PredictionRequest], Answer | Mapping[str, Any]]"
+
+
+_PIECES = (str, TextChunk, Gate, Reasoning, ToolCall, BrokenToolCall)
+
+
+def read_answer(answer: object) -> Answer:
+    """What the engine takes for *answer*, which is no function.
+
+    Raises:
+        LMStudioValueError: it is no answer.
+    """
+    if isinstance(answer, Mapping):
+        return Reply(json.dumps(dict(answer), ensure_ascii=False))
+    if isinstance(answer, (Reply, *_PIECES)):
+        return answer
+    if not isinstance(answer, Sequence):
+        raise LMStudioValueError(
+            f"Cannot reply with {answer!r:.80}. Expected a text, a Reply, a dict, a list of pieces, or a function."
+        )
+    for piece in answer:
+        if isinstance(piece, Reply):
+            raise LMStudioValueError("A list is one reply: give several as arguments of their own, reply(a, b).")
+        if not isinstance(piece, _PIECES):
+            raise LMStudioValueError(f"{piece!r:.80} is no piece of a reply: a text, a Gate, a ToolCall, ...")
+    return list(answer)
 
 
 @dataclass(eq=False)
@@ -44,8 +72,12 @@ class ReplyBook:
 
     def plan(self, answer: ReplyInput, to: Matcher, times: int | None) -> None:
         """Say *answer* to the next predictions that fit."""
+        if not callable(answer):
+            read_answer(answer)
         if times is not None and times < 1:
-            raise ValueError(f"times is how often to give the reply, from 1 on, or None for always; got {times}.")
+            raise LMStudioValueError(
+                f"times is how often to give the reply, from 1 on, or None for always; got {times}."
+            )
         with self._lock:
             self._planned.append(PlannedReply(answer, to, times))
 
@@ -79,8 +111,7 @@ class ReplyBook:
         try:
             planned = self._take(request)
             if planned is not None:
-                answer = planned.answer(request) if callable(planned.answer) else planned.answer
-                return Reply(json.dumps(dict(answer), ensure_ascii=False)) if isinstance(answer, Mapping) else answer
+                return read_answer(planned.answer(request) if callable(planned.answer) else planned.answer)
         except Exception as error:  # of a user's function; pytest would not see it
             self.problems.append(f"A scripted reply to {request} failed: {type(error).__name__}: {error}")
             raise

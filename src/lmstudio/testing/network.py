@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 
+from lmstudio.errors import LMStudioValueError
 from lmstudio.testing._frames import ServerTexts, text_frame
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class FaultProxy:
         With 0 that happens before the first fragment. What was sent before still arrives.
         """
         if fragments < 0:
-            raise ValueError(f"lose_after needs a number of fragments from 0 on, got {fragments}.")
+            raise LMStudioValueError(f"lose_after needs a number of fragments from 0 on, got {fragments}.")
         self._do(lambda: setattr(self, "_fragments_left", fragments))
 
     def send(self, data: bytes) -> None:
@@ -423,7 +424,7 @@ class FaultProxy:
         """Where to end the connection because of `lose_after`; None for not here."""
         if self._fragments_left is None:
             return None
-        message = json.loads(found.text)
+        message = _decoded(found.text)
         packet = message.get("message") if isinstance(message, dict) else None
         kind = packet.get("type") if isinstance(packet, dict) else None
         if self._fragments_left == 0 and kind in ("fragment", "success"):
@@ -488,13 +489,14 @@ class FaultProxy:
             link.namespace = request[1].decode()
             link.protocol = Connection(ConnectionType.SERVER)
             self._note(lambda: self.accepted.append(link.namespace))
-        link.protocol.receive_data(data)
-        for event in link.protocol.events():
+        protocol = link.protocol
+        protocol.receive_data(data)
+        for event in protocol.events():
             if isinstance(event, TextMessage):
                 link.text += event.data
                 if event.message_finished:
                     text, link.text = link.text, ""
-                    self._note_frame(link, "text", json.loads(text))
+                    self._note_frame(link, "text", _decoded(text))
                     if self._on_message is not None:
                         self._on_message(PassedMessage(link.number, link.namespace, True, text))
             else:
@@ -507,6 +509,14 @@ class FaultProxy:
         with self._changed:
             change()
             self._changed.notify_all()
+
+
+def _decoded(text: str | bytes) -> Any:
+    """What a message says; None if it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _listen(port: int) -> socket.socket:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lmstudio.testing.server import ScriptedServer
 
 _RECORDINGS = "recordings"
+_SERVERS = ("lmstudio_recording", "lmstudio_server", "lmstudio_session_server")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -100,7 +101,7 @@ def lmstudio_session_server(request: pytest.FixtureRequest) -> Iterator[Scripted
 
 @pytest.fixture
 def lmstudio_client(request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of `lmstudio_server`, or of `lmstudio_recording` in a test that uses that."""
+    """A client of the server that the test uses besides: a recording, the one of the session, or `lmstudio_server`."""
     from lmstudio import Client
 
     with Client(_server_of(request).api_host) as client:
@@ -119,10 +120,8 @@ def lmstudio_async_client(request: pytest.FixtureRequest) -> AsyncClient:
 
 
 def _server_of(request: pytest.FixtureRequest) -> ScriptedServer | Recorder | Replayer:
-    name = next(
-        (name for name in ("lmstudio_recording", "lmstudio_server") if name in request.fixturenames), "lmstudio_server"
-    )
-    server: ScriptedServer | Recorder | Replayer = request.getfixturevalue(name)
+    used = [name for name in _SERVERS if name in request.fixturenames]
+    server: ScriptedServer | Recorder | Replayer = request.getfixturevalue(used[0] if used else "lmstudio_server")
     return server
 
 
