@@ -243,6 +243,26 @@ def test_refused_connections(server: ScriptedServer, client: lms.Client) -> None
     assert client.llm.model(CHAT).identifier == CHAT
 
 
+def test_answers_are_held_up(server: ScriptedServer, model: lms.LLM) -> None:
+    answers: list[str] = []
+    server.network.hold()
+    thread = in_thread(lambda: answers.append(model.respond("Hi").content))
+    assert server.wait_for_requests(timeout=PATIENCE_SECONDS)
+    assert server.last_request.wait_finished(PATIENCE_SECONDS)
+    assert answers == []
+    server.network.release()
+    thread.join(PATIENCE_SECONDS)
+    assert answers == ["You said: Hi"]
+
+
+def test_silent_connection_is_given_up_in_time(server: ScriptedServer, model: lms.LLM, client: lms.Client) -> None:
+    server.network.go_silent()
+    with pytest.raises(lms.LMStudioTimeoutError):
+        model.respond("Hi", timeout=0.05)
+    client.close()
+    server.stop()
+
+
 def test_garbage(server: ScriptedServer, model: lms.LLM) -> None:
     gate = Gate()
     server.reply([gate, "late"])
