@@ -110,7 +110,26 @@ MESSAGES: dict[str, list[dict[str, Any]]] = {
             _call("getModelDownloadOptions", {"modelSearchResultIdentifier": {"type": "hf", "identifier": "a/b"}}),
             _create("downloadModel", {"downloadIdentifier": "a"}),
         ],
-        "plugins": [_call("reindexPlugins")],
+        "plugins": [
+            _call("reindexPlugins"),
+            _call("processingHasStatus", {"pci": "a", "token": "b"}),
+            _call(
+                "processingHandleUpdate", {"pci": "a", "token": "b", "update": {"type": "setSenderName", "name": "c"}}
+            ),
+            _call("setConfigSchematics", {"schematics": {"fields": []}}),
+            _create(
+                "registerDevelopmentPlugin",
+                {"manifest": {"type": "plugin", "runner": "node", "owner": "me", "name": "helper"}},
+            ),
+            _create("setGenerator"),
+            _create(
+                "startToolUseSession",
+                {
+                    "pluginIdentifier": "me/helper",
+                    "pluginConfigSpecifier": {"type": "direct", "config": {"fields": []}},
+                },
+            ),
+        ],
     }.items()
 }
 

@@ -53,6 +53,8 @@ class ClientLifetime:
 
     def __init__(self) -> None:
         self._actions: list[Callable[[], object]] = []
+        self.connections: dict[object, Callable[[], object]] = {}
+        """What ends each connection of the client, by anything that stands for it."""
 
     def at_end(self, action: Callable[[], object]) -> None:
         """Call *action* when the client is gone."""
@@ -62,6 +64,11 @@ class ClientLifetime:
         """The client is gone."""
         while self._actions:
             self._actions.pop()()
+
+    def hang_up(self) -> None:
+        """End all connections of the client."""
+        for end in tuple(self.connections.values()):
+            end()
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class ClientContext:
     """The client has proved that it is known to this server, with one of its API tokens."""
     lifetime: ClientLifetime = field(default_factory=ClientLifetime, compare=False)
     """The same on all connections of one client, too."""
+    base_url: str | None = None
+    """Where the client has found this server, e.g. "ws://127.0.0.1:1234"; None if that is not known."""
 
 
 class ServerChannel(Generic[InT, OutT]):

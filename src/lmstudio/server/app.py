@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 
 from lmstudio._address import NAMESPACES
 from lmstudio._version import __version__
-from lmstudio.server.auth import ApiTokens, Authenticator
+from lmstudio.server.auth import ApiTokens, Authenticator, IssuedCredentials
 from lmstudio.server.connection import Connection, ConnectionLimits, Message, Receive, Send
 from lmstudio.server.lobby import announces_body
 from lmstudio.server.origins import OriginPolicy
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 class Core(Protocol):
     """Everything a server does but sockets; `ServerCore` is one."""
+
+    credentials: IssuedCredentials
+    """What this server has given to plugins, for their processes to connect with."""
 
     def handlers(self, namespace: str) -> Handlers:
         """What is served in *namespace*; an empty `Handlers` where nothing is."""
@@ -60,7 +63,7 @@ class AppSettings:
 def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
     """The application that serves *core*. uvicorn must run it with `DirectWebSocket`."""
     settings = settings or AppSettings()
-    authenticator = Authenticator(settings.api_tokens)
+    authenticator = Authenticator(settings.api_tokens, core.credentials)
     routes: list[BaseRoute] = [Route("/lmstudio-greeting", _greeting), Route("/lms-status", _status)]
     for namespace in NAMESPACES:
         endpoint = _Namespace(namespace, core.handlers(namespace), authenticator, settings)
@@ -132,7 +135,14 @@ class _Namespace:
             return
         await websocket.accept()
         direct = direct_websocket(scope)
-        connection = Connection(self._namespace, self._handlers, self._authenticator, self._settings.limits, direct)
+        connection = Connection(
+            self._namespace,
+            self._handlers,
+            self._authenticator,
+            self._settings.limits,
+            direct,
+            f"{websocket.url.scheme}://{websocket.url.netloc}",
+        )
         try:
             await connection.run(receive, send)
         finally:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmstudio import _wire
@@ -134,8 +134,10 @@ class Connection:
         authenticator: Authenticator,
         limits: ConnectionLimits,
         websocket: DirectWebSocket,
+        base_url: str | None = None,
     ) -> None:
         self._namespace = namespace
+        self._base_url = base_url
         self._handlers = handlers
         self._authenticator = authenticator
         self._limits = limits
@@ -174,6 +176,8 @@ class Connection:
 
     async def _serve(self, context: ClientContext, receive: Receive, send: Send) -> None:
         self._websocket.admit()
+        context = replace(context, base_url=self._base_url)
+        context.lifetime.connections[self] = self._websocket.abort
         outbox = Outbox(self._namespace, self._limits, self._websocket)
         outbox.put(_wire.encode(_wire.AuthResult(success=True)))
         port = ServerPort(self._namespace, self._handlers, context, self._spawn, outbox.put, outbox.drain)
@@ -184,6 +188,7 @@ class Connection:
             port.close()
             writer.cancel()
             await self._end_tasks()
+            del context.lifetime.connections[self]
             self._authenticator.release(context)
         if was_binary:
             reason = "Messages are JSON in text frames, this one is binary"

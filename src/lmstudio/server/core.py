@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio.server._port import Handlers
+from lmstudio.server.auth import IssuedCredentials
 from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
 from lmstudio.server.files.store import FileLimits, FileStore
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceManager
+from lmstudio.server.plugins.host import PluginHost
 from lmstudio.server.presets import Presets
 from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
 from lmstudio.server.repository.listing import DownloadCatalog
@@ -40,7 +42,7 @@ def available_memory_bytes(memory_file: Path = _MEMORY_FILE) -> int | None:
 
 
 class ServerCore:
-    """Serves the namespaces llm, embedding, system, files and repository for any number of connections.
+    """Serves the namespaces llm, embedding, system, files, repository and plugins for any number of connections.
 
     Belongs to one event loop. Close it with `aclose`, which also closes the engine.
     """
@@ -85,6 +87,8 @@ class ServerCore:
         self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
         self.files: FileStore = FileStore(file_limits)
+        self.credentials: IssuedCredentials = IssuedCredentials()
+        self.plugins: PluginHost = PluginHost(self.credentials)
         self.on_shutdown_request = on_shutdown_request
         self._prediction_defaults = {**DEFAULT_PREDICTION_FIELDS, **(prediction_defaults or {})}
         PredictionConfig(self._prediction_defaults)  # a bad default is the caller's mistake, not a client's

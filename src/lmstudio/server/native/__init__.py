@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lmstudio.server.native import embedding, files, llm, repository, system
+from lmstudio.server.native import embedding, files, llm, plugins, repository, system
 
 if TYPE_CHECKING:
     from lmstudio.server._port import Handlers
@@ -21,5 +21,6 @@ BINDERS: Final[dict[str, Binder]] = {
     "files": files.bind,
     "system": system.bind,
     "repository": repository.bind,
+    "plugins": plugins.bind,
 }
 """By namespace: what fills its handlers."""
