@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from native_client import Session, staged
 
 from lmstudio._endpoints import plugins
-from lmstudio._sdk_models import ChatHistoryData, TokenSourceIdentifierModel, UserMessage
-from lmstudio.server.plugins.turns import TurnSettings
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,27 +33,6 @@ HISTORY = {"messages": [{"role": "user", "content": [{"type": "text", "text": "H
 
 def manifest(name: str = "helper", **members: Any) -> dict[str, Any]:
     return {"manifest": {"type": "plugin", "runner": "node", "owner": "me", "name": name, **members}}
-
-
-def config(**fields: Any) -> dict[str, Any]:
-    return {"fields": [{"key": key, "value": value} for key, value in fields.items()]}
-
-
-def message(text: str) -> dict[str, Any]:
-    return {"role": "user", "content": [{"type": "text", "text": text}]}
-
-
-def user_message(text: str) -> UserMessage:
-    return UserMessage.from_dict(message(text))
-
-
-def turn_settings(**members: Any) -> TurnSettings:
-    """Of a chat in which "Hello" was said and answered."""
-    history = ChatHistoryData.from_dict(
-        {"messages": [message("Hello"), {"role": "assistant", "content": [{"type": "text", "text": "Good day"}]}]}
-    )
-    source = TokenSourceIdentifierModel(identifier="scripted-chat")
-    return TurnSettings(**{"history": history, "token_source": source, **members})
 
 
 class PluginProcess:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from native_client import Refused, run
-from plugin_stage import ADD, FAILURE, HISTORY, PluginProcess, PluginStage, config, plugin_stage
+from plugin_kit import config
+from plugin_stage import ADD, FAILURE, HISTORY, PluginProcess, PluginStage, plugin_stage
 
 from lmstudio._sdk_models import ChatHistoryData, KvConfig
 from lmstudio.server.errors import RequestError

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from native_client import Refused, run
-from plugin_stage import ADD, FAILURE, PluginProcess, PluginStage, config, plugin_stage
+from plugin_kit import config
+from plugin_stage import ADD, FAILURE, PluginProcess, PluginStage, plugin_stage
 
 from lmstudio.server.errors import RequestError
 from lmstudio.server.plugins.host import PluginHost
@@ -114,6 +115,7 @@ def test_failed_session_is_told_with_title_and_cause() -> None:
             with pytest.raises(Refused, match="No luck") as caught:
                 await channel.next()
             assert caught.value.error["cause"] == "The dice."
+            await tools.begin()  # and the next that the plugin hears of is another one
 
     run(test)
 

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from native_client import Refused, run
-from plugin_stage import (
-    ADD,
-    FAILURE,
-    PluginProcess,
-    PluginStage,
-    config,
-    message,
-    plugin_stage,
-    turn_settings,
-    user_message,
-)
+from plugin_kit import config, message, turn_settings, user_message
+from plugin_stage import ADD, FAILURE, PluginProcess, PluginStage, plugin_stage
 
 from lmstudio._endpoints import plugins
 from lmstudio._sdk_models import (

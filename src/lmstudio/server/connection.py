@@ -31,6 +31,8 @@ _logger = get_logger("server")
 
 HANDLER_END_SECONDS = 1.0
 """How long to wait for cancelled handlers before going on without them."""
+HANG_UP_SECONDS = 0.5
+"""How long a connection whose credentials were revoked has for its last words."""
 _WRITE_BYTES = 256 * 1024
 _UNSUPPORTED_DATA = 1003
 _POLICY_VIOLATION = 1008
@@ -177,7 +179,7 @@ class Connection:
     async def _serve(self, context: ClientContext, receive: Receive, send: Send) -> None:
         self._websocket.admit()
         context = replace(context, base_url=self._base_url)
-        context.lifetime.connections[self] = self._websocket.abort
+        context.lifetime.connections[self] = self._hang_up
         outbox = Outbox(self._namespace, self._limits, self._websocket)
         outbox.put(_wire.encode(_wire.AuthResult(success=True)))
         port = ServerPort(self._namespace, self._handlers, context, self._spawn, outbox.put, outbox.drain)
@@ -204,6 +206,10 @@ class Connection:
             port.receive(text)
             await outbox.drain()
         return False
+
+    def _hang_up(self) -> None:
+        # Not at once: channels that end with what the client was admitted for shall say so.
+        asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._websocket.abort)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -13,6 +13,8 @@ import { createInterface } from "node:readline";
 import { LMStudioClient, rawFunctionTool, tool, unimplementedRawFunctionTool } from "@lmstudio/sdk";
 import { z } from "zod";
 
+import { PLUGIN_SCENARIOS } from "./plugin_scenarios.mjs";
+
 const ZOD_SCHEMAS = { person: z.object({ name: z.string(), age: z.number().int() }) };
 const MODEL_MEMBERS = [
   "identifier",
@@ -26,7 +28,7 @@ const MODEL_MEMBERS = [
   "vision",
   "trainedForToolUse",
 ];
-const UNSERVED_NAMESPACES = ["diagnostics", "repository", "plugins", "runtime"];
+const UNSERVED_NAMESPACES = ["diagnostics", "repository", "runtime"];
 const SERVED_ENDPOINTS = ["searchModels", "getModelDownloadOptions", "downloadModel"];
 
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -377,6 +379,9 @@ const SCENARIOS = {
   parseDocument,
   retrieve,
   respondToImages,
+  ...PLUGIN_SCENARIOS,
+  generatorAct: (client, { tools, ...args }, emit) =>
+    PLUGIN_SCENARIOS.generatorAct(client, { ...args, tools: tools.map((each) => makeTool(each, emit)) }, emit),
   async whenDisconnected(client, _args, emit) {
     const end = client.system.whenDisconnected();
     // On the same connection, so the channel is open when this is answered.

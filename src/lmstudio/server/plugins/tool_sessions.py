@@ -181,8 +181,8 @@ class ToolSession:
                 if not self._ready.done():
                     self._ready.set_result(definitions)
             case PluginsChannelSetToolsProviderToServerPacketSessionInitializationFailed(error=error):
-                if not self._ready.done():
-                    self._ready.set_exception(plugin_error(self.plugin_identifier, "provide its tools", error))
+                # The plugin has forgotten the session: there is nothing to discard.
+                self.fail(plugin_error(self.plugin_identifier, "provide its tools", error))
             case _:
                 self._tell(packet)
 
