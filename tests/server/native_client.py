@@ -77,6 +77,7 @@ class Session:
     ) -> None:
         self.context = ClientContext(client_identifier, is_privileged, base_url="ws://127.0.0.1:1234")
         self.port = ServerPort(namespace, core.handlers(namespace), self.context, self._spawn, self._answer)
+        self.warnings: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = itertools.count()
         self._calls: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -99,7 +100,9 @@ class Session:
 
     def _answer(self, frame: bytes) -> None:
         message = msgspec.json.decode(frame)
-        if "callId" in message:
+        if message["type"] == "communicationWarning":
+            self.warnings.append(message["warning"])
+        elif "callId" in message:
             self._calls.pop(message["callId"]).set_result(message)
         else:
             self._channels[message["channelId"]].messages.put_nowait(message)

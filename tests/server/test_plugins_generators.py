@@ -231,6 +231,21 @@ def test_packet_that_makes_no_sense_is_ignored() -> None:
     run(test)
 
 
+def test_answer_that_is_not_valid_ends_the_generation() -> None:
+    async def test() -> None:
+        async with plugin_stage() as stage:
+            generator = await GeneratorStage.start(stage)
+            channel, task = await generator.begin()
+            generator.answer(task, "somethingNew")  # what later versions may say is ignored
+            generator.answer(task, "fragmentGenerated", content=5, opts={})
+            with pytest.raises(Refused, match="gave an answer that is not valid: fragmentGenerated") as caught:
+                await channel.next()
+            assert "content" in caught.value.error["cause"]
+            assert (await generator.said("abort"))["taskId"] == task
+
+    run(test)
+
+
 def test_generator_that_is_not_read_is_stopped() -> None:
     async def test() -> None:
         async with plugin_stage() as stage:

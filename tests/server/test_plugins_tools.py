@@ -11,6 +11,7 @@ from plugin_kit import config
 from plugin_stage import ADD, FAILURE, PluginProcess, PluginStage, plugin_stage
 
 from lmstudio.server.errors import RequestError
+from lmstudio.server.plugins.hooks import MAX_TASKS
 from lmstudio.server.plugins.host import PluginHost
 from lmstudio.server.plugins.tool_sessions import MAX_CALLS
 
@@ -198,6 +199,30 @@ def test_unknown_plugin_gets_a_proposal() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("way", ["discard", "disconnect"])
+def test_sessions_are_limited_and_their_end_makes_room(way: str) -> None:
+    async def test() -> None:
+        async with plugin_stage() as stage:
+            tools = await ToolStage.start(stage)
+            another = stage.connect("another user")
+            channels = [stage.use_tools(another) for _ in range(MAX_TASKS)]
+            for _ in channels:
+                await tools.said("initSession")
+            with pytest.raises(Refused, match="which is the limit"):
+                await stage.use_tools().next()
+            if way == "discard":
+                for channel in channels:
+                    channel.send({"type": "discardSession"})
+                    assert await channel.next() is None
+            else:
+                await another.hang_up()
+            for _ in channels:
+                await tools.said("discardSession")
+            await tools.begin()
+
+    run(test)
+
+
 # Calls ---------------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +254,34 @@ def test_failed_call_keeps_title_and_cause_and_the_session() -> None:
             assert await channel.next() == {"type": "toolCallError", "callId": 0, "error": FAILURE}
             tools.answer(await tools.called(channel), "toolCallComplete", result=None)
             assert await channel.next() == {"type": "toolCallComplete", "callId": 0, "result": None}
+
+    run(test)
+
+
+def test_answer_that_is_not_valid_fails_the_call() -> None:
+    async def test() -> None:
+        async with plugin_stage() as stage:
+            tools = await ToolStage.start(stage)
+            channel, _ = await tools.begin()
+            tools.answer(await tools.called(channel), "toolCallComplete")
+            failed = await channel.next()
+            assert failed is not None
+            assert "gave an answer that is not valid: toolCallComplete" in failed["error"]["title"]
+            assert len(tools.plugin.session.warnings) == 1
+            tools.answer(await tools.called(channel), "toolCallComplete", result=1)
+            assert (await channel.next() or {})["result"] == 1
+
+    run(test)
+
+
+def test_tools_that_are_not_valid_fail_the_session() -> None:
+    async def test() -> None:
+        async with plugin_stage() as stage:
+            tools = await ToolStage.start(stage)
+            channel = stage.use_tools()
+            tools.initialize((await tools.said("initSession"))["sessionId"], {"type": "function"})
+            with pytest.raises(Refused, match="gave an answer that is not valid: sessionInitialized"):
+                await channel.next()
 
     run(test)
 

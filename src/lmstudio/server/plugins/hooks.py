@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
+
+import msgspec
 
 from lmstudio.server.errors import RequestError
 
@@ -33,6 +35,9 @@ class HookTask(Protocol):
     def fail(self, error: RequestError) -> None:
         """The plugin is gone."""
 
+    def receive_invalid(self, packet: dict[str, Any], error: RequestError) -> None:
+        """The plugin has answered with something that cannot be used."""
+
 
 class Hook:
     """One open hook channel: it carries the packets of many tasks, and gives each answer to the task that it is for."""
@@ -42,7 +47,7 @@ class Hook:
         self.kind: HookKind = kind
         self._channel = channel
         self._tasks: dict[str, HookTask] = {}
-        channel.listen(self._receive)
+        channel.listen(self._receive, self._receive_invalid)
 
     def begin(self, task: HookTask) -> str:
         """The identifier under which *task* gets its answers, until `end`.
@@ -82,6 +87,19 @@ class Hook:
         # One that is unknown has been given up: the plugin's last words and our abort have crossed.
         if task is not None:
             task.receive(packet)
+
+    def _receive_invalid(self, raw: bytes, problem: Exception) -> None:
+        """Let those who wait for an answer know that there will be none."""
+        try:
+            packet = msgspec.json.decode(raw, type=dict[str, Any])
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return  # for nobody in particular
+        # What is of a kind that a later version has is not the answer that anybody waits for.
+        kinds = {kind.__struct_config__.tag for kind in get_args(self._channel.spec.to_server_type)}
+        task = self._tasks.get(str(packet.get("sessionId" if self.kind == "toolsProvider" else "taskId")))
+        if task is not None and packet.get("type") in kinds:
+            title = f"The plugin {self.plugin_identifier!r} gave an answer that is not valid: {packet['type']}"
+            task.receive_invalid(packet, RequestError(title, cause=str(problem)))
 
 
 def plugin_lost(plugin_identifier: str) -> RequestError:

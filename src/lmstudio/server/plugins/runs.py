@@ -113,6 +113,11 @@ class HookRun(Generic[ItemT]):
             case _:
                 self.receive_more(packet)
 
+    def receive_invalid(self, _packet: dict[str, Any], error: RequestError) -> None:
+        """The plugin has answered with something that cannot be used: it may go on, but nobody knows with what."""
+        if not self.is_over:
+            self._give_up(error)
+
     def receive_more(self, packet: Any) -> None:
         """The plugin has answered with a packet that not all hooks have."""
         raise TypeError(f"This hook does not answer with {type(packet).__name__}.")
@@ -128,12 +133,13 @@ class HookRun(Generic[ItemT]):
         self._items.append(item)
         self._news.set()
         if len(self._items) > MAX_UNREAD:
-            self._error = RequestError(
-                f"The plugin {self.plugin_identifier!r} was stopped: {MAX_UNREAD} of its updates were waiting to be "
-                "read, which is the limit",
-                suggestion="Read faster, or let the plugin send fewer and larger pieces.",
+            self._give_up(
+                RequestError(
+                    f"The plugin {self.plugin_identifier!r} was stopped: {MAX_UNREAD} of its updates were waiting to "
+                    "be read, which is the limit",
+                    suggestion="Read faster, or let the plugin send fewer and larger pieces.",
+                )
             )
-            self._leave()
 
     async def offer(self, item: ItemT) -> None:
         """Hand *item* to the reader, and wait while many are waiting. The order is that of the calls."""
@@ -148,6 +154,10 @@ class HookRun(Generic[ItemT]):
             self._hook.end(self._task_id)
         self._news.set()
         self._room.set()
+
+    def _give_up(self, error: RequestError) -> None:
+        self._error = error
+        self._leave()
 
     def _leave(self) -> None:
         if self._hook is not None and not self.is_over:

@@ -186,6 +186,14 @@ class ToolSession:
             case _:
                 self._tell(packet)
 
+    def receive_invalid(self, packet: dict[str, Any], error: RequestError) -> None:
+        """The plugin has answered with something that cannot be used."""
+        listener = self._calls.pop(str(packet.get("callId")), None)
+        if listener is not None:
+            listener.fail(error)
+        elif not self._ready.done():
+            self._ready.set_exception(error)
+
     def _tell(self, packet: Any) -> None:
         """Give *packet* to whom it concerns, if the call was not aborted."""
         listener = self._calls.get(packet.call_id)
