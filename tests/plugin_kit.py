@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lmstudio._sdk_models import ChatHistoryData, TokenSourceIdentifierModel, UserMessage
-from lmstudio.server.plugins.turns import TurnSettings
+from lmstudio.server.plugins.host import TurnSettings
 
 
 def config(**fields: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.server import Reply, ScriptedEngine, Server, ToolCall
 from lmstudio.server.errors import RequestError
-from lmstudio.server.plugins.turns import NameSuggestion, TurnItem
+from lmstudio.server.plugins.host import NameSuggestion, TurnItem
 
 from .node_peer import JsClient, JsError, NodePeer, Run
 from .official_sdk import require_official_python

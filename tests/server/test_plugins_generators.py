@@ -12,6 +12,7 @@ from plugin_stage import ADD, FAILURE, HISTORY, PluginProcess, PluginStage, plug
 
 from lmstudio._sdk_models import ChatHistoryData, KvConfig
 from lmstudio.server.errors import RequestError
+from lmstudio.server.plugins.hooks import MAX_TASKS
 from lmstudio.server.plugins.runs import MAX_UNREAD
 
 if TYPE_CHECKING:
@@ -130,6 +131,42 @@ def test_generations_at_the_same_time_do_not_mix() -> None:
                 generator.answer(task, "complete")
             for number, (channel, _) in enumerate(begun):
                 assert (await channel.rest())[0]["fragment"]["content"] == str(number)
+
+    run(test)
+
+
+def test_ended_generations_make_room_for_others() -> None:
+    async def test() -> None:
+        async with plugin_stage() as stage:
+            generator = await GeneratorStage.start(stage)
+            for _ in range(MAX_TASKS + 1):
+                channel, task = await generator.begin()
+                generator.answer(task, "complete")
+                assert await channel.rest() == [{"type": "success"}]
+
+    run(test)
+
+
+def test_fragments_wait_for_a_user_who_does_not_keep_up() -> None:
+    async def test() -> None:
+        async with plugin_stage() as stage:
+            generator = await GeneratorStage.start(stage)
+            may_go_on = asyncio.Event()
+            is_waiting = asyncio.Event()
+
+            async def drain() -> None:
+                is_waiting.set()
+                await may_go_on.wait()
+
+            stage.user.port.drain = drain
+            channel, task = await generator.begin()
+            for _ in range(3):
+                generator.fragment(task, "x")
+            generator.answer(task, "complete")
+            await is_waiting.wait()
+            assert channel.messages.qsize() == 1
+            may_go_on.set()
+            assert len(await channel.rest()) == 4
 
     run(test)
 

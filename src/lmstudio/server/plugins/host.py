@@ -13,7 +13,16 @@ from lmstudio._sdk_models import (
 from lmstudio.server.plugins.registry import START_SECONDS, PluginRegistry
 from lmstudio.server.plugins.runs import GeneratorRun
 from lmstudio.server.plugins.tool_sessions import ToolSession
-from lmstudio.server.plugins.turns import EMPTY_CONFIG, Turn, TurnRun, Turns, TurnSettings, task_members
+from lmstudio.server.plugins.turns import (
+    EMPTY_CONFIG,
+    NameSuggestion,
+    Turn,
+    TurnItem,
+    TurnRun,
+    Turns,
+    TurnSettings,
+    task_members,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
     from lmstudio.server.auth import IssuedCredentials
     from lmstudio.server.plugins.hooks import Hook, HookKind
 
-__all__ = ["PluginHost"]
+__all__ = ["NameSuggestion", "PluginHost", "Turn", "TurnItem", "TurnSettings"]
 
 
 class PluginHost:

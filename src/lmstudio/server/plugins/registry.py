@@ -155,14 +155,20 @@ class PluginRegistry:
         """
         identifier = f"{manifest.owner}/{manifest.name}"
         if len(identifier) > _MAX_NAME:
-            raise RequestError(f"The owner and the name of a plugin may have {_MAX_NAME} characters together")
+            raise RequestError(
+                f"A plugin cannot be registered whose owner and name have {len(identifier) - 1} characters together",
+                suggestion=f"Give it a shorter name: the limit is {_MAX_NAME - 1}.",
+            )
         if identifier in self._plugins:
             raise RequestError(
                 f"The plugin {identifier!r} is registered already",
                 suggestion="End its registration, or disconnect the client that made it, before you register it again.",
             )
         if len(self._plugins) >= MAX_PLUGINS:
-            raise RequestError(f"{MAX_PLUGINS} plugins are registered already, which is the limit")
+            raise RequestError(
+                f"{MAX_PLUGINS} plugins are registered already, which is the limit",
+                suggestion="End the registration of one that is not needed any more.",
+            )
         client_identifier, passkey = self._credentials.issue(identifier)
         plugin = Plugin(manifest, identifier, client_identifier, passkey)
         self._plugins[identifier] = self._by_client[client_identifier] = plugin
