@@ -78,10 +78,12 @@ def test_time_limit_of_requests_does_not_end_websockets() -> None:
 
 
 @pytest.mark.parametrize("header", [b"Content-Length: 1000000000000", b"Transfer-Encoding: chunked"])
-@pytest.mark.parametrize("method", [b"POST", b"GET"])
-def test_request_with_a_body_is_refused_before_the_body_comes(server: Server, method: bytes, header: bytes) -> None:
+@pytest.mark.parametrize(("method", "status"), [(b"POST", b"405"), (b"GET", b"413")])
+def test_request_with_a_body_is_refused_before_the_body_comes(
+    server: Server, method: bytes, status: bytes, header: bytes
+) -> None:
     with Wire(server, GREETING.replace(b"GET", method) + header + b"\r\n\r\n") as wire:
-        assert wire.rest().startswith(b"HTTP/1.1 413 ")
+        assert wire.rest().startswith(b"HTTP/1.1 " + status)  # and then the connection ends
 
 
 @pytest.mark.parametrize("header", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])

@@ -20,7 +20,7 @@ from lmstudio.server.engine.base import EngineError, LoadOptions
 from lmstudio.server.engine.scripted import Gate, ScriptedEngine
 from lmstudio.server.errors import RequestError
 from lmstudio.server.instances import Clock, InstanceManager
-from lmstudio.server.loads import EvictedInstance, LoadEvent
+from lmstudio.server.loads import AcquireEvent, EvictedInstance, LoadEvent, StartedLoad
 
 # Get or load ---------------------------------------------------------------------------------------------------------
 
@@ -259,6 +259,93 @@ def test_draft_model_is_loaded_by_its_file() -> None:
     run(test)
 
 
+# Acquire: what a request needs, loaded or not ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mine", "other-chat", "maker/other-GGUF"])
+def test_acquired_is_what_is_loaded_already(name: str) -> None:
+    async def test() -> None:
+        async with staged() as stage:
+            instance = await stage.load(OTHER, identifier="mine")
+            seen: list[AcquireEvent] = []
+            assert await stage.manager.acquire("llm", name, ttl_seconds=1, on_event=seen.append) is instance
+            assert (seen, instance.ttl_ms) == ([], None)
+
+    run(test)
+
+
+def test_identifier_comes_before_the_name_of_a_model() -> None:
+    async def test() -> None:
+        async with staged() as stage:
+            named = await stage.load(OTHER, identifier="scripted-chat")
+            await stage.load(CHAT)
+            assert await stage.manager.acquire("llm", "scripted-chat") is named
+
+    run(test)
+
+
+def test_acquired_model_is_loaded_as_the_request_wishes() -> None:
+    async def test() -> None:
+        async with staged(ScriptedEngine(load_steps=2)) as stage:
+            seen: list[AcquireEvent] = []
+            config = LoadConfig.from_fields("llm", {"llm.load.contextLength": 512})
+            instance = await stage.manager.acquire(
+                "llm", "scripted-chat", config=config, ttl_seconds=2.5, on_event=seen.append
+            )
+            assert seen == [StartedLoad("scripted-chat", CHAT), 0.0, 0.5, 1.0]
+            assert (instance.ttl_ms, instance.context_length) == (2500, 512)
+
+    run(test)
+
+
+def test_acquired_model_has_the_time_to_live_of_the_server_by_default() -> None:
+    async def test() -> None:
+        async with staged(jit_ttl_seconds=7) as stage:
+            assert (await stage.manager.acquire("embedding", "scripted-embed")).ttl_ms == 7000
+
+    run(test)
+
+
+def test_load_that_nobody_waits_for_any_more_is_given_up() -> None:
+    async def test() -> None:
+        gate = Gate()
+        async with staged(ScriptedEngine(load_gate=gate)) as stage:
+            waiter = asyncio.ensure_future(stage.manager.acquire("llm", "scripted-chat"))
+            await gate.wait_reached()
+            waiter.cancel()
+            await settle()
+            assert (stage.identifiers(), stage.engine.models) == ([], [])
+
+    run(test)
+
+
+def test_without_just_in_time_loading_only_what_is_loaded_is_acquired() -> None:
+    async def test() -> None:
+        async with staged(jit_loading=False) as stage:
+            instance = await stage.load(CHAT, identifier="mine")
+            assert await stage.manager.acquire("llm", "scripted-chat") is instance
+            with pytest.raises(RequestError, match="'other-chat', and JIT loading is off") as caught:
+                await stage.manager.acquire("llm", "other-chat")
+            assert code_of(caught.value) == "generic.noModelMatchingQuery"
+            assert stage.identifiers() == ["mine"]
+
+    run(test)
+
+
+@pytest.mark.parametrize("jit_loading", [True, False])
+@pytest.mark.parametrize(
+    ("name", "code"), [("scripted-chatt", "generic.pathNotFound"), ("scripted-embed", "generic.domainMismatch")]
+)
+def test_name_that_is_wrong_is_told_from_a_model_that_is_not_loaded(jit_loading: bool, name: str, code: str) -> None:
+    async def test() -> None:
+        async with staged(jit_loading=jit_loading) as stage:
+            with pytest.raises(RequestError) as caught:
+                await stage.manager.acquire("llm", name)
+            assert code_of(caught.value) == code
+
+    run(test)
+
+
 # Time to live --------------------------------------------------------------------------------------------------------
 
 
@@ -373,13 +460,66 @@ def test_eviction_unloads_idle_just_in_time_instances_only_and_tells_the_waiters
     run(test)
 
 
-def test_eviction_spares_an_instance_in_use() -> None:
+def test_eviction_waits_for_what_runs() -> None:
     async def test() -> None:
         async with staged(evict_jit=True) as stage:
             first = await stage.jit_load()
             with stage.manager.use(first, "generating"):
-                await stage.jit_load("other-chat")
-            assert stage.identifiers() == ["scripted-chat", "other-chat"]
+                loading = asyncio.ensure_future(stage.jit_load("other-chat"))
+                await settle()
+                assert (stage.identifiers(), len(stage.engine.models)) == ([], 1)
+            await loading
+            assert (stage.identifiers(), len(stage.engine.models)) == (["other-chat"], 1)
+
+    run(test)
+
+
+def test_model_is_evicted_only_after_those_who_waited_for_it_have_used_it() -> None:
+    async def test() -> None:
+        async with staged(evict_jit=True) as stage:
+            used: list[str] = []
+
+            async def use(name: str) -> None:
+                instance = await stage.manager.acquire("llm", name)
+                with stage.manager.use(instance, "generating"):
+                    await settle()
+                    assert instance.model in stage.engine.models
+                    used.append(name)
+
+            names = ["scripted-chat", "other-chat", "scripted-chat", "other-chat@q8_0"]
+            await asyncio.gather(*map(use, names))
+            assert (sorted(used), len(stage.engine.models)) == (sorted(names), 1)
+
+    run(test)
+
+
+def test_eviction_goes_on_when_the_load_that_caused_it_is_given_up() -> None:
+    async def test() -> None:
+        async with staged(evict_jit=True) as stage:
+            first = await stage.jit_load()
+            with stage.manager.use(first, "generating"):
+                loading = asyncio.ensure_future(stage.jit_load("other-chat"))
+                await settle()
+                loading.cancel()
+                await settle()
+                assert len(stage.engine.models) == 1
+            await settle()
+            assert stage.engine.models == []
+
+    run(test)
+
+
+def test_closing_ends_an_eviction_that_waits() -> None:
+    async def test() -> None:
+        async with staged(evict_jit=True) as stage:
+            first = await stage.jit_load()
+            with stage.manager.use(first, "generating"):
+                loading = asyncio.ensure_future(stage.jit_load("other-chat"))
+                await settle()
+                await stage.manager.aclose()
+                assert stage.engine.models == []
+            await asyncio.wait([loading])
+            assert loading.cancelled()
 
     run(test)
 

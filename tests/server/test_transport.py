@@ -65,17 +65,18 @@ def test_status_names_package_and_version(server: Server) -> None:
     assert get(server, "/lms-status").json() == {"package": "lmstudio-python", "version": __version__}
 
 
-@pytest.mark.parametrize("path", ["/", "/lmstudio-greeting/", "/llm/", "/v1/nothing"])
+@pytest.mark.parametrize("path", ["/nothing", "/lmstudio-greeting/", "/llm/", "/v1/nothing"])
 def test_other_paths_are_not_found_in_json(server: Server, path: str) -> None:
     response = get(server, path)
     assert response.status_code == 404
-    assert response.json() == {"error": f"This server has nothing at {path}"}
+    assert response.json()["error"]["message"] == f"This server has nothing at {path}."
 
 
 def test_wrong_method_is_refused_in_json(server: Server) -> None:
     response = httpx.post(f"http://{server.api_host}/lms-status", trust_env=False)
     assert response.status_code == 405
-    assert response.json() == {"error": "Method Not Allowed: /lms-status"}
+    assert response.headers["allow"] == "HEAD, GET"
+    assert response.json()["error"]["message"] == "/lms-status does not know the method POST."
 
 
 def test_namespace_without_websocket_says_what_it_is(server: Server) -> None:
@@ -99,7 +100,7 @@ def test_websocket_at_another_path_is_not_found(server: Server, path: str) -> No
     with pytest.raises(InvalidStatus) as refused, connect(f"ws://{server.api_host}/{path}", proxy=None):
         pass
     assert refused.value.response.status_code == 404
-    assert json.loads(refused.value.response.body or b"")["error"] == f"This server has nothing at /{path}"
+    assert json.loads(refused.value.response.body or b"")["error"] == f"This server has nothing at /{path}."
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", "http://127.0.0.1.evil.example"])

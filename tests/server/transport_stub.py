@@ -21,8 +21,11 @@ from lmstudio.server.auth import IssuedCredentials
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from starlette.routing import BaseRoute
     from typing_extensions import Self
     from websockets.sync.client import ClientConnection
+
+    from lmstudio.server.http.settings import HttpSettings
 
 TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJ0123456789"
 OTHER_TOKEN = "sk-lm-ijklmnop:ABCDEFGHIJ0123456789"
@@ -66,6 +69,9 @@ class StubCore:
             handlers.channel(PREDICT, self._hold)
             handlers.channel(FLOOD, self._flood)
         return handlers
+
+    def http_routes(self, settings: HttpSettings) -> list[BaseRoute]:
+        return []
 
     async def aclose(self) -> None:
         self.is_closed = True

@@ -1,16 +1,17 @@
-"""The server's routes: greeting, status, and one WebSocket per namespace.
+"""The server's routes: greeting, status, one WebSocket per namespace, and the HTTP surfaces.
 
-What a web page can do here, wherever it comes from. A WebSocket is refused unless `OriginPolicy` knows the page. The
-plain routes are answered whatever the headers Origin and Host say: they change nothing, have no secrets, and send no
-permission (CORS) to read the answer. Only a page whose name has been pointed at this machine (DNS rebinding) could
-read that this package serves here, and in which version. A check of Host against that would turn away whoever uses a
-name of his own for this machine, a forwarded port or a proxy, and WebSockets do not need it: such a page still sends
-its true Origin, which is never compared with Host.
+What a web page can do here, wherever it comes from. A WebSocket, and a request that changes something or makes a model
+work, is refused unless `OriginPolicy` knows the page. What only reads is answered whatever the headers Origin and Host
+say, without permission (CORS) to read the answer unless that is configured. Only a page whose name has been pointed at
+this machine (DNS rebinding) could read which models there are, and of a server without API tokens at that. A check of
+Host against that would turn away whoever uses a name of his own for this machine, a forwarded port or a proxy, and the
+rest does not need it: such a page still sends its true Origin, which is never compared with Host.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.applications import Starlette
@@ -24,13 +25,16 @@ from lmstudio._address import NAMESPACES
 from lmstudio._version import __version__
 from lmstudio.server.auth import ApiTokens, Authenticator, IssuedCredentials
 from lmstudio.server.connection import Connection, ConnectionLimits, Message, Receive, Send
-from lmstudio.server.lobby import announces_body
+from lmstudio.server.http.access import Access
+from lmstudio.server.http.errors import HttpError, surface_of
+from lmstudio.server.http.settings import HttpSettings
 from lmstudio.server.origins import OriginPolicy
 from lmstudio.server.websocket import direct_websocket
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import HTTPConnection, Request
-    from starlette.types import ASGIApp
 
     from lmstudio.server._port import Handlers
 
@@ -43,6 +47,10 @@ class Core(Protocol):
 
     def handlers(self, namespace: str) -> Handlers:
         """What is served in *namespace*; an empty `Handlers` where nothing is."""
+        raise NotImplementedError
+
+    def http_routes(self, settings: HttpSettings) -> Sequence[BaseRoute]:
+        """What is served over HTTP besides."""
         raise NotImplementedError
 
     async def aclose(self) -> None:
@@ -58,6 +66,7 @@ class AppSettings:
     origins: OriginPolicy = field(default_factory=OriginPolicy)
     """Web pages that may connect."""
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    http: HttpSettings = field(default_factory=HttpSettings)
 
 
 def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
@@ -68,26 +77,12 @@ def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
     for namespace in NAMESPACES:
         endpoint = _Namespace(namespace, core.handlers(namespace), authenticator, settings)
         routes += [WebSocketRoute(f"/{namespace}", endpoint), Route(f"/{namespace}", _upgrade_required)]
-    routes.append(WebSocketRoute("/{path:path}", _no_such_websocket))
-    app = Starlette(
-        routes=routes, middleware=[Middleware(_WithoutBodies)], exception_handlers={HTTPException: _http_error}
-    )
+    routes += [*core.http_routes(settings.http), WebSocketRoute("/{path:path}", _no_such_websocket)]
+    access = Middleware(Access, settings.api_tokens, settings.origins, settings.http)
+    errors = {HTTPException: partial(_http_error, settings.http)}
+    app = Starlette(routes=routes, middleware=[access], exception_handlers=errors)
     app.router.redirect_slashes = False
     return app
-
-
-class _WithoutBodies:
-    """Ends connections whose request brings a body: none is expected here, so none has to be read."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and announces_body(scope["headers"]):
-            text = "Requests to this server have no body; its protocol is spoken over WebSockets"
-            await JSONResponse({"error": text}, 413, headers={"Connection": "close"})(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
 
 async def _greeting(_request: Request) -> JSONResponse:
@@ -103,10 +98,17 @@ async def _upgrade_required(request: Request) -> JSONResponse:
     return JSONResponse({"error": text}, 426, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
 
-async def _http_error(request: HTTPConnection, error: Exception) -> JSONResponse:
+async def _http_error(settings: HttpSettings, request: HTTPConnection, error: Exception) -> JSONResponse:
+    """Nothing is at the path, or not for this method."""
     assert isinstance(error, HTTPException)
-    text = _no_such_path(request) if error.status_code == 404 else f"{error.detail}: {request.url.path}"
-    return JSONResponse({"error": text}, error.status_code, headers=error.headers)
+    path, method = request.url.path, request.scope["method"]
+    is_unknown = error.status_code == 404
+    text = _no_such_path(request) if is_unknown else f"{path} does not know the method {method}."
+    if settings.accept_unknown_paths:
+        return JSONResponse({"error": text})
+    refusal = HttpError("not_found" if is_unknown else "method_not_allowed", text, headers=error.headers)
+    surface = surface_of(path)
+    return JSONResponse(surface.body(refusal), surface.status(refusal), headers=refusal.headers)
 
 
 async def _no_such_websocket(websocket: WebSocket) -> None:
@@ -114,7 +116,7 @@ async def _no_such_websocket(websocket: WebSocket) -> None:
 
 
 def _no_such_path(connection: HTTPConnection) -> str:
-    return f"This server has nothing at {connection.url.path}"
+    return f"This server has nothing at {connection.url.path}."
 
 
 class _Namespace:
@@ -129,7 +131,9 @@ class _Namespace:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         websocket = WebSocket(scope, receive, send)
         origins = websocket.headers.getlist("origin")
-        if not self._settings.origins.allows(origins):
+        # Without a token, a page whose name was pointed at this machine would pass as the server's own.
+        own = websocket.headers.get("host") if self._settings.api_tokens else None
+        if not self._settings.origins.allows(origins, own):
             text = f"Web pages of {', '.join(origins)} may not use this server, see the option allowed_origins"
             await websocket.send_denial_response(JSONResponse({"error": text}, 403))
             return

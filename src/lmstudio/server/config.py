@@ -170,7 +170,15 @@ class LoadConfig:
         Raises:
             RequestError: the value of a key that counts is not valid.
         """
-        given = collapse(stack)
+        return cls.from_fields(kind, collapse(stack))
+
+    @classmethod
+    def from_fields(cls, kind: ModelKind, given: Mapping[str, Any]) -> LoadConfig:
+        """Read fields by full key, such as ``llm.load.contextLength``.
+
+        Raises:
+            RequestError: the value of a key that counts is not valid.
+        """
         settings = _LOAD_SETTINGS[kind]
         fields = {key: value for key, value in given.items() if key.startswith((f"{kind}.load.", "load."))}
         options = {

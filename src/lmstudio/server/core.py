@@ -7,22 +7,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lmstudio._sdk_models import DiagnosticsLogEventDataRuntimeLog
 from lmstudio.server._port import Handlers
 from lmstudio.server.auth import IssuedCredentials
 from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
+from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.files.store import FileLimits, FileStore
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceManager
 from lmstudio.server.plugins.host import PluginHost
 from lmstudio.server.presets import Presets
 from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
 from lmstudio.server.repository.listing import DownloadCatalog
+from lmstudio.server.runtime.engines import InstalledEngine
+from lmstudio.server.runtime.hardware import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from starlette.routing import BaseRoute
+
     from lmstudio._sdk_models import KvConfigStack
     from lmstudio.server.catalog import Catalog
-    from lmstudio.server.engine.base import Engine
+    from lmstudio.server.engine.base import Engine, EngineLogLine
+    from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.presets import PresetSource
 
 __all__ = ["ServerCore", "available_memory_bytes"]
@@ -42,7 +49,7 @@ def available_memory_bytes(memory_file: Path = _MEMORY_FILE) -> int | None:
 
 
 class ServerCore:
-    """Serves the namespaces llm, embedding, system, files, repository and plugins for any number of connections.
+    """Serves LM Studio's namespaces for any number of connections.
 
     Belongs to one event loop. Close it with `aclose`, which also closes the engine.
     """
@@ -53,6 +60,7 @@ class ServerCore:
         catalog: Catalog,
         *,
         clock: Clock | None = None,
+        jit_loading: bool = True,
         jit_ttl_seconds: float | None = DEFAULT_JIT_TTL_SECONDS,
         evict_jit: bool = False,
         prediction_defaults: Mapping[str, Any] | None = None,
@@ -66,10 +74,12 @@ class ServerCore:
     ) -> None:
         """Serve the models of *catalog* with *engine*.
 
+        Without *jit_loading* a request over HTTP gets only what is loaded already; a native client that says
+        "get or load" still gets what it asks for, because it could say "load" as well.
         *jit_ttl_seconds* is the idle time after which a model that was loaded because somebody used it is unloaded,
-        unless the request names another; None for never. With *evict_jit* such a load first unloads all idle models
-        that were loaded so ("only keep last JIT model"). LM Studio has this on; here it is off by default, because two
-        models in turn, one for chat and one for embeddings, would evict each other.
+        unless the request names another; None for never. With *evict_jit* such a load first unloads all models that
+        were loaded so, when what runs on them is over ("only keep last JIT model"). LM Studio has this on; here it is
+        off by default, because two models in turn, one for chat and one for embeddings, would evict each other.
         *prediction_defaults* (key-value fields by full key) apply where a request says nothing, over LM Studio's own.
         *download_catalog* holds what clients can download, by default the models of this package; they go to
         *models_folder*, by default a temporary one.
@@ -80,9 +90,18 @@ class ServerCore:
         self.engine = engine
         self.catalog = catalog
         self.clock: Clock = clock or Clock()
+        self.events: EventHub = EventHub(self.clock.time)
         self.instances: InstanceManager = InstanceManager(
-            engine, catalog, clock=self.clock, jit_ttl_seconds=jit_ttl_seconds, evict_jit=evict_jit
+            engine,
+            catalog,
+            clock=self.clock,
+            jit_loading=jit_loading,
+            jit_ttl_seconds=jit_ttl_seconds,
+            evict_jit=evict_jit,
+            events=self.events,
         )
+        self.installed_engine: InstalledEngine = InstalledEngine(engine, Machine())
+        engine.on_log = self._pass_on
         self.free_memory = free_memory
         self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
@@ -94,6 +113,8 @@ class ServerCore:
         PredictionConfig(self._prediction_defaults)  # a bad default is the caller's mistake, not a client's
         self._presets = Presets(presets)
         self._handlers: dict[str, Handlers] = {}
+        self.started_at: float = self.clock.time()
+        """Seconds since the epoch."""
 
     def handlers(self, namespace: str) -> Handlers:
         """What this server does in *namespace*: nothing, in one that it does not know."""
@@ -104,6 +125,12 @@ class ServerCore:
             if namespace in BINDERS:
                 BINDERS[namespace](handlers, self)
         return self._handlers[namespace]
+
+    def http_routes(self, settings: HttpSettings) -> list[BaseRoute]:
+        """What this server answers over HTTP."""
+        from lmstudio.server.http import http_routes
+
+        return http_routes(self, settings)
 
     def prediction_config(
         self, stack: KvConfigStack, *, preset: str | None = None, ignore_session: bool = False, is_raw: bool = False
@@ -120,8 +147,25 @@ class ServerCore:
             defaults = {**defaults, **self._presets.find(preset)}
         return PredictionConfig.parse(stack, defaults, is_raw=is_raw)
 
+    def _pass_on(self, line: EngineLogLine) -> None:
+        if self.events.is_watched:
+            instance = self.instances.in_process(line.pid)
+            self.events.publish(
+                DiagnosticsLogEventDataRuntimeLog(
+                    level=line.level,
+                    message=line.text,
+                    engine_name=self.installed_engine.name,
+                    engine_version=self.engine.version,
+                    engine_type=self.engine.name,
+                    model_identifier=None if instance is None else instance.identifier,
+                    instance_reference=None if instance is None else instance.instance_reference,
+                    pid=line.pid,
+                )
+            )
+
     async def aclose(self) -> None:
         """Cancel all loads and downloads, unload all models, close the engine, delete all files of clients."""
+        self.events.close()
         self.files.close()
         await self.instances.aclose()
         await self.engine.close()

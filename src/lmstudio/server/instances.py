@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._sdk_models import (
-    EmbeddingModelInfo,
-    EmbeddingModelInstanceInfo,
     ErrorDisplayDataGenericDomainMismatch,
     ErrorDisplayDataGenericIdentifierNotFound,
     ErrorDisplayDataGenericNoModelMatchingQuery,
     ErrorDisplayDataGenericPathNotFound,
     ErrorDisplayDataGenericSpecificModelUnloaded,
-    LlmInfo,
-    LlmInstanceInfo,
-    ModelProcessingState,
+    ModelQuery,
     ModelSpecifierQuery,
-    Quantization,
 )
 from lmstudio.logs import fields, get_logger
-from lmstudio.server.catalog import ModelNotFoundError
+from lmstudio.server.catalog import ModelNotFoundError, distinct_keys, is_name_of
+from lmstudio.server.config import LoadConfig
+from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.drafts import DraftedModels
 from lmstudio.server.engine.base import EngineError, ModelDiedError
 from lmstudio.server.errors import RequestError
-from lmstudio.server.loads import EvictedInstance, PendingLoad
+from lmstudio.server.instance import Clock, Instance, Timer, Use, model_info
+from lmstudio.server.loads import EvictedInstance, PendingLoad, StartedLoad
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
-    from lmstudio._sdk_models import KvConfig, ModelProcessingStatus, ModelQuery, ModelSpecifier
+    from lmstudio._sdk_models import ModelProcessingStatus, ModelSpecifier
     from lmstudio.server.catalog import Catalog
-    from lmstudio.server.config import LoadConfig, PredictionConfig
-    from lmstudio.server.engine.base import Engine, LoadedModel, ModelFile, ModelKind
+    from lmstudio.server.config import PredictionConfig
+    from lmstudio.server.engine.base import Engine, LoadedModel, LoadOptions, ModelFile, ModelKind
+    from lmstudio.server.loads import AcquireEvent
 
 __all__ = ["Clock", "Instance", "InstanceManager", "Timer", "Use", "model_info", "require_local"]
 
@@ -45,127 +42,6 @@ _SAMPLE_SIZE: Final = 10
 _KIND_NAMES: Final = {"llm": "a language model", "embedding": "an embedding model"}
 
 _logger = get_logger("server")
-
-
-class Timer(Protocol):
-    """Something that will happen."""
-
-    def cancel(self) -> object:
-        """Make it not happen."""
-
-
-class Clock:
-    """Where the server takes time from; tests bring their own."""
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds since some moment; never decreases."""
-        return time.monotonic()
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call *callback* in the running loop after *seconds*."""
-        return asyncio.get_running_loop().call_later(seconds, callback)
-
-
-@dataclass(eq=False)
-class Use:
-    """One prediction or embedding that is running on an instance."""
-
-    status: ModelProcessingStatus | None
-    """What it does at the moment; None for what is over at once, such as tokenizing."""
-
-
-@dataclass(eq=False)
-class Instance:
-    """One loaded model."""
-
-    identifier: str
-    file: ModelFile
-    model: LoadedModel
-    config: LoadConfig
-    ttl_ms: int | None
-    """Idle time after which it is unloaded; None for never."""
-    is_jit: bool
-    """Loaded because somebody used it, not because somebody asked for it."""
-    drafted: DraftedModels
-    """Copies with a draft model that only one prediction asked for."""
-    draft_model_key: str | None = None
-    instance_reference: str = field(default_factory=lambda: secrets.token_urlsafe(16))
-    last_used_ms: int | None = None
-    is_unloaded: bool = False
-    uses: list[Use] = field(default_factory=list)
-    timer: Timer | None = None
-
-    @property
-    def kind(self) -> ModelKind:
-        """Its namespace."""
-        return self.file.kind
-
-    @property
-    def context_length(self) -> int:
-        """What one conversation may use, in tokens."""
-        return self.model.context_length
-
-    @property
-    def load_config(self) -> KvConfig:
-        """What it was loaded with, its context length included."""
-        return self.config.effective(self.context_length)
-
-    def info(self) -> LlmInstanceInfo | EmbeddingModelInstanceInfo:
-        """The description that clients get."""
-        return self.llm_info() if self.kind == "llm" else EmbeddingModelInstanceInfo(**self._members())
-
-    def llm_info(self) -> LlmInstanceInfo:
-        """The description that clients get of a language model."""
-        return LlmInstanceInfo(
-            **self._members(), vision=self.file.vision, trained_for_tool_use=self.file.trained_for_tool_use
-        )
-
-    def _members(self) -> dict[str, Any]:
-        return {
-            **_common_members(self.file),
-            "identifier": self.identifier,
-            "instance_reference": self.instance_reference,
-            "ttl_ms": self.ttl_ms,
-            "last_used_time": self.last_used_ms,
-            "context_length": self.context_length,
-        }
-
-    def state(self) -> ModelProcessingState:
-        """What it is doing, and for how many requests."""
-        statuses = [use.status for use in self.uses if use.status is not None]
-        order: tuple[ModelProcessingStatus, ...] = ("generating", "processingPrompt", "computingEmbedding", "idle")
-        status: ModelProcessingStatus = next(status for status in order if status in statuses or status == "idle")
-        return ModelProcessingState(status=status, queued=len(statuses))
-
-
-def _common_members(file: ModelFile) -> dict[str, Any]:
-    quantization = file.quantization
-    return {
-        "model_key": file.model_key,
-        "format": "gguf",
-        "display_name": file.display_name,
-        "publisher": file.publisher,
-        "path": file.path,
-        "size_bytes": file.size_bytes,
-        "indexed_model_identifier": file.path,
-        "device_identifier": None,
-        "max_context_length": file.max_context_length,
-        "params_string": file.params_string,
-        "architecture": file.architecture,
-        "quantization": quantization and Quantization(name=quantization[0], bits=quantization[1]),
-    }
-
-
-def model_info(file: ModelFile) -> LlmInfo | EmbeddingModelInfo:
-    """The description of a model that is not loaded."""
-    members = _common_members(file)
-    if file.kind == "embedding":
-        return EmbeddingModelInfo(**members)
-    return LlmInfo(**members, vision=file.vision, trained_for_tool_use=file.trained_for_tool_use)
 
 
 def require_local(device_identifier: object) -> None:
@@ -190,13 +66,18 @@ class InstanceManager:
         catalog: Catalog,
         *,
         clock: Clock,
+        jit_loading: bool = True,
         jit_ttl_seconds: float | None = DEFAULT_JIT_TTL_SECONDS,
         evict_jit: bool = False,
+        events: EventHub | None = None,
     ) -> None:
         """*jit_ttl_seconds* is for JIT loads that name no time to live, None for no end.
 
-        With *evict_jit* a JIT load first unloads all idle instances that were loaded so.
+        Without *jit_loading*, `acquire` finds loaded instances only. With *evict_jit* a JIT load first unloads all
+        instances that were loaded so, each as soon as nobody uses it. *events* hears of predictions.
         """
+        self.is_jit_enabled: bool = jit_loading
+        self.events: EventHub = events or EventHub(clock.time)
         self._engine = engine
         self._catalog = catalog
         self._clock = clock
@@ -204,7 +85,9 @@ class InstanceManager:
         self._evict_jit = evict_jit
         self._instances: dict[str, Instance] = {}
         self._loads: set[PendingLoad] = set()
+        self._leaving: dict[Instance, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._eviction_turn = asyncio.Lock()
 
     # Finding ---------------------------------------------------------------------------------------------------------
 
@@ -238,15 +121,24 @@ class InstanceManager:
         found = next((instance for instance in self.loaded(kind) if _matches(instance, query)), None)
         if found is not None:
             return found
+        raise self._not_loaded(kind, query)
+
+    def _not_loaded(self, kind: ModelKind, query: ModelQuery, reason: str = "") -> RequestError:
         names = self._loaded_names(kind)
         wanted = query.identifier or query.path
-        raise RequestError(
-            f"No loaded model matches {wanted!r}." if wanted else f"No model is loaded that is {_KIND_NAMES[kind]}.",
+        found = f"No loaded model matches {wanted!r}" if wanted else f"No model is loaded that is {_KIND_NAMES[kind]}"
+        return RequestError(
+            f"{found}, and {reason}." if reason else f"{found}.",
             suggestion="Load the model first.",
             display_data=ErrorDisplayDataGenericNoModelMatchingQuery(
                 query=query, loaded_models_sample=names[:_SAMPLE_SIZE], total_loaded_models=len(names)
             ),
         )
+
+    def in_process(self, pid: int | None) -> Instance | None:
+        """The instance whose model is held by this process of its own."""
+        held = (each for each in self._instances.values() if pid is not None and each.model.process_id == pid)
+        return next(held, None)
 
     def _loaded_names(self, kind: ModelKind) -> list[str]:
         return [instance.identifier for instance in self.loaded(kind)]
@@ -257,10 +149,14 @@ class InstanceManager:
         Raises:
             RequestError: there is none, or it belongs to the other namespace.
         """
+        fitting = self._fitting(kind, key)
+        return fitting[0], distinct_keys(fitting)
+
+    def _fitting(self, kind: ModelKind, key: str) -> list[ModelFile]:
         try:
-            file, candidates = self._catalog.resolve(key)
+            matches = self._catalog.matching(key)
         except ModelNotFoundError as error:
-            available = [model.model_key for model in self._catalog.models if model.kind == kind]
+            available = [model.model_key for model in self._catalog.listed if model.kind == kind]
             sample = list(dict.fromkeys([*error.near_matches, *available]))[:_SAMPLE_SIZE]
             raise RequestError(
                 f'Cannot find model "{key}".',
@@ -269,11 +165,10 @@ class InstanceManager:
                     path=key, available_paths_sample=sample, total_models=len(available)
                 ),
             ) from None
-        keys = candidates or [file.model_key]
-        fitting = [model for model in self._catalog.models if model.model_key in keys and model.kind == kind]
+        fitting = [model for model in matches if model.kind == kind]
         if not fitting:
-            raise _domain_mismatch(key, file, kind)
-        return fitting[0], [model.model_key for model in fitting] if len(fitting) > 1 else []
+            raise _domain_mismatch(key, matches[0], kind)
+        return fitting
 
     def match(self, kind: ModelKind, name: str) -> Instance | None:
         """The instance with this identifier, or else one of the model that *name* means; None if none is loaded.
@@ -288,14 +183,12 @@ class InstanceManager:
         if similar is not None:
             return similar
         with suppress(RequestError):
-            file, candidates = self.resolve(kind, name)
-            keys = candidates or [file.model_key]
-            return min(
-                (each for each in loaded if each.file.model_key in keys),
-                key=lambda each: keys.index(each.file.model_key),
-                default=None,
-            )
-        return None
+            paths = [file.path for file in self._fitting(kind, name)]
+            fitting = [each for each in loaded if each.file.path in paths]
+            if fitting:
+                return min(fitting, key=lambda each: paths.index(each.file.path))
+        # Its file may be gone meanwhile, or have got another key.
+        return next((each for each in loaded if is_name_of(name, each.file)), None)
 
     # Loading ---------------------------------------------------------------------------------------------------------
 
@@ -308,7 +201,7 @@ class InstanceManager:
             RequestError: the identifier is taken, or the draft model unknown.
         """
         if identifier is None:
-            identifier = self._free_identifier(file.model_key)
+            identifier = self._free_identifier(file.shortest_key)
         elif self._is_taken(identifier):
             raise RequestError(
                 f"The identifier {identifier!r} is already in use.",
@@ -326,10 +219,45 @@ class InstanceManager:
         """
         file, _ = self.resolve(kind, name)
         for load in self._loads:
-            if load.file.kind == kind and not load.is_abandoned and (load.file == file or load.identifier == name):
+            is_same = load.file.path == file.path or load.identifier == name
+            if load.file.kind == kind and not load.is_abandoned and is_same:
                 return load
         ttl_ms = self._jit_ttl_ms if ttl_ms is None else ttl_ms
         return self._begin(file, config, self._free_identifier(name), ttl_ms, is_jit=True)
+
+    async def acquire(
+        self,
+        kind: ModelKind,
+        name: str,
+        *,
+        config: LoadConfig | None = None,
+        ttl_seconds: float | None = None,
+        on_event: Callable[[AcquireEvent], None] | None = None,
+    ) -> Instance:
+        """The instance that *name* means, an identifier or any name of a model; it is loaded if it has to be.
+
+        *config* and *ttl_seconds* count only if this call begins a load. *on_event* hears of a load, first of all that
+        there is one. Call `use` before anything else is awaited: until then the instance waits for that.
+
+        Raises:
+            RequestError: no such model, or none that is loaded while JIT loading is off.
+            EngineError: it cannot be loaded.
+        """
+        while True:
+            instance = self.match(kind, name)
+            if instance is not None:
+                return instance
+            if not self.is_jit_enabled:
+                self.resolve(kind, name)
+                raise self._not_loaded(kind, ModelQuery(identifier=name), "JIT loading is off")
+            ttl_ms = None if ttl_seconds is None else max(1, round(ttl_seconds * 1000))
+            load = self.jit_load(kind, name, config or LoadConfig.from_fields(kind, {}), ttl_ms=ttl_ms)
+            report = on_event or _ignore
+            report(StartedLoad(load.identifier, load.file))
+            instance = await load.join(report).result()
+            # One that has to make room already does so only when its waiters have used it.
+            if instance is not None and (not instance.is_unloaded or instance in self._leaving):
+                return instance
 
     def _is_taken(self, identifier: str) -> bool:
         return identifier in self._instances or any(
@@ -353,25 +281,18 @@ class InstanceManager:
             options, draft_key = replace(options, draft_model=draft.file), draft.model_key
 
         async def run(load: PendingLoad) -> Instance:
-            try:
+            async with AsyncExitStack() as stack:
+                stack.callback(self._loads.discard, load)
                 if is_jit and self._evict_jit:
+                    # One after the other, or two loads at the same time would both stay.
+                    await stack.enter_async_context(self._eviction_turn)
                     await self._evict(load)
-                started = self._clock.monotonic()
-                _logger.info("Loading %s as %r", file.model_key, identifier, extra=fields(model=identifier))
-                model = await self._engine.load(file, options, lambda progress: load.report(float(progress)))
-                seconds = self._clock.monotonic() - started
-                known = fields(model=identifier, seconds=seconds)
-                _logger.info("Loaded %s in %.2f s", file.model_key, seconds, extra=known)
-            except EngineError as error:
-                _logger.info("Could not load %s: %s", file.model_key, error, extra=fields(model=identifier))
-                raise
-            finally:
-                self._loads.discard(load)
-            drafted = DraftedModels(lambda options: self._engine.load(file, options, lambda _: None))
-            instance = Instance(identifier, file, model, config, ttl_ms, is_jit, drafted, draft_key)
-            self._instances[identifier] = instance
-            self._restart_timer(instance)
-            return instance
+                model = await self._load_file(load, options)
+                drafted = DraftedModels(lambda options: self._engine.load(file, options, lambda _: None))
+                instance = Instance(identifier, file, model, config, ttl_ms, is_jit, drafted, draft_key, load=load)
+                self._instances[identifier] = instance
+                self._restart_timer(instance)
+                return instance
 
         load = PendingLoad(identifier, file, run)
         self._loads.add(load)
@@ -379,11 +300,36 @@ class InstanceManager:
         load.task.add_done_callback(lambda _: self._loads.discard(load))
         return load
 
+    async def _load_file(self, load: PendingLoad, options: LoadOptions) -> LoadedModel:
+        file, known = load.file, fields(model=load.identifier)
+        _logger.info("Loading %s as %r", file.model_key, load.identifier, extra=known)
+        started = self._clock.monotonic()
+        try:
+            model = await self._engine.load(file, options, lambda progress: load.report(float(progress)))
+        except EngineError as error:
+            _logger.info("Could not load %s: %s", file.model_key, error, extra=known)
+            raise
+        seconds = self._clock.monotonic() - started
+        known = fields(model=load.identifier, seconds=seconds)
+        _logger.info("Loaded %s in %.2f s", file.model_key, seconds, extra=known)
+        return model
+
     async def _evict(self, load: PendingLoad) -> None:
-        for instance in list(self._instances.values()):
-            if instance.is_jit and not instance.uses:
-                load.report(EvictedInstance(instance))
-                await self.unload(instance, "another model is loaded just in time")
+        evicted = [instance for instance in self._instances.values() if instance.is_jit]
+        for instance in evicted:
+            load.report(EvictedInstance(instance))
+            self._forget(instance, "another model is loaded just in time")
+            # A task of its own: what has been announced happens, also if this load is given up meanwhile.
+            self._leaving[instance] = self._in_background(self._drain(instance))
+        if self._leaving:
+            await asyncio.wait(self._leaving.values())
+
+    async def _drain(self, instance: Instance) -> None:
+        try:
+            await instance.wait_until_idle()
+            await self._free(instance)
+        finally:
+            del self._leaving[instance]
 
     # Using -----------------------------------------------------------------------------------------------------------
 
@@ -406,6 +352,7 @@ class InstanceManager:
             raise self._died(instance, error) from error
         finally:
             instance.uses.remove(use)
+            instance.released.set()
             instance.last_used_ms = round(self._clock.time() * 1000)
             self._restart_timer(instance)
 
@@ -488,9 +435,13 @@ class InstanceManager:
     def _retire(self, instance: Instance, reason: str) -> None:
         """As `unload`, without waiting: from now on nobody finds the instance."""
         self._forget(instance, reason)
-        task = asyncio.ensure_future(self._free(instance))
+        self._in_background(self._free(instance))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     def _forget(self, instance: Instance, reason: str) -> None:
         if not instance.is_unloaded:
@@ -511,11 +462,18 @@ class InstanceManager:
         """Cancel all loads, unload all instances."""
         for load in tuple(self._loads):
             load.abandon()
+        for instance, drain in tuple(self._leaving.items()):
+            drain.cancel()
+            await self._free(instance)
         # A cancelled load needs a moment to free what it has.
         while waiting := [*(load.task for load in self._loads), *self._background]:
             await asyncio.wait(waiting)
         for instance in list(self._instances.values()):
             await self.unload(instance, "the server is closing")
+
+
+def _ignore(_: AcquireEvent) -> None:
+    pass
 
 
 def _of_kind(instance: Instance, kind: str) -> Instance:

@@ -36,6 +36,7 @@ class Listener(uvicorn.Server):
                 create_app(core, settings),
                 lobby=Lobby(settings.limits.max_strangers),
                 request_seconds=settings.limits.request_seconds,
+                stall_seconds=settings.limits.stall_seconds,
                 http=BriefHttp,
                 ws=DirectWebSocket,
                 ws_max_size=settings.limits.max_message_bytes,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lmstudio.server.engine.base import ModelFile
     from lmstudio.server.instances import Instance
 
-__all__ = ["EvictedInstance", "LoadEvent", "PendingLoad"]
+__all__ = ["AcquireEvent", "EvictedInstance", "LoadEvent", "PendingLoad", "StartedLoad"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,18 @@ class EvictedInstance:
     instance: Instance
 
 
+@dataclass(frozen=True)
+class StartedLoad:
+    """A model is not loaded yet: it is being loaded under this identifier."""
+
+    identifier: str
+    file: ModelFile
+
+
 LoadEvent: TypeAlias = float | EvictedInstance
 """Progress from 0 to 1, never decreasing, or an eviction."""
+AcquireEvent: TypeAlias = "StartedLoad | LoadEvent"
+"""What is told to one who wants a model, loaded or not."""
 
 
 class PendingLoad(SharedJob[LoadEvent, "Instance"]):

@@ -44,20 +44,24 @@ class Lobby:
 class ListenerConfig(uvicorn.Config):
     """uvicorn's settings, which every protocol object is given, and what ours need besides."""
 
-    def __init__(self, *arguments: Any, lobby: Lobby, request_seconds: float, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, lobby: Lobby, request_seconds: float, stall_seconds: float, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.lobby = lobby
         self.request_seconds = request_seconds
+        self.stall_seconds = stall_seconds
 
 
 class BriefHttp(H11Protocol):
-    """A connection as it begins: it becomes a WebSocket, or asks for something small, within a time limit.
+    """A connection as it begins: it becomes a WebSocket, or asks for something, within a time limit.
 
-    uvicorn limits the time between two requests, but neither that of a request that trickles in nor that of a
-    connection that sends nothing.
+    uvicorn limits the time between two requests, but neither that of a request that trickles in, nor that of a
+    connection that sends nothing, nor how long the peer may leave an answer unread.
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
 
     @property
     def _settings(self) -> ListenerConfig:
@@ -72,13 +76,38 @@ class BriefHttp(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone without a WebSocket."""
         self._end_deadline()
+        self._end_stall()
         self._settings.lobby.leave(self.transport)
         super().connection_lost(exc)
 
+    def handle_events(self) -> None:
+        """Something has come: a request, the next part of its body, or the whole of it."""
+        super().handle_events()
+        if self._is_answering():
+            self._settings.lobby.leave(self.transport)  # the application has its own opinion of who asks
+            if self.cycle.more_body:
+                self._restart_deadline()
+            else:
+                self._end_deadline()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete and not self.transport.is_closing()
+
     def on_response_complete(self) -> None:
         """The next request may begin."""
+        self._settings.lobby.enter(self.transport)
         self._restart_deadline()
         super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The peer does not read as fast as the answer comes."""
+        self._stall = self.loop.call_later(self._settings.stall_seconds, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        self._end_stall()
+        super().resume_writing()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """From here on the WebSocket's own limits apply, but a request to open one has no body."""
@@ -91,6 +120,10 @@ class BriefHttp(H11Protocol):
     def _restart_deadline(self) -> None:
         self._end_deadline()
         self._deadline = self.loop.call_later(self._settings.request_seconds, self.transport.abort)
+
+    def _end_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
 
     def _end_deadline(self) -> None:
         if self._deadline is not None:

@@ -59,6 +59,7 @@ class SharedJob(Generic[EventT, ResultT]):
     def __init__(self, work: Coroutine[Any, Any, ResultT]) -> None:
         self.is_abandoned: bool = False
         self._tickets: list[JobTicket[EventT, ResultT]] = []
+        self._ticket_left = asyncio.Event()
         self.task: asyncio.Task[ResultT] = asyncio.ensure_future(work)
         self.task.add_done_callback(self._settle)
 
@@ -74,8 +75,15 @@ class SharedJob(Generic[EventT, ResultT]):
         """Stop the job at once if *ticket* was the last one."""
         if ticket in self._tickets:
             self._tickets.remove(ticket)
+            self._ticket_left.set()
         if not self._tickets:
             self.abandon()
+
+    async def collected(self) -> None:
+        """Wait until everybody who waited has the result, or has given up."""
+        while self._tickets:
+            self._ticket_left.clear()
+            await self._ticket_left.wait()
 
     def abandon(self) -> None:
         """Stop the job at once, unless it is over."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from lmstudio.server.engine.base import (
+    BadInputError,
     EngineError,
     EngineStopReason,
     GenerationEnd,
@@ -44,7 +45,7 @@ def encode(body: Mapping[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError as error:
-        raise EngineError(f"The text is not valid Unicode: {error.reason} at position {error.start}.") from error
+        raise BadInputError(f"The text is not valid Unicode: {error.reason} at position {error.start}.") from error
 
 
 def completion_body(request: GenerationRequest, *, has_draft_model: bool = False) -> bytes:
@@ -219,7 +220,7 @@ def request_error(error: ErrorBody, *, what: str) -> EngineError:
     if error.type == "exceed_context_size_error":
         return PromptTooLongError(error.n_prompt_tokens, error.n_ctx)
     if too_large := _TOO_LARGE.search(error.message):
-        return EngineError(
+        return BadInputError(
             f"The text has {too_large[1]} tokens, the model embeds at most {too_large[2]} at once.",
             suggestion="Split the text into shorter ones.",
         )

@@ -15,6 +15,7 @@ from lmstudio.server.engine._llama_requests import (
 )
 from lmstudio.server.engine._stop_strings import StopStringFinder
 from lmstudio.server.engine.base import (
+    BadInputError,
     EngineError,
     EngineStopReason,
     GenerationEnd,
@@ -65,7 +66,7 @@ class CompletionStream:
             yield from self._report(prompt_progress(event.prompt_progress))
             return
         if event.stop and event.stop_type == "none":
-            raise EngineError("The prompt is empty, and the model has no token of its own to begin with.")
+            raise BadInputError("The prompt is empty, and the model has no token of its own to begin with.")
         yield from self._complete_progress()
         if self._request.max_tokens == 0:
             yield self._end(StreamEvent(timings=event.timings), "maxPredictedTokensReached")

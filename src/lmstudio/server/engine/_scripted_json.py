@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
-from lmstudio.server.engine.base import EngineError
+from lmstudio.server.engine.base import BadInputError
 
 _FORMATS: Final = {
     "date": "2000-01-01",
@@ -27,7 +27,7 @@ def minimal_instance(schema: Mapping[str, Any]) -> Any:
     """A value that satisfies *schema*, as small as is simple: required properties, minimum lengths, first alternatives.
 
     Raises:
-        EngineError: nothing satisfies it, or only a value of unlimited depth, or it needs what is not understood here
+        BadInputError: nothing satisfies it, or only a value of unlimited depth, or it needs what is not understood here
             (a pattern without an example).
     """
     return _Maker(schema).value(schema, ())
@@ -42,7 +42,7 @@ class _Maker:
         if schema is True:
             return None
         if not isinstance(schema, Mapping):
-            raise EngineError(f"No JSON value satisfies the schema {schema!r}.")
+            raise BadInputError(f"No JSON value satisfies the schema {schema!r}.")
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
@@ -63,7 +63,7 @@ class _Maker:
     def _referenced(self, schema: Mapping[str, Any], references: tuple[str, ...]) -> Any:
         reference = schema["$ref"]
         if reference in references:
-            raise EngineError(f"No finite JSON value satisfies the schema: {reference} requires itself.")
+            raise BadInputError(f"No finite JSON value satisfies the schema: {reference} requires itself.")
         rest = {key: value for key, value in schema.items() if key != "$ref"}
         return self.value(_merged(rest, self._target(reference)), (*references, reference))
 
@@ -74,15 +74,15 @@ class _Maker:
             try:
                 target = target[int(name) if isinstance(target, list) else name]
             except (LookupError, TypeError, ValueError):
-                raise EngineError(f"The JSON schema refers to {reference}, which it does not contain.") from None
+                raise BadInputError(f"The JSON schema refers to {reference}, which it does not contain.") from None
         return target
 
     def _first_of(self, options: list[Any], references: tuple[str, ...]) -> Any:
-        failure = EngineError("No JSON value satisfies the schema: it offers no alternative.")
+        failure = BadInputError("No JSON value satisfies the schema: it offers no alternative.")
         for option in options:
             try:
                 return self.value(option, references)
-            except EngineError as error:
+            except BadInputError as error:
                 failure = error
         raise failure
 
@@ -104,7 +104,7 @@ class _Maker:
             case "null":
                 return None
             case _:
-                raise EngineError(f"The JSON schema names the unknown type {kind!r}.")
+                raise BadInputError(f"The JSON schema names the unknown type {kind!r}.")
 
     def _object(self, schema: Mapping[str, Any], references: tuple[str, ...]) -> dict[str, Any]:
         properties = schema.get("properties", {})
@@ -154,7 +154,7 @@ def _string(schema: Mapping[str, Any]) -> str:
         for example in (*schema.get("examples", ()), schema.get("default")):
             if isinstance(example, str):
                 return example
-        raise EngineError(
+        raise BadInputError(
             f"The scripted engine cannot make up a text for the pattern {schema['pattern']!r}.",
             suggestion="Give the schema an example, or give the engine a reply.",
         )
@@ -178,4 +178,4 @@ def _number(schema: Mapping[str, Any], *, is_whole: bool) -> int | float:
     for value in candidates:
         if math.isfinite(value) and low <= value <= high and above < value < below:
             return int(value) if is_whole or value == int(value) else value
-    raise EngineError(f"No number satisfies the schema {dict(schema)!r}.")
+    raise BadInputError(f"No number satisfies the schema {dict(schema)!r}.")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from lmstudio.server.engine._llama_process import INSTALL_HINT, EngineProcess
+from lmstudio.server.engine._llama_process import INSTALL_HINT, EngineProcess, find_devices
 from lmstudio.server.engine._llama_requests import (
     completion_body,
     encode,
@@ -28,7 +28,9 @@ from lmstudio.server.engine._llama_settings import load_parameters, template_par
 from lmstudio.server.engine._llama_stream import CompletionStream
 from lmstudio.server.engine._loopback_http import ConnectionLostError, LoopbackClient, Reply
 from lmstudio.server.engine.base import (
+    BadInputError,
     Engine,
+    EngineDevice,
     EngineError,
     GenerationEvent,
     GenerationRequest,
@@ -78,7 +80,9 @@ class LlamaCppEngine(Engine):
             raise EngineError("The inference engine xllamacpp is not installed.", suggestion=INSTALL_HINT)
         key = secrets.token_hex(16)
         parameters = load_parameters(model, options, key=key)
-        process = await EngineProcess.start(parameters, model.file.name, on_progress, command=self._worker_command)
+        process = await EngineProcess.start(
+            parameters, model.file.name, on_progress, command=self._worker_command, on_log=self.on_log
+        )
         loaded = LlamaCppModel(
             model, process, key, worker_command=self._worker_command, has_draft_model=options.draft_model is not None
         )
@@ -88,6 +92,10 @@ class LlamaCppEngine(Engine):
             await loaded.close()
             raise
         return loaded
+
+    async def devices(self) -> Sequence[EngineDevice]:
+        """The graphics cards that xllamacpp can use; a process of its own looks for them."""
+        return await find_devices()
 
     async def close(self) -> None:
         """Nothing to release: every process belongs to a model."""
@@ -175,6 +183,11 @@ class LlamaCppModel(LoadedModel):
         The engine takes a template only when it loads a model, so the first chat with another *template* starts a
         second process, which maps the weights and never reads them. It is kept for the next chat with that template.
         """
+        if any(message.get("images") for message in messages):
+            raise EngineError(
+                "The chat contains images, and the llama.cpp engine of this server takes text only.",
+                suggestion="Describe the images in words, or use another server.",
+            )
         body: dict[str, Any] = {"messages": messages}
         if tools:
             body["tools"] = tools
@@ -190,7 +203,7 @@ class LlamaCppModel(LoadedModel):
             except ModelDiedError as error:
                 # The model itself is well, and the next chat gets another process.
                 self._renderer = None
-                raise EngineError(f"Applying the chat template failed: {error}") from error
+                raise BadInputError(f"Applying the chat template failed: {error}") from error
 
     async def _renderer_for(self, template: str) -> LlamaCppModel:
         if self._process.is_closing:
@@ -229,7 +242,7 @@ class LlamaCppModel(LoadedModel):
         self._require("llm", "generate text")
         if request.json_schema is not None:
             if request.grammar is not None:
-                raise EngineError("A text can satisfy a JSON schema or a grammar, not both.")
+                raise BadInputError("A text can satisfy a JSON schema or a grammar, not both.")
             await self._check_schema(request.json_schema)
         stream = CompletionStream(request)
         reply = await self._open(
@@ -292,7 +305,7 @@ class LlamaCppModel(LoadedModel):
                 self._schema_complaints.clear()
             self._schema_complaints[identity] = (complaint or "no reason given") if is_ignored else None
         if complaint := self._schema_complaints[identity]:
-            raise EngineError(f"The JSON schema cannot be enforced: {complaint}.")
+            raise BadInputError(f"The JSON schema cannot be enforced: {complaint}.")
 
     async def _complaint(self, position: int, pattern: re.Pattern[str]) -> str | None:
         """What the engine logged after *position*: the match of *pattern* and the lines that explain it."""
@@ -334,5 +347,5 @@ class LlamaCppModel(LoadedModel):
             raise await self._process.explain_lost_connection(lost) from lost
         if "failed to parse grammar" in error.message:
             complaint = await self._complaint(position, _GRAMMAR_COMPLAINT)
-            raise EngineError(f"The grammar is not valid GBNF: {complaint or error.message}.")
+            raise BadInputError(f"The grammar is not valid GBNF: {complaint or error.message}.")
         raise request_error(error, what=what)

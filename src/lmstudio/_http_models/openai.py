@@ -1,0 +1,258 @@
+"""OpenAI's API as LM Studio serves it: models, chat completions, completions, embeddings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, UnsetType
+
+from lmstudio._http_models import Count, Fraction, HttpStruct, JsonObject, NonNegative
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
+TokenLimit: TypeAlias = Annotated[int, Meta(ge=-1)]
+"""-1 for no limit."""
+
+
+class Model(HttpStruct, kw_only=True):
+    """One model of the list."""
+
+    id: str
+    object: str
+    owned_by: str
+    created: int
+
+
+class ModelList(HttpStruct, kw_only=True):
+    """Body of the reply of GET /v1/models."""
+
+    object: str
+    data: list[Model]
+
+
+class StreamOptions(HttpStruct, kw_only=True):
+    """What else a stream brings."""
+
+    include_usage: bool | None = None
+
+
+class SamplingRequest(HttpStruct, kw_only=True):
+    """What requests for a chat and for a text have in common: the model, and how it is to write.
+
+    *ttl*, *draft_model*, *top_k*, *repeat_penalty* and *preset* are LM Studio's, *min_p* and *mirostat* of its engine;
+    *cache_prompt* is what its engine does anyway.
+    """
+
+    model: str | None = None
+    temperature: NonNegative | None = None
+    top_p: Fraction | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=500)] | None = None
+    min_p: Fraction | None = None
+    max_tokens: TokenLimit | None = None
+    stop: str | list[str] | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repeat_penalty: Annotated[float, Meta(ge=-1)] | None = None
+    logit_bias: dict[str, float] | None = None
+    seed: int | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1)] | None = None
+    ttl: Annotated[float, Meta(gt=0)] | None = None
+    draft_model: str | None = None
+    preset: str | None = None
+    mirostat: Literal[0, 1, 2] | None = None
+    mirostat_mode: Literal[0, 1, 2] | None = None
+    microstat_mode: Literal[0, 1, 2] | None = None
+
+    @property
+    def has_usage_chunk(self) -> bool:
+        """Whether the stream is to end with the number of tokens."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+class ChatCompletionRequest(SamplingRequest, kw_only=True):
+    """Body of POST /v1/chat/completions."""
+
+    messages: list[JsonObject]
+    max_completion_tokens: TokenLimit | None = None
+    response_format: JsonObject | None = None
+    tools: list[JsonObject] | None = None
+    tool_choice: str | JsonObject | None = None
+    reasoning_effort: str | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+
+class CompletionRequest(SamplingRequest, kw_only=True):
+    """Body of POST /v1/completions."""
+
+    prompt: str | list[str]
+    echo: bool | None = None
+    best_of: int | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+
+class EmbeddingRequest(HttpStruct, kw_only=True):
+    """Body of POST /v1/embeddings."""
+
+    model: str | None = None
+    input: str | list[Any]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Count | None = None
+    ttl: Annotated[float, Meta(gt=0)] | None = None
+
+
+# Replies -------------------------------------------------------------------------------------------------------------
+
+
+class Usage(HttpStruct, kw_only=True):
+    """How many tokens a request took."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    completion_tokens_details: JsonObject | None = None
+    prompt_tokens_details: JsonObject | None = None
+
+
+class FunctionCall(HttpStruct, kw_only=True):
+    """The function of a tool call, or a piece of it."""
+
+    name: str | None = None
+    arguments: str
+
+
+class ToolCall(HttpStruct, kw_only=True):
+    """A tool call, whole or in part. *index* is there in parts only; *id* and *type* in the first part."""
+
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: FunctionCall
+
+
+class Message(HttpStruct, kw_only=True):
+    """What the model has answered, or a part of it. LM Studio knows two names for reasoning."""
+
+    role: str | None = None
+    content: str | UnsetType | None = UNSET
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class Choice(HttpStruct, kw_only=True):
+    """An answer of POST /v1/chat/completions."""
+
+    index: int
+    logprobs: JsonObject | None
+    finish_reason: FinishReason
+    message: Message
+
+
+class ChunkChoice(HttpStruct, kw_only=True):
+    """A part of an answer of POST /v1/chat/completions."""
+
+    index: int
+    delta: Message
+    logprobs: JsonObject | None
+    finish_reason: FinishReason | None
+
+
+class TextChoice(HttpStruct, kw_only=True):
+    """An answer of POST /v1/completions, or a part of one."""
+
+    index: int
+    text: str
+    logprobs: JsonObject | None
+    finish_reason: FinishReason | None
+
+
+class V0Stats(HttpStruct, kw_only=True):
+    """How fast a prediction was, and why it ended: what the API v0 has besides."""
+
+    tokens_per_second: float | None = None
+    time_to_first_token: float | None = None
+    generation_time: float | None = None
+    stop_reason: str | None = None
+    draft_model: str | None = None
+    total_draft_tokens_count: int | None = None
+    accepted_draft_tokens_count: int | None = None
+    rejected_draft_tokens_count: int | None = None
+    ignored_draft_tokens_count: int | None = None
+
+
+class V0ModelInfo(HttpStruct, kw_only=True):
+    """Which model has answered, in the API v0."""
+
+    arch: str
+    quant: str
+    format: str
+    context_length: int
+
+
+class V0Runtime(HttpStruct, kw_only=True):
+    """Which engine has answered, in the API v0."""
+
+    name: str
+    version: str
+    supported_formats: list[str]
+
+
+class _Reply(HttpStruct, kw_only=True):
+    """What all replies of chats and texts have, whole ones and the events of a stream.
+
+    *stats* is empty in OpenAI's API, unless a draft model was used.
+    """
+
+    id: str
+    object: str
+    created: int
+    model: str
+    system_fingerprint: str | None = None
+    usage: Usage | None = None
+    stats: V0Stats | None = None
+    model_info: V0ModelInfo | None = None
+    runtime: V0Runtime | None = None
+
+
+class ChatCompletion(_Reply, kw_only=True):
+    """Body of the reply of POST /v1/chat/completions."""
+
+    choices: list[Choice]
+
+
+class ChatCompletionChunk(_Reply, kw_only=True):
+    """An event of the stream of POST /v1/chat/completions."""
+
+    choices: list[ChunkChoice]
+
+
+class Completion(_Reply, kw_only=True):
+    """Body of the reply of POST /v1/completions, or an event of its stream."""
+
+    choices: list[TextChoice]
+
+
+class Embedding(HttpStruct, kw_only=True):
+    """The embedding of one input; base64 of 32 bit floats if so asked for."""
+
+    object: str
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(HttpStruct, kw_only=True):
+    """How many tokens the inputs have."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingReply(HttpStruct, kw_only=True):
+    """Body of the reply of POST /v1/embeddings."""
+
+    object: str
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage

@@ -1,0 +1,68 @@
+"""The HTTP surfaces: OpenAI's, Anthropic's, and LM Studio's own two, over the same core as the native protocol.
+
+A surface is what turns its requests into a configuration and a prompt, and the packets of the prediction into its own
+words. Everything between is in `work`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from starlette.routing import BaseRoute, Route
+
+from lmstudio._http_models.openai import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
+from lmstudio.server.http.chat_completions import chat_completions, v0_chat_completions
+from lmstudio.server.http.completions import completions, v0_completions
+from lmstudio.server.http.embeddings import embeddings
+from lmstudio.server.http.errors import surface_of
+from lmstudio.server.http.exchange import Endpoint, Handler
+from lmstudio.server.http.health import health
+from lmstudio.server.http.model_lists import list_models, list_v0_models, retrieve_model, retrieve_v0_model
+from lmstudio.server.http.openai_replies import DONE
+from lmstudio.server.http.page import page_routes
+
+if TYPE_CHECKING:
+    from lmstudio.server.core import ServerCore
+    from lmstudio.server.http.settings import HttpSettings
+
+__all__ = ["http_routes"]
+
+
+class _Path(NamedTuple):
+    """One path, and what answers it."""
+
+    method: str
+    path: str
+    handler: Handler[Any]
+    body_type: type[Any] | None = None
+    end_of_failed_stream: bytes = b""
+
+
+_PATHS: Final = (
+    _Path("GET", "/health", health),
+    # OpenAI
+    _Path("GET", "/v1/models", list_models),
+    _Path("GET", "/v1/models/{model:path}", retrieve_model),
+    _Path("POST", "/v1/chat/completions", chat_completions, ChatCompletionRequest, DONE),
+    _Path("POST", "/v1/completions", completions, CompletionRequest, DONE),
+    _Path("POST", "/v1/embeddings", embeddings, EmbeddingRequest),
+    # LM Studio, v0
+    _Path("GET", "/api/v0/models", list_v0_models),
+    _Path("GET", "/api/v0/models/{model:path}", retrieve_v0_model),
+    _Path("POST", "/api/v0/chat/completions", v0_chat_completions, ChatCompletionRequest, DONE),
+    _Path("POST", "/api/v0/completions", v0_completions, CompletionRequest, DONE),
+    _Path("POST", "/api/v0/embeddings", embeddings, EmbeddingRequest),
+)
+
+
+def http_routes(core: ServerCore, settings: HttpSettings) -> list[BaseRoute]:
+    """All paths of the HTTP surfaces, served by *core*."""
+    routes: list[BaseRoute] = page_routes() if settings.page else []
+    return routes + [
+        Route(
+            path.path,
+            Endpoint(path.handler, path.body_type, surface_of(path.path), core, settings, path.end_of_failed_stream),
+            methods=[path.method],
+        )
+        for path in _PATHS
+    ]

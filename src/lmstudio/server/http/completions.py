@@ -1,0 +1,147 @@
+"""POST /v1/completions and /api/v0/completions: a text goes on, with no chat template."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from lmstudio._http_models.openai import Completion, CompletionRequest, TextChoice, Usage
+from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment
+from lmstudio.server.http.errors import HttpError
+from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, usage_of
+from lmstudio.server.http.sampling import sampling_config, sampling_fields
+from lmstudio.server.http.work import Collected, configured, raw_text, running, using_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lmstudio._http_models.openai import FinishReason
+    from lmstudio._sdk_models import LlmPredictionStats, LlmToken
+    from lmstudio.server.config import PredictionConfig
+    from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.instances import Instance
+
+__all__ = ["completions", "v0_completions"]
+
+
+async def completions(exchange: Exchange, request: CompletionRequest) -> None:
+    """Go on with a text as OpenAI does."""
+    await _answer(exchange, request, is_v0=False)
+
+
+async def v0_completions(exchange: Exchange, request: CompletionRequest) -> None:
+    """Go on with a text as LM Studio's API v0 does."""
+    await _answer(exchange, request, is_v0=True)
+
+
+async def _answer(exchange: Exchange, request: CompletionRequest, *, is_v0: bool) -> None:
+    prompts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
+    _check(request, prompts)
+    core = exchange.core
+    config_members = sampling_config(request, request.max_tokens)
+    if request.logprobs is not None:
+        config_members["log_probs"] = request.logprobs
+    config = configured(core, config_members, sampling_fields(request), preset=request.preset, is_raw=True)
+    async with using_model(core, exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as instance:
+        head = Head.new("cmpl", core, instance, is_v0=is_v0)
+        if request.stream:
+            await _stream(exchange, request, prompts[0], config, head)
+        else:
+            await exchange.reply(await _whole(exchange, request, prompts, config, head))
+
+
+def _check(request: CompletionRequest, prompts: Sequence[str]) -> None:
+    if not prompts:
+        raise HttpError("invalid_request", "prompt is an empty list: it needs at least one text.", param="prompt")
+    if request.stream and len(prompts) > 1:
+        raise HttpError("invalid_request", "prompt must be one text for a stream, not several.", param="prompt")
+    for name, value in (("n", request.n), ("best_of", request.best_of)):
+        if (value or 1) > 1:
+            raise HttpError("invalid_request", f"{name} must be 1: a model answers once.", param=name)
+
+
+async def _whole(
+    exchange: Exchange, request: CompletionRequest, prompts: Sequence[str], config: PredictionConfig, head: Head
+) -> Completion:
+    """All prompts at once: the engine takes as many of them together as it can."""
+    tasks = [asyncio.ensure_future(_one(exchange, head.instance, prompt, config)) for prompt in prompts]
+    try:
+        results = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    choices = [
+        TextChoice(
+            index=index,
+            text=(prompt if request.echo else "") + collected.text,
+            logprobs=_logprobs(collected.tokens),
+            finish_reason=finish_reason(stats, collected),
+        )
+        for index, (prompt, (collected, stats)) in enumerate(zip(prompts, results, strict=True))
+    ]
+    usages = [usage_of(stats, collected) for collected, stats in results]
+    usage = Usage(
+        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+        completion_tokens=sum(usage.completion_tokens for usage in usages),
+        total_tokens=sum(usage.total_tokens for usage in usages),
+    )
+    members = {**head.members("text_completion"), **(head.last_members(results[0][1]) if head.is_v0 else {})}
+    return Completion(**members, choices=choices, usage=usage)
+
+
+async def _one(
+    exchange: Exchange, instance: Instance, prompt: str, config: PredictionConfig
+) -> tuple[Collected, LlmPredictionStats]:
+    collected = Collected(separates_reasoning=False)
+    async with running(exchange.core, instance, config, raw_text(prompt)) as prediction:
+        async for packets in prediction.packets():
+            collected.add(packets)
+        return collected, prediction.stats
+
+
+async def _stream(
+    exchange: Exchange, request: CompletionRequest, prompt: str, config: PredictionConfig, head: Head
+) -> None:
+    members = head.members("text_completion")
+
+    def chunk(text: str, tokens: Sequence[LlmToken] = (), reason: FinishReason | None = None, **others: Any) -> bytes:
+        choice = TextChoice(index=0, text=text, logprobs=_logprobs(tokens), finish_reason=reason)
+        return event(Completion(**members, choices=[choice], **others))
+
+    collected = Collected(separates_reasoning=False)
+    async with running(exchange.core, head.instance, config, raw_text(prompt)) as prediction:
+        await prediction.wait_for_first()
+        await exchange.start_stream()
+        if request.echo:
+            await exchange.write(chunk(prompt))
+        async for packets in prediction.packets():
+            collected.add(packets)
+            events = b"".join(
+                chunk(packet.fragment.content, packet.fragment.tokens or ())
+                for packet in packets
+                if isinstance(packet, LlmChannelPredictToClientPacketFragment)
+            )
+            if events:
+                await exchange.write(events)
+        stats = prediction.stats
+    last = chunk("", (), finish_reason(stats, collected), **(head.last_members(stats) if head.is_v0 else {}))
+    if request.has_usage_chunk:
+        last += event(Completion(**members, choices=[], usage=usage_of(stats, collected)))
+    await exchange.write(last + DONE)
+    await exchange.end_stream()
+
+
+def _logprobs(tokens: Sequence[LlmToken]) -> dict[str, Any] | None:
+    """The probabilities of *tokens* as completions have them: lists side by side."""
+    if not tokens:
+        return None
+    offsets = [0]
+    for token in tokens:
+        offsets.append(offsets[-1] + len(token.text))
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [token.log_prob for token in tokens],
+        "top_logprobs": [{other.text: other.log_prob for other in token.candidates or ()} for token in tokens],
+        "text_offset": offsets[:-1],
+    }

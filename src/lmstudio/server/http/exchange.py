@@ -1,0 +1,194 @@
+"""One request over HTTP: its body read, its handler run for as long as the client is there, its reply written."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from lmstudio._http_models import encode
+from lmstudio.logs import fields, get_logger
+from lmstudio.server.http.errors import HttpError, as_http_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from lmstudio.server.core import ServerCore
+    from lmstudio.server.http.errors import Surface
+    from lmstudio.server.http.settings import HttpSettings
+
+__all__ = ["Endpoint", "Exchange", "Handler", "send_json"]
+
+BodyT = TypeVar("BodyT")
+Handler: TypeAlias = Callable[["Exchange", BodyT], Awaitable[None]]
+
+_logger = get_logger("server")
+
+_EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+
+
+async def send_json(send: Send, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+    """Reply with *body* (a struct, or plain JSON)."""
+    content = encode(body)
+    extra = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    length = (b"content-length", str(len(content)).encode())
+    all_headers = [(b"content-type", b"application/json; charset=utf-8"), length, *extra]
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+class Exchange:
+    """A request that is being answered."""
+
+    def __init__(
+        self, request: Request, send: Send, core: ServerCore, surface: Surface, settings: HttpSettings
+    ) -> None:
+        self.core = core
+        self.surface = surface
+        self.settings = settings
+        self.request = request
+        self._send = send
+        self.has_started = False
+        """The status has been sent: what goes wrong from now on can only be an event of the stream."""
+
+    @property
+    def path_parameters(self) -> Mapping[str, str]:
+        """What the path says, by the names of the route."""
+        parameters: Mapping[str, str] = self.request.path_params
+        return parameters
+
+    async def reply(self, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Send the whole reply: a struct, or plain JSON."""
+        self.has_started = True
+        await send_json(self._send, status, body, headers)
+
+    async def start_stream(self) -> None:
+        """Begin a stream of events, unless it has begun."""
+        if not self.has_started:
+            self.has_started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": list(_EVENT_STREAM)})
+
+    async def write(self, events: bytes) -> None:
+        """Send a part of the stream. Waits while the client does not read."""
+        await self._send({"type": "http.response.body", "body": events, "more_body": True})
+
+    async def end_stream(self) -> None:
+        """End the stream."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[BodyT]):
+    """The application (ASGI) behind one path: *handler* gets the request's body as *body_type*, None without one."""
+
+    handler: Handler[BodyT]
+    body_type: type[BodyT] | None
+    surface: Surface
+    core: ServerCore
+    settings: HttpSettings
+    end_of_failed_stream: bytes = b""
+    """What follows the error in a stream that fails."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        exchange = Exchange(request, send, self.core, self.surface, self.settings)
+        try:
+            body: Any = None
+            if self.body_type is not None:
+                body = decode_body(await _read_body(request, self.settings.max_body_bytes), self.body_type)
+            await _while_connected(receive, self.handler(exchange, body))
+        except Exception as error:
+            await self._fail(exchange, as_http_error(error, scope["path"]))
+
+    async def _fail(self, exchange: Exchange, error: HttpError) -> None:
+        status = self.surface.status(error)
+        # %r, because the message may hold text of the client's choice, line breaks and all.
+        path = exchange.request.scope["path"]
+        _logger.info("%r failed: %d %r", path, status, error.message, extra=fields(endpoint=path))
+        with contextlib.suppress(OSError):  # the client may be gone
+            if not exchange.has_started:
+                await exchange.reply(self.surface.body(error), status, error.headers)
+                return
+            await exchange.write(b"event: error\ndata: " + encode(self.surface.body(error)) + b"\n\n")
+            if self.end_of_failed_stream:
+                await exchange.write(self.end_of_failed_stream)
+            await exchange.end_stream()
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    with contextlib.suppress(ValueError):
+        if int(request.headers.get("content-length", 0)) > limit:
+            raise _too_large(limit)
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> HttpError:
+    return HttpError("too_large", f"The body of this request is larger than the {limit} bytes that are allowed.")
+
+
+def decode_body(body: bytes, body_type: type[BodyT]) -> BodyT:
+    """*body* as *body_type*.
+
+    Raises:
+        HttpError: it is no JSON, a member is missing or not known, or has a value that is not valid.
+    """
+    try:
+        return msgspec.json.decode(body, type=body_type)
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        found = "is empty" if not body.strip() else f"is no JSON: {error}"
+        raise HttpError("invalid_request", f"The body of this request {found}.", code="invalid_json") from None
+
+
+def _invalid(error: msgspec.ValidationError) -> HttpError:
+    text, separator, path = str(error).partition(" - at `$")
+    inner = path.removesuffix("`").lstrip(".") if separator else ""
+    if text.startswith("Object missing required field"):
+        name = text.split("`")[1]
+        param = f"{inner}.{name}" if inner else name
+        return HttpError("invalid_request", f"{param} is required.", param=param, code="missing_required_parameter")
+    if text.startswith("Object contains unknown field"):
+        name = text.split("`")[1]
+        param = f"{inner}.{name}" if inner else name
+        message = f"This endpoint does not know {param}; leave it out."
+        return HttpError("invalid_request", message, param=param, code="unrecognized_keys")
+    where = f"the value of {inner}" if inner else "the body of this request"
+    message = f"{where[0].upper()}{where[1:]} is not valid: {text[0].lower()}{text[1:]}."
+    return HttpError("invalid_request", message, param=inner or None, code="invalid_value")
+
+
+async def _while_connected(receive: Receive, work: Awaitable[None]) -> None:
+    """Run *work*; cancel it when the client goes away."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnection(receive))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return
+    finally:
+        gone.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))
+    if not working.cancelled() and (error := working.exception()) is not None:
+        _logger.debug("A request that its client had given up failed: %r", error, extra=fields())
+
+
+async def _disconnection(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

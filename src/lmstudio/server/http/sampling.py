@@ -1,0 +1,147 @@
+"""From the members of a request to a prediction's configuration: what OpenAI's surfaces have in common."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from lmstudio._kv_members import PREDICTION
+from lmstudio.server.http.errors import HttpError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lmstudio._http_models.openai import SamplingRequest
+
+__all__ = ["reasoning_config", "sampling_config", "sampling_fields", "structured_config", "tools_fields"]
+
+_REASONING_TOKENS: Final[Mapping[str, int | None]] = {
+    "off": 0,
+    "none": 0,
+    "minimal": 128,
+    "low": 512,
+    "medium": 2048,
+    "high": None,
+    "on": None,
+}
+"""After how many tokens the reasoning of each effort ends; 0 for none at all, None for no limit."""
+_NO_BIAS: Final = 100
+"""OpenAI's largest bias, which forbids a token where it is negative."""
+
+
+def sampling_config(request: SamplingRequest, max_tokens: int | None) -> dict[str, Any]:
+    """The members of *request* as members of `LlmPredictionConfig`; *max_tokens* below 0 is no limit."""
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop
+    config = {
+        "temperature": request.temperature,
+        "top_k_sampling": request.top_k,
+        "top_p_sampling": request.top_p,
+        "min_p_sampling": request.min_p,
+        "repeat_penalty": request.repeat_penalty,
+        "presence_penalty": request.presence_penalty,
+        "max_tokens": False if max_tokens is not None and max_tokens < 0 else max_tokens,
+        "stop_strings": [text for text in stop if text] if stop else None,
+        "draft_model": request.draft_model,
+    }
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def sampling_fields(request: SamplingRequest) -> dict[str, Any]:
+    """The members of *request* that have no typed form, as fields by full key."""
+    fields: dict[str, Any] = {}
+    if request.frequency_penalty is not None:
+        fields["llama.frequencyPenalty"] = {"checked": True, "value": request.frequency_penalty}
+    if request.seed is not None:
+        fields["seed"] = {"checked": True, "value": max(-1, request.seed)}
+    if request.logit_bias:
+        fields["llama.logitBias"] = [_bias(token, bias) for token, bias in request.logit_bias.items()]
+    modes = (request.mirostat_mode, request.microstat_mode, request.mirostat)
+    mode = next((each for each in modes if each is not None), None)
+    if mode is not None:
+        fields["llama.mirostatSampling"] = {"version": mode, "learningRate": 0.1, "targetEntropy": 5.0}
+    return {PREDICTION + key: value for key, value in fields.items()}
+
+
+def _bias(token: str, bias: float) -> list[Any]:
+    if not re.fullmatch(r"[0-9]{1,9}", token):
+        message = f"logit_bias has the key {token[:50]!r}, which is no token id: a whole number, in quotes."
+        raise HttpError("invalid_request", message, param="logit_bias", code="invalid_value")
+    return [int(token), "-inf" if bias <= -_NO_BIAS else bias]
+
+
+def reasoning_config(effort: str | None, param: str) -> dict[str, Any]:
+    """How much a model may reason, as members of `LlmPredictionConfig`.
+
+    Raises:
+        HttpError: *effort* is no word for that.
+    """
+    if effort is None:
+        return {}
+    if effort not in _REASONING_TOKENS:
+        words = ", ".join(_REASONING_TOKENS)
+        message = f"{param} must be one of {words}, not {effort[:50]!r}."
+        raise HttpError("invalid_request", message, param=param, code="invalid_value")
+    budget = _REASONING_TOKENS[effort]
+    if budget == 0:
+        return {"enable_thinking": False, "reasoning_budget": 0}
+    return {"enable_thinking": True, "reasoning_budget": False if budget is None else budget}
+
+
+def structured_config(response_format: Mapping[str, Any] | None, param: str) -> dict[str, Any]:
+    """The form that the reply must have, as a member of `LlmPredictionConfig`.
+
+    OpenAI's chat completions have the schema in `json_schema.schema`, its responses in `schema`.
+
+    Raises:
+        HttpError: the form is not known, or has no schema.
+    """
+    kind = "text" if response_format is None else response_format.get("type")
+    if kind == "text":
+        return {}
+    if kind == "json_object":
+        return {"structured": {"type": "json", "json_schema": {"type": "object"}}}
+    if kind != "json_schema" or response_format is None:
+        message = f"{param}.type must be 'json_schema', 'json_object' or 'text', not {kind!r:.50}."
+        raise HttpError("invalid_request", message, param=f"{param}.type", code="invalid_value")
+    holder = response_format.get("json_schema", response_format)
+    schema = holder.get("schema") if isinstance(holder, dict) else None
+    if not isinstance(schema, dict):
+        message = f"{param} has the type 'json_schema' but no schema, which must be an object."
+        raise HttpError("invalid_request", message, param=f"{param}.json_schema.schema", code="invalid_value")
+    return {"structured": {"type": "json", "json_schema": schema}}
+
+
+def tools_fields(
+    tools: Sequence[Mapping[str, Any]], choice: str | None = None, only: str | None = None
+) -> dict[str, Any]:
+    """Functions that the model may call, each with `name`, `description` and `parameters`, as fields by full key.
+
+    *choice* is "none", "auto" or "required"; with *only*, that function has to be called.
+
+    Raises:
+        HttpError: there is no function *only*, or one has no name.
+    """
+    offered: list[dict[str, Any]] = []
+    for number, tool in enumerate(tools):
+        name = tool.get("name")
+        if not isinstance(name, str) or not name:
+            raise HttpError("invalid_request", f"tools[{number}] has no name.", param=f"tools[{number}].name")
+        # A tool without parameters is one that takes none.
+        parameters = {"type": "object", "properties": {}, **(tool.get("parameters") or {})}
+        function: dict[str, Any] = {"name": name, "parameters": parameters}
+        if tool.get("description"):
+            function["description"] = tool["description"]
+        offered.append({"type": "function", "function": function})
+    if only is not None:
+        names = [tool["function"]["name"] for tool in offered]
+        offered = [tool for tool in offered if tool["function"]["name"] == only]
+        if not offered:
+            message = f"tool_choice asks for the tool {only[:50]!r}, but tools has only {', '.join(names) or 'none'}."
+            raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
+        choice = "required"
+    if not offered:
+        return {}
+    fields: dict[str, Any] = {"tools": {"type": "toolArray", "tools": offered}}
+    if choice is not None:
+        fields["toolChoice"] = {"type": "generic", "mode": choice}
+    return {PREDICTION + key: value for key, value in fields.items()}

@@ -1,0 +1,25 @@
+"""Settings of the HTTP surfaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["HttpSettings"]
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """What the HTTP surfaces allow, and which of LM Studio's ways they take."""
+
+    cors: bool = False
+    """Web pages of any origin may use the server and read its answers ("Enable CORS")."""
+    max_body_bytes: int = 256 * 1024 * 1024
+    """Larger bodies are refused. Images travel as base64, 4/3 of their size."""
+    max_queued_requests: int = 256
+    """With so many requests at one model, more are refused with 429."""
+    separate_reasoning: bool = True
+    """Reasoning travels beside the content of a message; else within it, between the model's own tags."""
+    page: bool = True
+    """The page at `/` is there."""
+    accept_unknown_paths: bool = False
+    """Paths that are not known are answered with 200 and an error, as LM Studio does."""

@@ -1,0 +1,282 @@
+"""From a request over HTTP to the engine: the model loaded, the prediction run, its packets handed over as they come.
+
+Every surface works through here. What it gets are the packets of the native protocol, which it only has to spell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from lmstudio._http_models import encode
+from lmstudio._kv_config import override_stack, prediction_config_to_kv
+from lmstudio._sdk_models import (
+    ChatHistoryData,
+    LlmChannelPredictToClientPacketFragment,
+    LlmChannelPredictToClientPacketPromptProcessingProgress,
+    LlmChannelPredictToClientPacketToolCallGenerationEnd,
+    LlmChannelPredictToClientPacketToolCallGenerationFailed,
+    LlmChannelPredictToClientPacketToolCallGenerationStart,
+)
+from lmstudio.errors import LMStudioValueError
+from lmstudio.server._port import ClientContext
+from lmstudio.server.files.chat import with_contents
+from lmstudio.server.http.errors import HttpError
+from lmstudio.server.prediction import Prediction
+from lmstudio.server.prompt import RawPrompt, chat_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
+    from lmstudio._sdk_models import AnyChatMessage, LlmPredictionStats, LlmToken, ToolCallRequest
+    from lmstudio.server.config import PredictionConfig
+    from lmstudio.server.core import ServerCore
+    from lmstudio.server.engine.base import ModelKind
+    from lmstudio.server.http.settings import HttpSettings
+    from lmstudio.server.instances import Instance
+    from lmstudio.server.loads import AcquireEvent
+    from lmstudio.server.output import Packet
+    from lmstudio.server.prompt import Prompt
+
+__all__ = ["Collected", "Running", "chat", "configured", "raw_text", "running", "using_model"]
+
+CLIENT: Final = ClientContext("http")
+"""Who asks, for what belongs to a client: over HTTP nobody uploads files."""
+_BUSY_PACKETS: Final = 256
+"""With more of them waiting for a client to read, the model waits as well."""
+
+
+@asynccontextmanager
+async def using_model(
+    core: ServerCore,
+    settings: HttpSettings,
+    kind: ModelKind,
+    name: str | None,
+    *,
+    ttl_seconds: float | None = None,
+    on_event: Callable[[AcquireEvent], None] | None = None,
+) -> AsyncIterator[Instance]:
+    """The instance that *name* means, loaded just in time and kept loaded. Without a name, the only one there is.
+
+    Raises:
+        HttpError: no name was given and there are none or several, or too many requests wait for the model.
+        RequestError, EngineError: there is no such model, or it cannot be loaded.
+    """
+    instance = await core.instances.acquire(
+        kind, name or _only_model(core, kind), ttl_seconds=ttl_seconds, on_event=on_event
+    )
+    with core.instances.use(instance):
+        waiting = instance.state().queued
+        if waiting >= settings.max_queued_requests:
+            message = f"{waiting} requests are at the model {instance.identifier!r} already, which is the limit."
+            raise HttpError("too_many_requests", f"{message} Try again in a moment.", headers={"Retry-After": "1"})
+        yield instance
+
+
+def _only_model(core: ServerCore, kind: ModelKind) -> str:
+    names = [instance.identifier for instance in core.instances.loaded(kind)]
+    if len(names) == 1:
+        return names[0]
+    found = f"there are several loaded: {', '.join(names[:10])}" if names else "none is loaded"
+    message = f"model is required: it may be left out when exactly one is loaded, but {found}."
+    raise HttpError("invalid_request", message, param="model", code="missing_required_parameter")
+
+
+def configured(
+    core: ServerCore, config: Mapping[str, Any], fields: Mapping[str, Any], *, preset: str | None, is_raw: bool = False
+) -> PredictionConfig:
+    """How to predict: *config* (`LlmPredictionConfig`) and, over it, *fields* by full key.
+
+    Raises:
+        RequestError, HttpError: a value is not valid, or there is no such preset or draft model.
+    """
+    try:
+        kv = prediction_config_to_kv(config)
+    except LMStudioValueError as error:
+        raise HttpError("invalid_request", str(error), code="invalid_value") from None
+    stack = override_stack(kv)
+    given = core.prediction_config(stack, preset=preset, is_raw=is_raw)
+    result = type(given)({**given.fields, **fields}, is_raw=is_raw)
+    if result.draft_model_key:
+        core.instances.resolve("llm", result.draft_model_key)
+    return result
+
+
+async def chat(
+    core: ServerCore, instance: Instance, messages: Sequence[AnyChatMessage], config: PredictionConfig
+) -> Prompt:
+    """The prompt for *messages*.
+
+    Raises:
+        RequestError: the model cannot be shown what is in them.
+    """
+    history = await with_contents(core.files, CLIENT, ChatHistoryData(messages=list(messages)), instance.file)
+    return chat_prompt(instance.model, history, config)
+
+
+def raw_text(text: str) -> Prompt:
+    """The prompt that is *text*, with no template."""
+    return RawPrompt(text)
+
+
+class Running:
+    """A prediction in progress: its packets, as they come."""
+
+    def __init__(self, core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt) -> None:
+        self._instance = instance
+        self._packets: deque[Packet] = deque()
+        self._filled = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._prediction = Prediction(core.instances, instance, config, prompt, self, core.clock)
+        self.task = asyncio.ensure_future(self._prediction.run())
+        self.task.add_done_callback(lambda _: self._filled.set())
+
+    # What the prediction calls ---------------------------------------------------------------------------------------
+
+    def send(self, packet: Packet) -> None:
+        """Keep *packet* until it is asked for."""
+        self._packets.append(packet)
+        self._filled.set()
+        if len(self._packets) > _BUSY_PACKETS:
+            self._has_room.clear()
+
+    async def drain(self) -> None:
+        """Wait while the packets are not taken."""
+        if not self._has_room.is_set():
+            await self._has_room.wait()
+
+    # What the surface calls ------------------------------------------------------------------------------------------
+
+    async def packets(self) -> AsyncIterator[list[Packet]]:
+        """All packets, those that wait together at once, to the end of the prediction.
+
+        Raises:
+            RequestError, EngineError: it failed.
+        """
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            is_over = self.task.done()
+            batch = list(self._packets)
+            self._packets.clear()
+            self._has_room.set()
+            if batch:
+                yield batch
+            if is_over:
+                self._check_end()
+                return
+
+    async def wait_for_first(self) -> None:
+        """Wait for the first packet that the model has written. What can be refused, is refused before.
+
+        Raises:
+            RequestError, EngineError: it failed.
+        """
+        while not self.task.done() and all(
+            isinstance(packet, LlmChannelPredictToClientPacketPromptProcessingProgress) for packet in self._packets
+        ):
+            self._filled.clear()
+            await self._filled.wait()
+        self._filled.set()
+        if self.task.done():
+            self.task.result()
+
+    def _check_end(self) -> None:
+        """Raise what the prediction raised, or what its end means to a client that is only told of good ones."""
+        if self.task.result().stop_reason in ("modelUnloaded", "failed"):
+            message = f"The model {self._instance.identifier!r} was unloaded during the request. Send it again."
+            raise HttpError("internal", message, code="model_unloaded")
+
+    @property
+    def stats(self) -> LlmPredictionStats:
+        """The statistics, once the packets have ended."""
+        return self.task.result()
+
+    async def stop(self) -> None:
+        """End the prediction, if it has not ended."""
+        self._prediction.cancel()
+        self._has_room.set()
+        await asyncio.wait((self.task,))
+        if not self.task.cancelled():
+            self.task.exception()  # nobody asks for it any more
+
+
+@asynccontextmanager
+async def running(
+    core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt
+) -> AsyncIterator[Running]:
+    """A prediction that ends with the block."""
+    prediction = Running(core, instance, config, prompt)
+    try:
+        yield prediction
+    finally:
+        await prediction.stop()
+
+
+@dataclass
+class Collected:
+    """A reply in parts, put together."""
+
+    separates_reasoning: bool = True
+    content: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    reasoning_tokens: int = 0
+    tool_calls: list[tuple[str, ToolCallRequest]] = field(default_factory=list)
+    """Id and request."""
+    failures: list[str] = field(default_factory=list)
+    """What the model wrote in place of a call."""
+    tokens: list[LlmToken] = field(default_factory=list)
+    prompt_cached_tokens: int = 0
+    _open_id: str = ""
+
+    def add(self, packets: Sequence[Packet]) -> None:
+        """Take the next packets in."""
+        for packet in packets:
+            match packet:
+                case LlmChannelPredictToClientPacketFragment(fragment=fragment):
+                    kind = fragment.reasoning_type
+                    if kind == "reasoning":
+                        self.reasoning_tokens += fragment.tokens_count
+                    if not self.separates_reasoning or kind == "none":
+                        self.content.append(fragment.content)
+                    elif kind == "reasoning":
+                        self.reasoning.append(fragment.content)
+                    if kind == "none" and fragment.tokens:
+                        self.tokens.extend(fragment.tokens)
+                case LlmChannelPredictToClientPacketToolCallGenerationStart(tool_call_id=call_id):
+                    self._open_id = call_id or ""
+                case LlmChannelPredictToClientPacketToolCallGenerationEnd(tool_call_request=request):
+                    self.tool_calls.append((request.id or self._open_id, request))
+                case LlmChannelPredictToClientPacketToolCallGenerationFailed(raw_content=raw):
+                    self.failures.append(raw or "")
+                case LlmChannelPredictToClientPacketPromptProcessingProgress(details=details):
+                    self.prompt_cached_tokens = details.cached_token_count
+                case _:
+                    pass
+
+    @property
+    def text(self) -> str:
+        """The content of the message. What could not be read as a call is text."""
+        return "".join(self.content) + "".join(self.failures)
+
+
+def arguments_text(arguments: Mapping[str, Any] | None) -> str:
+    """The arguments of a tool call as JSON, as they travel in most APIs."""
+    return encode(arguments or {}).decode()
+
+
+@contextmanager
+def refusing_bad_messages(param: str) -> Iterator[None]:
+    """Messages that cannot be read are the client's mistake.
+
+    Raises:
+        HttpError: the block raised LMStudioValueError.
+    """
+    try:
+        yield
+    except LMStudioValueError as error:
+        raise HttpError("invalid_request", str(error), param=param, code="invalid_value") from None
