@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from lmstudio._sdk_models import DiagnosticsLogEventDataRuntimeLog
 from lmstudio.logs import fields, get_logger
 from lmstudio.server._port import Handlers
+from lmstudio.server.auth import IssuedCredentials
 from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
 from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.files.store import FileLimits, FileStore
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceManager
+from lmstudio.server.plugins.host import PluginHost
 from lmstudio.server.presets import Presets
 from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
 from lmstudio.server.repository.listing import DownloadCatalog
@@ -109,6 +111,8 @@ class ServerCore:
         self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
         self.files: FileStore = FileStore(file_limits)
+        self.credentials: IssuedCredentials = IssuedCredentials()
+        self.plugins: PluginHost = PluginHost(self.credentials)
         self.on_shutdown_request = on_shutdown_request
         self._prediction_defaults = {**DEFAULT_PREDICTION_FIELDS, **(prediction_defaults or {})}
         PredictionConfig(self._prediction_defaults)  # a bad default is the caller's mistake, not a client's
