@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .engine.scripted import ToolCall as ToolCall
     from .engine.scripted import scripted_models as scripted_models
     from .errors import ServerStartError as ServerStartError
+    from .http.settings import HttpSettings as HttpSettings
 
 _MODULE_OF = {
     "BrokenToolCall": "engine.scripted",
@@ -37,6 +38,7 @@ _MODULE_OF = {
     "Engine": "engine.base",
     "EngineError": "engine.base",
     "Gate": "engine.scripted",
+    "HttpSettings": "http.settings",
     "LlamaCppEngine": "engine.llama_cpp",
     "ModelFile": "engine.base",
     "Reasoning": "engine.scripted",
@@ -54,6 +56,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "Gate",
+    "HttpSettings",
     "LlamaCppEngine",
     "ModelFile",
     "Reasoning",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lmstudio.server.app import AppSettings, Core
     from lmstudio.server.connection import ConnectionLimits
     from lmstudio.server.files.store import FileLimits
+    from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Clock
     from lmstudio.server.listener import Listener
     from lmstudio.server.presets import PresetSource
@@ -75,8 +76,8 @@ class Server:
     "llama_cpp", "scripted", or an engine. *port* 0 takes
     any free port. *api_tokens*: if there are any, clients must hold one of them. *insecure*: listen at an address that
     other machines can reach although there is no API token. *allowed_origins*: web pages that may connect besides those
-    of this machine, e.g. "https://example.com". *limits*: what one client may cost. *core_settings*: see
-    `CoreSettings`.
+    of this machine, e.g. "https://example.com". *limits*: what one client may cost. *http*: what the
+    HTTP surfaces allow. *core_settings*: see `CoreSettings`.
 
     Raises:
         LMStudioValueError: an API token or an origin does not have the form of one.
@@ -99,6 +100,7 @@ class Server:
         insecure: bool = False,
         allowed_origins: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
+        http: HttpSettings | None = None,
         **core_settings: Unpack[CoreSettings],
     ) -> None:
         if not isinstance(engine, Engine) and engine not in ("llama_cpp", "scripted"):
@@ -117,6 +119,7 @@ class Server:
         self._core: Core | None = None
         self._given_core: Core | None = None
         self._limits = limits
+        self._http = http
         self._catalog = Catalog()
         self._api_tokens = ApiTokens(api_tokens)
         self._is_insecure = insecure
@@ -139,6 +142,7 @@ class Server:
         insecure: bool = False,
         allowed_origins: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
+        http: HttpSettings | None = None,
     ) -> Server:
         """A server for *core* instead of one of its own; it closes *core* when it stops."""
         server = cls(
@@ -148,6 +152,7 @@ class Server:
             insecure=insecure,
             allowed_origins=allowed_origins,
             limits=limits,
+            http=http,
         )
         server._given_core = core
         return server
@@ -287,8 +292,10 @@ class Server:
     def _app_settings(self) -> AppSettings:
         from lmstudio.server.app import AppSettings
         from lmstudio.server.connection import ConnectionLimits
+        from lmstudio.server.http.settings import HttpSettings
 
-        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits())
+        http = self._http or HttpSettings()
+        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits(), http)
 
     def _new_core(self) -> Core:
         from lmstudio.server.core import ServerCore
