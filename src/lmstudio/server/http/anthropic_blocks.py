@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lmstudio._http_models.anthropic import (
     ContentBlockDelta,
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks"]
 
+_TextKind: TypeAlias = Literal["text", "thinking"]
+
 
 @dataclass
 class _Block:
     """A block, as far as it has come."""
 
-    kind: Literal["text", "thinking", "tool_use"]
+    kind: _TextKind | Literal["tool_use"]
     texts: list[str] = field(default_factory=list)
     id: str = ""
     name: str = ""
@@ -62,8 +64,8 @@ class Blocks:
         self._separates_reasoning = separates_reasoning
         self._blocks: list[_Block] = []
         self._open: _Block | None = None
-        self._space = ""
-        """White space that waits for the text that it begins."""
+        self._space: dict[_TextKind, str] = {}
+        """White space that waits for the text or the reasoning that it begins."""
         self._call_id = ""
 
     def content(self) -> list[OutputBlock]:
@@ -81,9 +83,9 @@ class Blocks:
             match packet:
                 case LlmChannelPredictToClientPacketFragment(fragment=fragment):
                     if not self._separates_reasoning or fragment.reasoning_type == "none":
-                        yield from self._text(fragment.content)
+                        yield from self._text("text", fragment.content)
                     elif fragment.reasoning_type == "reasoning":
-                        yield from self._thinking(fragment.content)
+                        yield from self._text("thinking", fragment.content)
                 case LlmChannelPredictToClientPacketToolCallGenerationStart(tool_call_id=call_id):
                     self._call_id = call_id or ""
                 case LlmChannelPredictToClientPacketToolCallGenerationNameReceived(name=name):
@@ -97,13 +99,13 @@ class Blocks:
                 case LlmChannelPredictToClientPacketToolCallGenerationFailed(raw_content=raw):
                     # Its beginning may have been streamed as a call, and cannot be taken back.
                     yield from self.finish()
-                    yield from self._text(raw or "")
+                    yield from self._text("text", raw or "")
                 case _:
                     pass
 
     def finish(self) -> Iterator[ContentBlockDelta | ContentBlockStop]:
         """End the block that is open, if one is; the events for that."""
-        block, self._open, self._space = self._open, None, ""
+        block, self._open, self._space = self._open, None, {}
         if block is None:
             return
         index = len(self._blocks) - 1
@@ -111,19 +113,14 @@ class Blocks:
             yield ContentBlockDelta(index=index, delta=SignatureDelta(signature=""))
         yield ContentBlockStop(index=index)
 
-    def _text(self, text: str) -> Iterator[ContentBlockStart | ContentBlockDelta | ContentBlockStop]:
-        if self._open is None or self._open.kind != "text":
-            self._space += text
-            if not self._space.strip():
+    def _text(self, kind: _TextKind, text: str) -> Iterator[ContentBlockStart | ContentBlockDelta | ContentBlockStop]:
+        if self._open is None or self._open.kind != kind:
+            text = self._space.get(kind, "") + text
+            if not text.strip():
+                self._space = {kind: text}
                 return
-            text = self._space
-            yield from self._begin(_Block("text"))
-        yield self._delta(TextDelta(text=text))
-
-    def _thinking(self, text: str) -> Iterator[ContentBlockStart | ContentBlockDelta | ContentBlockStop]:
-        if self._open is None or self._open.kind != "thinking":
-            yield from self._begin(_Block("thinking"))
-        yield self._delta(ThinkingDelta(thinking=text))
+            yield from self._begin(_Block(kind))
+        yield self._delta(TextDelta(text=text) if kind == "text" else ThinkingDelta(thinking=text))
 
     def _begin(self, block: _Block) -> Iterator[ContentBlockStart | ContentBlockDelta | ContentBlockStop]:
         yield from self.finish()
