@@ -101,7 +101,7 @@ def test_stream_that_is_left_stops_the_model() -> None:
     ):
         with client.messages.stream(model="scripted-chat", max_tokens=9, messages=user("Hi")) as stream:
             assert next(iter(stream.text_stream)) == "one "
-        assert engine.wait_for_cancel()
+        assert engine.wait_for_cancel(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "get_weather"}, {"type": "auto"}])

@@ -87,7 +87,8 @@ def as_http_error(error: BaseException, attempted: str) -> HttpError:
     if isinstance(error, HttpError):
         return error
     refusal = as_request_error(error, attempted)
-    message = " ".join(part.rstrip(".") + "." for part in (refusal.title, refusal.cause, refusal.suggestion) if part)
+    parts = (refusal.title, refusal.cause, refusal.suggestion)
+    message = " ".join(part if part.endswith((".", "?", "!")) else f"{part}." for part in parts if part)
     return HttpError(_reason(error, refusal), message, param=_param(refusal))
 
 
