@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ModelKind: TypeAlias = Literal["llm", "embedding"]
 ProgressCallback: TypeAlias = Callable[[float], None]
+LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
 
 
 SMALL_MODEL_BYTES: Final = 64 * 2**20
@@ -214,6 +215,27 @@ class ModelFile:
     """Name and bits per weight, e.g. ("Q8_0", 8)."""
     vision: bool = False
     trained_for_tool_use: bool = False
+    expert_count: int | None = None
+    """For a mixture of experts."""
+    variant_of: str | None = None
+    """The key of the model that this is one quantization of, if there are several; `model_key` then names this one."""
+    variants: tuple[str, ...] = ()
+    """The keys of all these, first the one that `variant_of` alone means."""
+
+    @property
+    def listed_key(self) -> str:
+        """The key under which lists have it."""
+        return self.variant_of or self.model_key
+
+    @property
+    def shortest_key(self) -> str:
+        """The key that is enough to mean just this file."""
+        return self.listed_key if self.is_selected else self.model_key
+
+    @property
+    def is_selected(self) -> bool:
+        """It is what its listed key means."""
+        return not self.variants or self.variants[0] == self.model_key
 
 
 class LoadedModel(ABC):
@@ -221,6 +243,11 @@ class LoadedModel(ABC):
 
     context_length: int
     """What one conversation may use, in tokens."""
+
+    @property
+    def process_id(self) -> int | None:
+        """The process that holds it, if that is one of its own."""
+        return None
 
     @abstractmethod
     async def render_chat(
@@ -262,11 +289,38 @@ class LoadedModel(ABC):
         """Free the model. Generations in flight end with ModelDiedError. Safe to call twice."""
 
 
+@dataclass(frozen=True)
+class EngineLogLine:
+    """What an engine has written into its log."""
+
+    level: LogLevel
+    text: str
+    pid: int | None = None
+    """The process of the model that it is about, if that is one of its own."""
+
+
+@dataclass(frozen=True)
+class EngineDevice:
+    """What an engine can compute with besides the processor: a graphics card."""
+
+    name: str
+    """The engine's own, e.g. CUDA0."""
+    description: str
+    memory_bytes: int
+    shares_memory: bool = False
+    """Its memory is the machine's."""
+
+
+LogCallback: TypeAlias = Callable[[EngineLogLine], object]
+
+
 class Engine(ABC):
     """Loads models."""
 
     name: str
     version: str
+    on_log: LogCallback | None = None
+    """Set by the server. Call it in the server's event loop, with each line of the engine's log if it has one."""
 
     @abstractmethod
     async def load(self, model: ModelFile, options: LoadOptions, on_progress: ProgressCallback) -> LoadedModel:
@@ -274,6 +328,13 @@ class Engine(ABC):
 
         Raises EngineError with the engine's own reason when the file cannot be loaded.
         """
+
+    async def devices(self) -> Sequence[EngineDevice]:
+        """What it can compute with besides the processor.
+
+        Raises EngineError when it cannot find out.
+        """
+        return ()
 
     @abstractmethod
     async def close(self) -> None:

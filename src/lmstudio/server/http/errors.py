@@ -87,9 +87,12 @@ def as_http_error(error: BaseException, attempted: str) -> HttpError:
     if isinstance(error, HttpError):
         return error
     refusal = as_request_error(error, attempted)
-    parts = (refusal.title, refusal.cause, refusal.suggestion)
-    message = " ".join(part if part.endswith((".", "?", "!")) else f"{part}." for part in parts if part)
+    message = " ".join(_sentence(part) for part in (refusal.title, refusal.cause, refusal.suggestion) if part)
     return HttpError(_reason(error, refusal), message, param=_param(refusal))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _reason(error: BaseException, refusal: RequestError) -> ErrorReason:

@@ -39,7 +39,7 @@ def listed_models(core: ServerCore) -> list[Listed]:
     models = [Listed(instance.identifier, instance.file, instance) for instance in loaded]
     if core.instances.is_jit_enabled:
         keys = {instance.file.model_key for instance in loaded}
-        models += [Listed(file.model_key, file, None) for file in core.catalog.models if file.model_key not in keys]
+        models += [Listed(file.model_key, file, None) for file in core.catalog.listed if file.model_key not in keys]
     return models
 
 

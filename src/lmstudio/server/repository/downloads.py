@@ -143,7 +143,7 @@ class Downloads:
 
     async def _run(self, download: Download) -> ModelFile:
         option = download.option
-        there = self._find(option)
+        there = self.find(option)
         if there is not None:
             download.skip_to_end()
             return there
@@ -158,7 +158,12 @@ class Downloads:
         except OSError as error:
             raise self._write_error(option, error) from error
 
-    def _find(self, option: DownloadOption) -> ModelFile | None:
+    def is_running(self, option: DownloadOption) -> bool:
+        """Whether `start` would join a download in progress."""
+        running = self._running.get(option.identifier)
+        return running is not None and not running.is_abandoned
+
+    def find(self, option: DownloadOption) -> ModelFile | None:
         """The model, if it is here already."""
         for model in self._models.models:
             if model.path == option.identifier:
