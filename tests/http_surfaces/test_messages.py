@@ -551,4 +551,5 @@ def test_model_unloaded_meanwhile(api: httpx.Client, engine: ScriptedEngine, ser
         assert gate.reached(PATIENCE_SECONDS)
         client.llm.unload(CHAT_MODEL)
         *_, error = read_events(response)
-    assert (error.name, error.data["error"]["type"]) == ("error", "overloaded_error")
+    assert (error.name, error.data["error"]["type"]) == ("error", "api_error")
+    assert "unloaded" in error.data["error"]["message"]

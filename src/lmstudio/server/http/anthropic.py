@@ -20,7 +20,6 @@ from lmstudio._http_models.anthropic import (
 )
 from lmstudio.server.http.anthropic_blocks import Blocks
 from lmstudio.server.http.anthropic_input import config_of, messages_of
-from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.work import Collected, chat, running, using_model
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ _STOP_REASONS: Final[Mapping[LlmPredictionStopReason, StopReason]] = {
     "maxPredictedTokensReached": "max_tokens",
     "contextLengthReached": "model_context_window_exceeded",
 }
+"""Without those with which no answer ends: the model was unloaded, or has failed."""
 
 
 async def messages(exchange: Exchange, request: MessagesRequest) -> None:
@@ -127,14 +127,7 @@ class _Reply:
         return _event(MessageStart(message=message))
 
     def _end(self, stats: LlmPredictionStats) -> MessageDelta:
-        """Why it ended, and what it took.
-
-        Raises:
-            HttpError: it did not end, but was ended.
-        """
-        if stats.stop_reason not in _STOP_REASONS:
-            message = f"The model {self._model!r} was unloaded before it had answered. Ask again, to load it again."
-            raise HttpError("unavailable", message)
+        """Why it ended, and what it took."""
         reason, sequence = _STOP_REASONS[stats.stop_reason], None
         if stats.stop_string is not None and stats.stop_string in self._stop_sequences:
             reason, sequence = "stop_sequence", stats.stop_string
