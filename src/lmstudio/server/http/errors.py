@@ -88,8 +88,12 @@ def as_http_error(error: BaseException, attempted: str) -> HttpError:
     if isinstance(error, HttpError):
         return error
     refusal = as_request_error(error, attempted)
-    message = " ".join(part.rstrip(".") + "." for part in (refusal.title, refusal.cause, refusal.suggestion) if part)
+    message = " ".join(_sentence(part) for part in (refusal.title, refusal.cause, refusal.suggestion) if part)
     return HttpError(_reason(error, refusal), message, param=_param(refusal))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _reason(error: BaseException, refusal: RequestError) -> ErrorReason:
