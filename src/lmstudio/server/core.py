@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.engine.base import Engine
     from lmstudio.server.http.settings import HttpSettings
+    from lmstudio.server.http.stored_chats import StoredChats
     from lmstudio.server.presets import PresetSource
 
 __all__ = ["ServerCore", "available_memory_bytes"]
@@ -119,6 +121,13 @@ class ServerCore:
         from lmstudio.server.http import http_routes
 
         return http_routes(self, settings)
+
+    @cached_property
+    def stored_chats(self) -> StoredChats:
+        """The chats that clients over HTTP can go on with, whichever surface they use."""
+        from lmstudio.server.http.stored_chats import StoredChats
+
+        return StoredChats()
 
     def prediction_config(
         self, stack: KvConfigStack, *, preset: str | None = None, ignore_session: bool = False, is_raw: bool = False
