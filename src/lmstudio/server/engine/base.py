@@ -214,6 +214,8 @@ class ModelFile:
     """Name and bits per weight, e.g. ("Q8_0", 8)."""
     vision: bool = False
     trained_for_tool_use: bool = False
+    can_reason: bool = False
+    """Its chat template knows of reasoning before an answer."""
 
 
 class LoadedModel(ABC):
@@ -267,6 +269,8 @@ class Engine(ABC):
 
     name: str
     version: str
+    default_options: LoadOptions = LoadOptions()
+    """What it takes for a language model where options leave the choice to it, as far as that is always the same."""
 
     @abstractmethod
     async def load(self, model: ModelFile, options: LoadOptions, on_progress: ProgressCallback) -> LoadedModel:
