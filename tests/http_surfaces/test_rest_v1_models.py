@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from patience import PATIENCE_SECONDS
 
-from http_surfaces.http_stage import CHAT_MODEL, refusal
+from http_surfaces.http_stage import CHAT_MODEL, EMBEDDING_MODEL, refusal
 from lmstudio._http_models import rest_v1
 from lmstudio.server import Gate, ScriptedEngine, Server
 from lmstudio.server.engine.scripted import scripted_models
@@ -18,7 +18,6 @@ from lmstudio.server.engine.scripted import scripted_models
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EMBED_MODEL = "scripted-embed"
 LOAD, UNLOAD, MODELS = "/api/v1/models/load", "/api/v1/models/unload", "/api/v1/models"
 COMMON = {
     "type",
@@ -74,7 +73,7 @@ def test_language_model_has_all_its_members(api: httpx.Client) -> None:
 
 
 def test_embedding_model_has_no_more_than_its_members(api: httpx.Client) -> None:
-    model = listed(api)[EMBED_MODEL]
+    model = listed(api)[EMBEDDING_MODEL]
     assert set(model) == COMMON
     assert model["type"] == "embedding"
 
@@ -82,7 +81,7 @@ def test_embedding_model_has_no_more_than_its_members(api: httpx.Client) -> None
 def test_loaded_instances_say_how_they_were_loaded(api: httpx.Client) -> None:
     load(api, context_length=2048, eval_batch_size=128, flash_attention=False, offload_kv_cache_to_gpu=False)
     load(api)
-    load(api, EMBED_MODEL)
+    load(api, EMBEDDING_MODEL)
     models = listed(api)
     first, second = models[CHAT_MODEL]["loaded_instances"]
     assert (first["id"], second["id"]) == (CHAT_MODEL, f"{CHAT_MODEL}:2")
@@ -95,7 +94,7 @@ def test_loaded_instances_say_how_they_were_loaded(api: httpx.Client) -> None:
     }
     assert second["config"]["context_length"] == 4096
     assert set(second["config"]) == set(first["config"])
-    assert models[EMBED_MODEL]["loaded_instances"] == [{"id": EMBED_MODEL, "config": {"context_length": 512}}]
+    assert models[EMBEDDING_MODEL]["loaded_instances"] == [{"id": EMBEDDING_MODEL, "config": {"context_length": 512}}]
 
 
 def test_what_a_file_does_not_tell_is_null() -> None:
@@ -145,7 +144,9 @@ def test_echo_tells_also_what_nobody_asked_for(api: httpx.Client) -> None:
 
 
 def test_load_of_an_embedding_model(api: httpx.Client) -> None:
-    body = load(api, EMBED_MODEL, context_length=256, flash_attention=True, eval_batch_size=32, echo_load_config=True)
+    body = load(
+        api, EMBEDDING_MODEL, context_length=256, flash_attention=True, eval_batch_size=32, echo_load_config=True
+    )
     assert body["type"] == "embedding"
     assert body["load_config"] == {"context_length": 256}
 
@@ -202,7 +203,7 @@ def test_bad_load_is_refused_by_name(
 # Unloading -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", [CHAT_MODEL, EMBED_MODEL])
+@pytest.mark.parametrize("model", [CHAT_MODEL, EMBEDDING_MODEL])
 def test_unload(api: httpx.Client, engine: ScriptedEngine, model: str) -> None:
     load(api, model)
     response = api.post(UNLOAD, json={"instance_id": model})

@@ -17,7 +17,7 @@ from lmstudio.server.http.work import CLIENT, chat, configured, refusing_bad_mes
 from lmstudio.server.loads import StartedLoad
 
 if TYPE_CHECKING:
-    from lmstudio._sdk_models import AnyChatMessage, LlmPredictionStats
+    from lmstudio._sdk_models import AnyChatMessage
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.exchange import Exchange
@@ -148,7 +148,6 @@ class _Turn:
                 await self.stream.flush()
             self._put(*self._output.end_section())
             self._tally.add(prediction.stats)
-            _check_end(instance, prediction.stats)
         texts = [item.content for item in self._output.items[first:] if isinstance(item, wire.MessageItem)]
         self._messages.append(AssistantResponse(content=[TextData(text="".join(texts))]))
 
@@ -218,11 +217,3 @@ def _refuse_integrations(request: wire.ChatRequest) -> None:
             name = integration if isinstance(integration, str) else integration.id
             message = f"This server has no plugin {name[:100]!r} that a request could use; leave integrations out."
         raise HttpError("not_implemented", message, param="integrations")
-
-
-def _check_end(instance: Instance, stats: LlmPredictionStats) -> None:
-    """Raise HttpError if what the model has written is not all that it had to say."""
-    if stats.stop_reason == "modelUnloaded":
-        raise HttpError("internal", f"The model {instance.identifier!r} was unloaded during the request.")
-    if stats.stop_reason == "failed":
-        raise HttpError("internal", f"The model {instance.identifier!r} stopped before its reply was complete.")

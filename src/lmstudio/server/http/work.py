@@ -129,6 +129,7 @@ class Running:
     """A prediction in progress: its packets, as they come."""
 
     def __init__(self, core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt) -> None:
+        self._instance = instance
         self._packets: deque[Packet] = deque()
         self._filled = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -169,7 +170,7 @@ class Running:
             if batch:
                 yield batch
             if is_over:
-                self.task.result()
+                self._check_end()
                 return
 
     async def wait_for_first(self, *, is_progress_enough: bool = False) -> None:
@@ -189,6 +190,12 @@ class Running:
         self._filled.set()
         if self.task.done():
             self.task.result()
+
+    def _check_end(self) -> None:
+        """Raise what the prediction raised, or what its end means to a client that is only told of good ones."""
+        if self.task.result().stop_reason in ("modelUnloaded", "failed"):
+            message = f"The model {self._instance.identifier!r} was unloaded during the request. Send it again."
+            raise HttpError("internal", message, code="model_unloaded")
 
     @property
     def stats(self) -> LlmPredictionStats:
