@@ -102,7 +102,7 @@ def test_download_of_a_catalogue_id(tmp_path: Path) -> None:
         assert end["started_at"] == body["started_at"]
         assert moment(end["completed_at"]) >= moment(end["started_at"])
         keys = [model["key"] for model in api.get("/api/v1/models").json()["models"]]
-        assert any("pebble-embed" in key for key in keys)
+        assert any("pebble" in key for key in keys)
 
 
 def test_what_is_there_is_not_downloaded_again(tmp_path: Path) -> None:

@@ -110,6 +110,28 @@ def test_what_a_file_does_not_tell_is_null() -> None:
     assert found["capabilities"] == {"vision": True, "trained_for_tool_use": True}
 
 
+def test_quantizations_of_one_model_are_its_variants() -> None:
+    small, large = (
+        replace(
+            scripted_models()[0],
+            path=f"maker/heron-GGUF/heron-{name}.gguf",
+            model_key="heron",
+            quantization=(name, bits),
+        )
+        for name, bits in (("Q4_K_M", 4), ("Q8_0", 8))
+    )
+    with (
+        Server([small, large], engine="scripted") as server,
+        httpx.Client(base_url=f"http://{server.api_host}", timeout=PATIENCE_SECONDS) as api,
+    ):
+        instance_id = load(api, "heron@q8_0")["instance_id"]
+        (model,) = listed(api).values()
+    assert model["key"] == "heron"
+    assert sorted(model["variants"]) == ["heron@q4_k_m", "heron@q8_0"]
+    assert model["selected_variant"] in model["variants"]
+    assert [each["id"] for each in model["loaded_instances"]] == [instance_id]
+
+
 # Loading -------------------------------------------------------------------------------------------------------------
 
 

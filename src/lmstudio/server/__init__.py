@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .engine.scripted import ToolCall as ToolCall
     from .engine.scripted import scripted_models as scripted_models
     from .errors import ServerStartError as ServerStartError
+    from .home import default_models_folder as default_models_folder
 
 _MODULE_OF = {
     "BrokenToolCall": "engine.scripted",
@@ -45,6 +46,7 @@ _MODULE_OF = {
     "Server": "embedded",
     "ServerStartError": "errors",
     "ToolCall": "engine.scripted",
+    "default_models_folder": "home",
     "scripted_models": "engine.scripted",
 }
 
@@ -62,6 +64,7 @@ __all__ = [
     "Server",
     "ServerStartError",
     "ToolCall",
+    "default_models_folder",
     "scripted_models",
 ]
 

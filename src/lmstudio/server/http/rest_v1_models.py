@@ -32,11 +32,11 @@ async def list_v1_models(exchange: Exchange, _: None) -> None:
     """All models, loaded or not: those that are not can be loaded, also while JIT loading is off."""
     core = exchange.core
     instances = _instances(core)
-    files = {file.model_key: file for file in core.catalog.models}
+    files = {file.listed_key: file for file in core.catalog.listed}
     for instance in instances:
-        files.setdefault(instance.file.model_key, instance.file)  # its file may be gone
+        files.setdefault(instance.file.listed_key, instance.file)  # its file may be gone
     models = [
-        _model(core, file, [each for each in instances if each.file.model_key == key]) for key, file in files.items()
+        _model(core, file, [each for each in instances if each.file.listed_key == key]) for key, file in files.items()
     ]
     await exchange.reply(wire.ModelList(models=models))
 
@@ -61,6 +61,8 @@ def _model(core: ServerCore, file: ModelFile, instances: Sequence[Instance]) -> 
         ],
         "max_context_length": info.max_context_length,
         "format": "gguf",
+        "variants": info.variants,
+        "selected_variant": info.selected_variant,
     }
     if file.kind == "embedding":
         return wire.EmbeddingModel(**members)
