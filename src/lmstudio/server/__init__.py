@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .engine.scripted import scripted_models as scripted_models
     from .errors import ServerStartError as ServerStartError
     from .home import default_models_folder as default_models_folder
+    from .http.settings import HttpSettings as HttpSettings
 
 _MODULE_OF = {
     "BrokenToolCall": "engine.scripted",
@@ -38,6 +39,7 @@ _MODULE_OF = {
     "Engine": "engine.base",
     "EngineError": "engine.base",
     "Gate": "engine.scripted",
+    "HttpSettings": "http.settings",
     "LlamaCppEngine": "engine.llama_cpp",
     "ModelFile": "engine.base",
     "Reasoning": "engine.scripted",
@@ -56,6 +58,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "Gate",
+    "HttpSettings",
     "LlamaCppEngine",
     "ModelFile",
     "Reasoning",

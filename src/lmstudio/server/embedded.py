@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lmstudio.server.app import AppSettings, Core
     from lmstudio.server.connection import ConnectionLimits
     from lmstudio.server.files.store import FileLimits
+    from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Clock
     from lmstudio.server.listener import Listener
     from lmstudio.server.presets import PresetSource
@@ -77,7 +78,7 @@ class Server:
     engine. *port* 0 takes any free port. *api_tokens*: if there are any, clients must hold one of them. *insecure*:
     listen at an address that other machines can reach although there is no API token. *allowed_origins*: web pages that
     may connect besides those of this machine, e.g. "https://example.com". *limits*: what one client may cost.
-    *core_settings*: see `CoreSettings`.
+    *http*: what the HTTP surfaces allow. *core_settings*: see `CoreSettings`.
 
     Raises:
         LMStudioValueError: an API token or an origin does not have the form of one.
@@ -100,6 +101,7 @@ class Server:
         insecure: bool = False,
         allowed_origins: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
+        http: HttpSettings | None = None,
         **core_settings: Unpack[CoreSettings],
     ) -> None:
         if not isinstance(engine, Engine) and engine not in ("llama_cpp", "scripted"):
@@ -118,6 +120,7 @@ class Server:
         self._core: Core | None = None
         self._given_core: Core | None = None
         self._limits = limits
+        self._http = http
         self._catalog = Catalog()
         self._api_tokens = ApiTokens(api_tokens)
         self._is_insecure = insecure
@@ -288,8 +291,11 @@ class Server:
     def _app_settings(self) -> AppSettings:
         from lmstudio.server.app import AppSettings
         from lmstudio.server.connection import ConnectionLimits
+        from lmstudio.server.http.settings import HttpSettings
 
-        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits())
+        return AppSettings(
+            self._api_tokens, self._origins, self._limits or ConnectionLimits(), self._http or HttpSettings()
+        )
 
     def _new_core(self) -> Core:
         from lmstudio.server.core import ServerCore

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._http_models import rest_v1 as wire
 from lmstudio._openai_messages import read_openai_part
-from lmstudio._sdk_models import AssistantResponse, ChatHistoryData, FileHandle, SystemPrompt, TextData, UserMessage
+from lmstudio._sdk_models import (
+    AssistantResponse,
+    ChatHistoryData,
+    FileHandle,
+    SystemPrompt,
+    TextData,
+    ToolCallRequestData,
+    ToolCallResultData,
+    ToolResultMessage,
+    UserMessage,
+)
 from lmstudio.server.files.chat import with_contents
 from lmstudio.server.http.errors import REST_V1, HttpError
+from lmstudio.server.http.mcp_tools import ephemeral_tools
 from lmstudio.server.http.rest_v1_models import load_config
 from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
-from lmstudio.server.http.sampling import reasoning_config
+from lmstudio.server.http.sampling import reasoning_config, tools_fields
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
 from lmstudio.server.http.work import CLIENT, chat, configured, refusing_bad_messages, running, using_model
 from lmstudio.server.loads import StartedLoad
 
 if TYPE_CHECKING:
-    from lmstudio._sdk_models import AnyChatMessage
+    from lmstudio._sdk_models import AnyChatMessage, ToolCallRequest
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.http.mcp_tools import Toolbox
+    from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Instance
     from lmstudio.server.loads import AcquireEvent
 
 __all__ = ["v1_chat"]
+
+_MAX_ROUNDS: Final = 25
+"""So often may a model call tools before it has to answer."""
 
 
 async def v1_chat(exchange: Exchange, request: wire.ChatRequest) -> None:
@@ -32,9 +48,12 @@ async def v1_chat(exchange: Exchange, request: wire.ChatRequest) -> None:
 
     *context_length* counts if this request loads the model, as a time to live does.
     """
-    turn = await _Turn.begin(exchange, request)
+    servers = _ephemeral_servers(exchange.settings, request)
+    turn = _Turn(exchange, request)
+    await turn.check()
     try:
-        await turn.answer()
+        async with ephemeral_tools(servers) as tools:
+            await turn.answer(tools)
     finally:
         turn.stream.close()
 
@@ -42,47 +61,45 @@ async def v1_chat(exchange: Exchange, request: wire.ChatRequest) -> None:
 class _Turn:
     """One request."""
 
-    def __init__(self, exchange: Exchange, request: wire.ChatRequest, messages: list[AnyChatMessage]) -> None:
+    def __init__(self, exchange: Exchange, request: wire.ChatRequest) -> None:
+        """Raises HttpError for a request with something wrong in it."""
         self.stream = EventStream(exchange)
         self._exchange = exchange
         self._core = exchange.core
         self._request = request
-        self._messages = messages
+        question = _question(request)
+        self._messages: list[AnyChatMessage] = [question]
         self._system_prompt = request.system_prompt
-        self._config = _config(self._core, request)
+        if request.previous_response_id is not None:
+            previous = self._core.stored_chats.previous(request.previous_response_id)
+            self._messages = [*previous.messages, question]
+            if request.system_prompt is None:
+                self._system_prompt = previous.system_prompt
         self._load_config = load_config("llm", {"context_length": request.context_length})
+        self._config = _config(self._core, request)
         self._output = Output({})
         self._tally = Tally()
         self._response_id = None if request.store is False else new_response_id()
         self._instance_id = ""
         self._load_began: float | None = None
 
-    @classmethod
-    async def begin(cls, exchange: Exchange, request: wire.ChatRequest) -> _Turn:
-        """Check everything that can be checked without the model.
+    async def check(self) -> None:
+        """Refuse what the model cannot do, before it is loaded.
 
         Raises:
-            HttpError, RequestError: something is wrong with the request.
+            HttpError, RequestError: there is no such model, or it cannot see or reason.
         """
-        _refuse_integrations(request)
-        core = exchange.core
-        question = _question(request)
-        turn = cls(exchange, request, [question])
-        if request.previous_response_id is not None:
-            previous = core.stored_chats.previous(request.previous_response_id)
-            turn._messages = [*previous.messages, question]
-            if request.system_prompt is None:
-                turn._system_prompt = previous.system_prompt
-        loaded = core.instances.match("llm", request.model)
-        file = loaded.file if loaded is not None else core.instances.resolve("llm", request.model)[0]
+        request, instances = self._request, self._core.instances
+        loaded = instances.match("llm", request.model)
+        file = loaded.file if loaded is not None else instances.resolve("llm", request.model)[0]
         if request.reasoning not in (None, "off") and not file.can_reason:
             message = f"{file.model_key!r} does not reason: its chat template knows nothing of it. Leave reasoning out."
             raise HttpError("invalid_request", message, param="reasoning", code="invalid_value")
-        await with_contents(core.files, CLIENT, ChatHistoryData(messages=turn._messages), file)  # refused before a load
-        return turn
+        await with_contents(self._core.files, CLIENT, ChatHistoryData(messages=self._messages), file)
 
-    async def answer(self) -> None:
+    async def answer(self, tools: Toolbox) -> None:
         """Reply."""
+        self._output = Output(tools.providers)
         try:
             async with using_model(
                 self._core,
@@ -93,7 +110,7 @@ class _Turn:
                 on_event=self._hear,
             ) as instance:
                 self._loaded(instance)
-                await self._predict(instance)
+                await self._predict(instance, tools)
         except Exception:
             if self.stream.has_begun:
                 await self.stream.flush()  # what came before the error
@@ -115,7 +132,7 @@ class _Turn:
     def _start(self, instance_id: str) -> None:
         if not self._instance_id:
             self._instance_id = instance_id
-            self._exchange.failure_events = self._failure
+            self._exchange.end_of_failed_stream = self._failure
             self._put(wire.ChatStart(model_instance_id=instance_id))
 
     def _hear(self, event: AcquireEvent) -> None:
@@ -136,20 +153,46 @@ class _Turn:
 
     # Predicting ------------------------------------------------------------------------------------------------------
 
-    async def _predict(self, instance: Instance) -> None:
+    async def _predict(self, instance: Instance, tools: Toolbox) -> None:
+        """Let the model write, and call its tools until it has nothing more to call."""
+        config = _config(self._core, self._request, tools)
+        for _ in range(_MAX_ROUNDS):
+            calls = await self._round(instance, config)
+            if not calls:
+                return
+            self._messages.append(ToolResultMessage(content=[await self._result(tools, call) for call in calls]))
+        await self._round(instance, self._config)  # without tools, so that it comes to an end
+
+    async def _round(self, instance: Instance, config: PredictionConfig) -> list[ToolCallRequest]:
+        """One prediction. Returns what the model wants to call."""
+        output = self._output
+        first = len(output.items)
         system = [] if not self._system_prompt else [SystemPrompt(content=[TextData(text=self._system_prompt)])]
-        first = len(self._output.items)
-        prompt = await chat(self._core, instance, [*system, *self._messages], self._config)
-        async with running(self._core, instance, self._config, prompt) as prediction:
+        prompt = await chat(self._core, instance, [*system, *self._messages], config)
+        async with running(self._core, instance, config, prompt) as prediction:
             await prediction.wait_for_first(is_progress_enough=True)
             self._start(instance.identifier)
             async for packets in prediction.packets():
-                self._put(*self._output.add(packets))
+                self._put(*output.add(packets))
                 await self.stream.flush()
-            self._put(*self._output.end_section())
+            self._put(*output.end_section())
             self._tally.add(prediction.stats)
-        texts = [item.content for item in self._output.items[first:] if isinstance(item, wire.MessageItem)]
-        self._messages.append(AssistantResponse(content=[TextData(text="".join(texts))]))
+        text = "".join(item.content for item in output.items[first:] if isinstance(item, wire.MessageItem))
+        calls = output.take_calls()
+        requests = [ToolCallRequestData(tool_call_request=call) for call in calls]
+        texts = [TextData(text=text)] if text or not calls else []
+        self._messages.append(AssistantResponse(content=[*texts, *requests]))
+        return calls
+
+    async def _result(self, tools: Toolbox, call: ToolCallRequest) -> ToolCallResultData:
+        """What comes back of *call*, for the model."""
+        if call.name in tools.providers:
+            answer = await tools.call(call.name, call.arguments or {})
+            self._put(*self._output.answered(call, answer))
+            await self.stream.flush()
+        else:
+            answer = f"There is no tool {call.name!r}."
+        return ToolCallResultData(content=answer, tool_call_id=call.id, name=call.name)
 
     # Replying --------------------------------------------------------------------------------------------------------
 
@@ -195,7 +238,7 @@ def _question(request: wire.ChatRequest) -> UserMessage:
     return UserMessage(content=parts)
 
 
-def _config(core: ServerCore, request: wire.ChatRequest) -> PredictionConfig:
+def _config(core: ServerCore, request: wire.ChatRequest, tools: Toolbox | None = None) -> PredictionConfig:
     config: dict[str, Any] = {
         "temperature": request.temperature,
         "top_p_sampling": request.top_p,
@@ -206,14 +249,24 @@ def _config(core: ServerCore, request: wire.ChatRequest) -> PredictionConfig:
         **reasoning_config(request.reasoning, "reasoning"),
     }
     given = {name: value for name, value in config.items() if value is not None}
-    return configured(core, given, {}, preset=None)
+    return configured(core, given, tools_fields(tools.functions) if tools else {}, preset=None)
 
 
-def _refuse_integrations(request: wire.ChatRequest) -> None:
+def _ephemeral_servers(settings: HttpSettings, request: wire.ChatRequest) -> list[wire.EphemeralMcpIntegration]:
+    """The MCP servers that *request* brings.
+
+    Raises:
+        HttpError: it may not do that, or names a plugin.
+    """
+    servers = []
     for integration in request.integrations or ():
-        if isinstance(integration, wire.EphemeralMcpIntegration):
-            message = "This server does not let requests bring MCP servers; leave integrations out."
-        else:
+        if not isinstance(integration, wire.EphemeralMcpIntegration):
             name = integration if isinstance(integration, str) else integration.id
             message = f"This server has no plugin {name[:100]!r} that a request could use; leave integrations out."
+        elif not settings.allow_ephemeral_mcp:
+            message = "This server does not let requests bring MCP servers (allow_ephemeral_mcp); leave them out."
+        else:
+            servers.append(integration)
+            continue
         raise HttpError("not_implemented", message, param="integrations")
+    return servers

@@ -85,9 +85,8 @@ class Output:
         """*providers* has all tools that the model may call, by name."""
         self.items: list[wire.OutputItem] = []
         self.reasoning_tokens: int = 0
-        self.calls: list[ToolCallRequest] = []
-        """Calls that are to be made, each with an id."""
         self._providers = providers
+        self._calls: list[ToolCallRequest] = []
         self._section: _Section | None = None
         self._text: list[str] = []
         self._is_reading = False
@@ -151,14 +150,19 @@ class Output:
     # Calls -----------------------------------------------------------------------------------------------------------
 
     def _call(self, request: ToolCallRequest) -> Iterator[wire.ChatEvent]:
-        request.id = request.id or self._call_id or f"call_{len(self.items)}_{len(self.calls)}"
-        self.calls.append(request)
+        request.id = request.id or self._call_id or f"call_{len(self.items)}_{len(self._calls)}"
+        self._calls.append(request)
         provider = self._providers.get(request.name)
         if provider is None:
             names = ", ".join(self._providers) or "none"
             yield self._refuse(f"There is no such tool; there are: {names}.", request.name, None)
         else:
             yield wire.ToolCallArguments(tool=request.name, arguments=request.arguments or {}, provider_info=provider)
+
+    def take_calls(self) -> list[ToolCallRequest]:
+        """The calls that are to be made, each with an id: those of the last prediction."""
+        calls, self._calls = self._calls, []
+        return calls
 
     def answered(self, request: ToolCallRequest, answer: str) -> list[wire.ChatEvent]:
         """The tool of *request* has returned *answer*."""
