@@ -49,8 +49,8 @@ def test_namespace_is_complete(namespace: str, rpcs: int, channels: int) -> None
 
 def test_namespace_that_the_server_does_not_have_has_no_handlers() -> None:
     core = ServerCore(ScriptedEngine(), Catalog())
-    assert core.handlers("diagnostics").rpcs == {}
-    assert core.handlers("diagnostics") is core.handlers("diagnostics")
+    assert core.handlers("dreams").rpcs == {}
+    assert core.handlers("dreams") is core.handlers("dreams")
 
 
 # Loading -------------------------------------------------------------------------------------------------------------

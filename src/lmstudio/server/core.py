@@ -8,14 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lmstudio._sdk_models import DiagnosticsLogEventDataRuntimeLog
 from lmstudio.server._port import Handlers
 from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
+from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.files.store import FileLimits, FileStore
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceManager
 from lmstudio.server.presets import Presets
 from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
 from lmstudio.server.repository.jobs import DownloadJobs
 from lmstudio.server.repository.listing import DownloadCatalog
+from lmstudio.server.runtime.engines import InstalledEngine
+from lmstudio.server.runtime.hardware import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
     from lmstudio._sdk_models import KvConfigStack
     from lmstudio.server.catalog import Catalog
-    from lmstudio.server.engine.base import Engine
+    from lmstudio.server.engine.base import Engine, EngineLogLine
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.http.stored_chats import StoredChats
     from lmstudio.server.presets import PresetSource
@@ -46,7 +50,7 @@ def available_memory_bytes(memory_file: Path = _MEMORY_FILE) -> int | None:
 
 
 class ServerCore:
-    """Serves the namespaces llm, embedding, system, files and repository for any number of connections.
+    """Serves LM Studio's namespaces for any number of connections.
 
     Belongs to one event loop. Close it with `aclose`, which also closes the engine.
     """
@@ -87,6 +91,7 @@ class ServerCore:
         self.engine = engine
         self.catalog = catalog
         self.clock: Clock = clock or Clock()
+        self.events: EventHub = EventHub(self.clock.time)
         self.instances: InstanceManager = InstanceManager(
             engine,
             catalog,
@@ -94,7 +99,10 @@ class ServerCore:
             jit_loading=jit_loading,
             jit_ttl_seconds=jit_ttl_seconds,
             evict_jit=evict_jit,
+            events=self.events,
         )
+        self.installed_engine: InstalledEngine = InstalledEngine(engine, Machine())
+        engine.on_log = self._pass_on
         self.free_memory = free_memory
         self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
@@ -146,8 +154,25 @@ class ServerCore:
             defaults = {**defaults, **self._presets.find(preset)}
         return PredictionConfig.parse(stack, defaults, is_raw=is_raw)
 
+    def _pass_on(self, line: EngineLogLine) -> None:
+        if self.events.is_watched:
+            instance = self.instances.in_process(line.pid)
+            self.events.publish(
+                DiagnosticsLogEventDataRuntimeLog(
+                    level=line.level,
+                    message=line.text,
+                    engine_name=self.installed_engine.name,
+                    engine_version=self.engine.version,
+                    engine_type=self.engine.name,
+                    model_identifier=None if instance is None else instance.identifier,
+                    instance_reference=None if instance is None else instance.instance_reference,
+                    pid=line.pid,
+                )
+            )
+
     async def aclose(self) -> None:
         """Cancel all loads and downloads, unload all models, close the engine, delete all files of clients."""
+        self.events.close()
         self.files.close()
         await self.instances.aclose()
         await self.engine.close()

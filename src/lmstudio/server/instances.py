@@ -19,6 +19,7 @@ from lmstudio._sdk_models import (
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.catalog import ModelNotFoundError, distinct_keys, is_name_of
 from lmstudio.server.config import LoadConfig
+from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.drafts import DraftedModels
 from lmstudio.server.engine.base import EngineError, ModelDiedError
 from lmstudio.server.errors import RequestError
@@ -68,13 +69,15 @@ class InstanceManager:
         jit_loading: bool = True,
         jit_ttl_seconds: float | None = DEFAULT_JIT_TTL_SECONDS,
         evict_jit: bool = False,
+        events: EventHub | None = None,
     ) -> None:
         """*jit_ttl_seconds* is for JIT loads that name no time to live, None for no end.
 
         Without *jit_loading*, `acquire` finds loaded instances only. With *evict_jit* a JIT load first unloads all
-        instances that were loaded so, each as soon as nobody uses it.
+        instances that were loaded so, each as soon as nobody uses it. *events* hears of predictions.
         """
         self.is_jit_enabled: bool = jit_loading
+        self.events: EventHub = events or EventHub(clock.time)
         self._engine = engine
         self._catalog = catalog
         self._clock = clock
@@ -131,6 +134,11 @@ class InstanceManager:
                 query=query, loaded_models_sample=names[:_SAMPLE_SIZE], total_loaded_models=len(names)
             ),
         )
+
+    def in_process(self, pid: int | None) -> Instance | None:
+        """The instance whose model is held by this process of its own."""
+        held = (each for each in self._instances.values() if pid is not None and each.model.process_id == pid)
+        return next(held, None)
 
     def _loaded_names(self, kind: ModelKind) -> list[str]:
         return [instance.identifier for instance in self.loaded(kind)]

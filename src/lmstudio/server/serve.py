@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
-SERVED_NAMESPACES = ("llm", "embedding", "files", "repository", "system")
+SERVED_NAMESPACES = ("llm", "embedding", "files", "repository", "system", "diagnostics", "runtime")
 TOKENS_VARIABLE = "LMSTUDIO_SERVER_API_TOKENS"
 _LOOK_SECONDS = 0.5
 

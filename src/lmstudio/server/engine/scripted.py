@@ -29,6 +29,7 @@ from lmstudio.server.engine.base import (
     ChatImage,
     Engine,
     EngineError,
+    EngineLogLine,
     GenerationEnd,
     GenerationEvent,
     GenerationRequest,
@@ -148,6 +149,8 @@ class ScriptedEngine(Engine):
             raise EngineError(self.fail_load)
         loaded = ScriptedModel(self, model, options)
         self.models.append(loaded)
+        if self.on_log is not None:
+            self.on_log(EngineLogLine("info", f"Made up {model.model_key}."))
         return loaded
 
     async def close(self) -> None:

@@ -158,6 +158,11 @@ class Downloads:
         except OSError as error:
             raise self._write_error(option, error) from error
 
+    def is_running(self, option: DownloadOption) -> bool:
+        """Whether `start` would join a download in progress."""
+        running = self._running.get(option.identifier)
+        return running is not None and not running.is_abandoned
+
     def find(self, option: DownloadOption) -> ModelFile | None:
         """The model, if it is here already."""
         for model in self._models.models:
