@@ -9,6 +9,7 @@ import pytest
 
 from lmstudio._version import __version__
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
+from lmstudio.server.prediction import Prediction
 
 from .node_peer import JsClient, JsError, NodePeer
 
@@ -237,6 +238,18 @@ def test_end_of_the_server_ends_what_is_in_flight(node: NodePeer) -> None:
         run = js.begin("predict", model={"key": CHAT}, input="Count.")
         assert gate.reached()
         server.stop()
+
+        result = run.end()
+        assert (result["content"], result["stats"]["stopReason"]) == ("One", "userStopped")
+
+
+def test_what_does_not_end_in_time_ends_with_the_connection(node: NodePeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Prediction, "cancel", lambda _: None)
+    gate = Gate()
+    with Server(engine=ScriptedEngine(Reply(["One", gate, " two"]))) as server, node.client(server) as js:
+        run = js.begin("predict", model={"key": CHAT}, input="Count.")
+        assert gate.reached()
+        server.stop(grace_seconds=0.01)
 
         with pytest.raises(JsError, match="WebSocket connection closed"):
             run.end()

@@ -71,6 +71,9 @@ class StubCore:
     def http_routes(self, settings: HttpSettings) -> list[BaseRoute]:
         return []
 
+    async def wind_down(self, grace_seconds: float) -> None:
+        pass
+
     async def aclose(self) -> None:
         self.is_closed = True
 

@@ -50,6 +50,9 @@ class Core(Protocol):
         """What is served over HTTP besides."""
         raise NotImplementedError
 
+    async def wind_down(self, grace_seconds: float) -> None:
+        """Begin nothing more, end what is running and tell its clients, within *grace_seconds*; not yet `aclose`."""
+
     async def aclose(self) -> None:
         """Unload all models and end the engine."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
@@ -109,19 +110,29 @@ class Outbox:
         with contextlib.suppress(OSError):
             while True:
                 await self._filled.wait()
-                size = 0
-                batch = []
-                while self._frames and size < _WRITE_BYTES:
-                    batch.append(self._frames.popleft())
-                    size += len(batch[-1])
-                await self._websocket.send_text(batch)
-                self._queued_bytes -= size
-                self._sent_bytes += size
-                if not self._frames:
-                    self._filled.clear()
-                if self._queued_bytes <= self._limits.busy_bytes // 2:
-                    self._has_room.set()
+                await self._websocket.can_send()
+                self._send_batch()
         self._end(None)
+
+    def _send_batch(self) -> None:
+        size = 0
+        batch = []
+        while self._frames and size < _WRITE_BYTES:
+            batch.append(self._frames.popleft())
+            size += len(batch[-1])
+        self._websocket.send_now(batch)
+        self._queued_bytes -= size
+        self._sent_bytes += size
+        if not self._frames:
+            self._filled.clear()
+        if self._queued_bytes <= self._limits.busy_bytes // 2:
+            self._has_room.set()
+
+    def flush(self) -> None:
+        """Send all that waits, whether the client reads or not: the connection is about to be closed."""
+        with contextlib.suppress(OSError):
+            while self._frames:
+                self._send_batch()
 
 
 class Connection:
@@ -165,7 +176,7 @@ class Connection:
         return None
 
     async def _refuse(self, send: Send, reason: str) -> None:
-        known = fields(namespace=self._namespace)
+        known = fields(namespace=self._namespace, peer=self._websocket.peer)
         # %r, because the reason may hold an identifier of the client's choice, line breaks and all.
         _logger.info("Refused a connection to %s: %r", self._namespace, reason, extra=known)
         with contextlib.suppress(OSError):
@@ -173,8 +184,11 @@ class Connection:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Authentication failed"})
 
     async def _serve(self, context: ClientContext, receive: Receive, send: Send) -> None:
-        self._websocket.admit()
         outbox = Outbox(self._namespace, self._limits, self._websocket)
+        self._websocket.admit(outbox.flush)
+        started = time.monotonic()
+        peer = self._websocket.peer
+        _logger.info("Connected to %s", self._namespace, extra=fields(namespace=self._namespace, peer=peer))
         outbox.put(_wire.encode(_wire.AuthResult(success=True)))
         port = ServerPort(self._namespace, self._handlers, context, self._spawn, outbox.put, outbox.drain)
         writer = self._spawn(outbox.write())
@@ -185,6 +199,8 @@ class Connection:
             writer.cancel()
             await self._end_tasks()
             self._authenticator.release(context)
+            known = fields(namespace=self._namespace, peer=peer, seconds=time.monotonic() - started)
+            _logger.info("A connection to %s has ended", self._namespace, extra=known)
         if was_binary:
             reason = "Messages are JSON in text frames, this one is binary"
             with contextlib.suppress(OSError):

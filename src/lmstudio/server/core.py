@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import suppress
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._sdk_models import DiagnosticsLogEventDataRuntimeLog
+from lmstudio.logs import fields, get_logger
 from lmstudio.server._port import Handlers
 from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
 from lmstudio.server.diagnostics import EventHub
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.http.stored_chats import StoredChats
     from lmstudio.server.presets import PresetSource
+    from lmstudio.server.running import RunningWork
 
 __all__ = ["ServerCore", "available_memory_bytes"]
+
+_logger = get_logger("server")
 
 _MEMORY_FILE: Final = Path("/proc/meminfo")
 
@@ -169,6 +174,25 @@ class ServerCore:
                     pid=line.pid,
                 )
             )
+
+    @property
+    def work(self) -> RunningWork:
+        """What is waited for when the server stops."""
+        return self.instances.work
+
+    async def wind_down(self, grace_seconds: float) -> None:
+        """Begin nothing more; end predictions (`userStopped`), loads and downloads, and let other work finish.
+
+        When this returns their clients have been told, unless that took longer than *grace_seconds*; 0 is for not
+        waiting at all.
+        """
+        ending = self.instances.begin_stop() | self.downloads.begin_stop()
+        if ending and grace_seconds > 0:
+            _logger.info("Ending %d requests", len(ending), extra=fields())
+            _done, late = await asyncio.wait(ending, timeout=grace_seconds)
+            if late:
+                text = "%d requests did not end within %g s; their connections are closed"
+                _logger.warning(text, len(late), grace_seconds, extra=fields())
 
     async def aclose(self) -> None:
         """Cancel all loads and downloads, unload all models, close the engine, delete all files of clients."""

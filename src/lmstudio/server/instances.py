@@ -25,6 +25,7 @@ from lmstudio.server.engine.base import EngineError, ModelDiedError
 from lmstudio.server.errors import RequestError
 from lmstudio.server.instance import Clock, Instance, Timer, Use, model_info
 from lmstudio.server.loads import EvictedInstance, PendingLoad, StartedLoad
+from lmstudio.server.running import RunningWork, StoppingError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -78,6 +79,7 @@ class InstanceManager:
         """
         self.is_jit_enabled: bool = jit_loading
         self.events: EventHub = events or EventHub(clock.time)
+        self.work: RunningWork = RunningWork()
         self._engine = engine
         self._catalog = catalog
         self._clock = clock
@@ -275,6 +277,7 @@ class InstanceManager:
     def _begin(
         self, file: ModelFile, config: LoadConfig, identifier: str, ttl_ms: int | None, *, is_jit: bool
     ) -> PendingLoad:
+        self.work.refuse_if_stopping()
         options, draft_key = config.options, None
         if config.draft_model_key is not None:
             draft = self.resolve("llm", config.draft_model_key)[0]
@@ -334,10 +337,18 @@ class InstanceManager:
     # Using -----------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def use(self, instance: Instance, status: ModelProcessingStatus | None = None) -> Iterator[Use]:
+    def use(
+        self,
+        instance: Instance,
+        status: ModelProcessingStatus | None = None,
+        cancel: Callable[[], object] | None = None,
+    ) -> Iterator[Use]:
         """Keep *instance* from being unloaded for idling, and note that it was used.
 
+        *cancel* ends the body early, and properly, when the server stops; see `RunningWork.track`.
+
         Raises:
+            StoppingError: nothing new may begin.
             RequestError: the model died or was unloaded meanwhile, and the body could not go on.
         """
         use = Use(status)
@@ -347,7 +358,8 @@ class InstanceManager:
             instance.timer.cancel()
             instance.timer = None
         try:
-            yield use
+            with self.work.track(cancel):
+                yield use
         except ModelDiedError as error:
             raise self._died(instance, error) from error
         finally:
@@ -457,6 +469,13 @@ class InstanceManager:
         except EngineError as error:
             known = fields(model=instance.identifier)
             _logger.warning("Unloading %r failed: %s", instance.identifier, error, extra=known)
+
+    def begin_stop(self) -> set[asyncio.Task[Any]]:
+        """Begin nothing more, cancel all predictions and loads; the tasks that are about to say so."""
+        ending = self.work.begin_stop()
+        for load in tuple(self._loads):
+            ending |= load.fail(StoppingError())
+        return ending
 
     async def aclose(self) -> None:
         """Cancel all loads, unload all instances."""

@@ -146,7 +146,7 @@ class Prediction:
         Raises:
             RequestError, EngineError: it failed.
         """
-        with self._instances.use(self._instance, "processingPrompt") as use:
+        with self._instances.use(self._instance, "processingPrompt", self.cancel) as use:
             # A task of its own, so that a cancelled prediction is not a cancelled handler.
             self._task = asyncio.ensure_future(self._generate(use))
             if self._is_cancelled:
