@@ -16,6 +16,7 @@ from lmstudio.errors import LMStudioValueError
 from lmstudio.server import ConnectionLimits, Server, serve
 from lmstudio.server.embedded import CoreSettings
 from lmstudio.server.files.store import FileLimits
+from lmstudio.server.http.settings import HttpSettings
 from lmstudio.server.settings import SETTINGS, EffectiveSettings, ServerSettings, resolve_settings
 
 if TYPE_CHECKING:
@@ -238,8 +239,8 @@ def test_wrong_settings_end_with_two_before_anything_starts(
 
 def test_everything_that_a_server_can_be_told_is_a_setting() -> None:
     arguments = set(inspect.signature(Server).parameters) | set(CoreSettings.__annotations__)
-    arguments -= {"core_settings", "clock", "limits", "file_limits"}
-    arguments |= {each.name for struct in (ConnectionLimits, FileLimits) for each in fields(struct)}
+    arguments -= {"core_settings", "clock", "limits", "file_limits", "http"}
+    arguments |= {each.name for struct in (ConnectionLimits, FileLimits, HttpSettings) for each in fields(struct)}
     assert arguments <= set(SETTINGS)
     assert set(SETTINGS) - arguments == {"api_token_files", "log_format", "log_level", "log_file"}
 
@@ -248,8 +249,11 @@ def test_defaults_are_those_of_the_server_itself() -> None:
     given = ServerSettings().server_arguments()
     assert given["limits"] == ConnectionLimits()
     assert given["file_limits"] == FileLimits()
+    assert given["http"] == HttpSettings()
     parameters = inspect.signature(Server).parameters
-    same = {name: value for name, value in given.items() if name in parameters and name not in ("port", "limits")}
+    same = {
+        name: value for name, value in given.items() if name in parameters and name not in ("port", "limits", "http")
+    }
     assert {name: parameters[name].default for name in same} == same
 
 

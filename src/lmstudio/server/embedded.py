@@ -149,6 +149,7 @@ class Server:
         insecure: bool = False,
         allowed_origins: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
+        http: HttpSettings | None = None,
         grace_seconds: float = DEFAULT_GRACE_SECONDS,
     ) -> Server:
         """A server for *core* instead of one of its own; it closes *core* when it stops."""
@@ -159,6 +160,7 @@ class Server:
             insecure=insecure,
             allowed_origins=allowed_origins,
             limits=limits,
+            http=http,
             grace_seconds=grace_seconds,
         )
         server._given_core = core
@@ -322,9 +324,8 @@ class Server:
         from lmstudio.server.connection import ConnectionLimits
         from lmstudio.server.http.settings import HttpSettings
 
-        return AppSettings(
-            self._api_tokens, self._origins, self._limits or ConnectionLimits(), self._http or HttpSettings()
-        )
+        http = self._http or HttpSettings()
+        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits(), http)
 
     def _new_core(self) -> Core:
         from lmstudio.server.core import ServerCore

@@ -17,6 +17,7 @@ from lmstudio.logs import fields, get_logger
 from lmstudio.server.auth import parse_api_token
 from lmstudio.server.embedded import Server
 from lmstudio.server.errors import PortInUseError, ServerStartError
+from lmstudio.server.home import default_models_folder
 from lmstudio.server.log_output import log_shown
 from lmstudio.server.service_manager import tell_service_manager
 from lmstudio.server.setting_kinds import Choice, Many, Switch
@@ -34,6 +35,7 @@ EXIT_STOPPED = 0
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2
 SERVED_NAMESPACES = ("llm", "embedding", "files", "repository", "system", "diagnostics", "runtime")
+_MODELS_SHOWN = 20
 _LOOK_SECONDS = 0.5
 _END_LOOK_SECONDS = 0.05
 """Ending takes less than that, mostly."""
@@ -134,7 +136,7 @@ class _Speaker:
             sys.stdout.write("".join(f"{line}\n" for line in lines))
             sys.stdout.flush()
 
-    def introduce(self, server: Server, *, has_tokens: bool) -> None:
+    def introduce(self, server: Server, *, has_tokens: bool, has_page: bool) -> None:
         """Where the server is, and what it has."""
         if self.is_logged:
             for model in server.models:
@@ -142,7 +144,7 @@ class _Speaker:
             known = fields(address=server.api_host)
             _logger.info("Serving LM Studio's protocol at ws://%s/", server.api_host, extra=known)
         else:
-            self.say(*_describe(server, has_tokens=has_tokens))
+            self.say(*_describe(server, has_tokens=has_tokens, has_page=has_page))
 
     def warn(self, *texts: str) -> None:
         """What may be a mistake."""
@@ -165,7 +167,7 @@ def _serve(settings: ServerSettings, stop_requests: queue.SimpleQueue[int], spea
     tokens = _api_tokens(settings, speaker)
     server = _start(settings, tokens)
     try:
-        speaker.introduce(server, has_tokens=bool(tokens))
+        speaker.introduce(server, has_tokens=bool(tokens), has_page=settings.page)
         if not (tokens or server.is_local):
             speaker.warn(f"everybody who can reach {settings.host} may use this server; see --api-token-file")
         tell_service_manager("READY=1")
@@ -253,10 +255,16 @@ def _tokens_of(file: Path, speaker: _Speaker) -> list[str]:
     return tokens
 
 
+def _models_folder(settings: ServerSettings) -> Path | None:
+    """LM Studio's own, unless something else was said about models."""
+    is_open = settings.models is None and settings.models_folder is None and settings.engine == "llama_cpp"
+    return default_models_folder() if is_open else settings.models_folder
+
+
 def _start(settings: ServerSettings, tokens: list[str]) -> Server:
     ports = API_SERVER_PORTS if settings.port is None else (settings.port,)
     for port in ports:
-        given: dict[str, Any] = {**settings.server_arguments(), "port": port}
+        given: dict[str, Any] = {**settings.server_arguments(), "models_folder": _models_folder(settings), "port": port}
         server = Server(api_tokens=tokens, **given)
         try:
             server.start()
@@ -268,7 +276,7 @@ def _start(settings: ServerSettings, tokens: list[str]) -> Server:
     raise ServerStartError(f"The ports {', '.join(map(str, ports))} are all in use; choose another one with --port.")
 
 
-def _describe(server: Server, *, has_tokens: bool) -> Iterator[str]:
+def _describe(server: Server, *, has_tokens: bool, has_page: bool) -> Iterator[str]:
     address = server.api_host
     yield f"Serving LM Studio's protocol at ws://{address}/ (namespaces {', '.join(SERVED_NAMESPACES)})"
     yield f'Connect with   import lmstudio as lms; client = lms.Client("{address}")'
@@ -277,6 +285,11 @@ def _describe(server: Server, *, has_tokens: bool) -> Iterator[str]:
         yield f"               lms.Client() without an address finds it as well{condition}"
     if has_tokens:
         yield "               and an API token of this server in LM_API_TOKEN, or as api_token=..."
-    for model in server.models:
+    yield f"OpenAI         http://{address}/v1 (Anthropic's clients: http://{address})"
+    if has_page:
+        yield f"In a browser   http://{address}/"
+    for model in server.models[:_MODELS_SHOWN]:
         yield f"Model          {model.model_key} ({model.kind}, {model.size_bytes / 1e6:.1f} MB)"
+    if len(server.models) > _MODELS_SHOWN:
+        yield f"               and {len(server.models) - _MODELS_SHOWN} more"
     yield "Press Ctrl-C to stop."

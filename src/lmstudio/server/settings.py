@@ -19,6 +19,7 @@ from lmstudio.errors import LMStudioValueError
 from lmstudio.server.connection import ConnectionLimits
 from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
 from lmstudio.server.files.store import FileLimits
+from lmstudio.server.http.settings import HttpSettings
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
 from lmstudio.server.setting_kinds import (
     ApiToken,
@@ -61,10 +62,11 @@ TOKENS: Final = Section("API tokens", None)
 ACCESS: Final = Section("access")
 LIMITS: Final = Section("limits of one client", "limits")
 FILE_LIMITS: Final = Section("files of one client", "file_limits")
+HTTP: Final = Section("HTTP", "http")
 ENDING: Final = Section("ending")
 LOG: Final = Section("log", None)
 
-_TARGETS: Final[dict[str, type]] = {"limits": ConnectionLimits, "file_limits": FileLimits}
+_TARGETS: Final[dict[str, type]] = {"limits": ConnectionLimits, "file_limits": FileLimits, "http": HttpSettings}
 _SECONDS: Final = Number("SECONDS", minimum=0.001)
 _BYTES: Final = Number("BYTES", minimum=1, is_whole=True, is_size=True)
 
@@ -124,7 +126,8 @@ class ServerSettings:
         metadata=_about(
             MODELS,
             FilePath("FOLDER"),
-            "where downloads go, and more models to offer (default: downloads are gone when the server stops)",
+            "where downloads go, and more models to offer (default: LM Studio's own, if this machine has it and no "
+            "--model is given; else downloads are gone when the server stops)",
         ),
     )
     catalog: str | Path | None = field(
@@ -140,6 +143,12 @@ class ServerSettings:
         default="llama_cpp",
         metadata=_about(
             MODELS, Choice("llama_cpp", "scripted"), "what runs the models; scripted makes up its replies, for tests"
+        ),
+    )
+    jit_loading: bool = field(
+        default=True,
+        metadata=_about(
+            MODELS, Switch(), "load a model when somebody uses it; without this, only loaded models are used and listed"
         ),
     )
     jit_ttl_seconds: float | None = field(
@@ -241,6 +250,39 @@ class ServerSettings:
     max_client_bytes: int = field(
         default=FileLimits.max_client_bytes,
         metadata=_about(FILE_LIMITS, _BYTES, "size of all of them"),
+    )
+    cors: bool = field(
+        default=HttpSettings.cors,
+        metadata=_about(HTTP, Switch(), "let web pages of all origins use the HTTP surfaces"),
+    )
+    max_body_bytes: int = field(
+        default=HttpSettings.max_body_bytes,
+        metadata=_about(HTTP, _BYTES, "larger bodies of requests are refused"),
+    )
+    max_queued_requests: int = field(
+        default=HttpSettings.max_queued_requests,
+        metadata=_about(
+            HTTP,
+            Number("COUNT", minimum=1, is_whole=True),
+            "with so many requests at one model, more are refused with status 429",
+        ),
+    )
+    separate_reasoning: bool = field(
+        default=HttpSettings.separate_reasoning,
+        metadata=_about(
+            HTTP, Switch(), "send reasoning beside the content of a message; else within it, between its tags"
+        ),
+    )
+    allow_ephemeral_mcp: bool = field(
+        default=HttpSettings.allow_ephemeral_mcp,
+        metadata=_about(HTTP, Switch(), "let chats bring MCP servers, which this server then connects to"),
+    )
+    page: bool = field(
+        default=HttpSettings.page, metadata=_about(HTTP, Switch(), "show a page at /, with models, a chat and the log")
+    )
+    accept_unknown_paths: bool = field(
+        default=HttpSettings.accept_unknown_paths,
+        metadata=_about(HTTP, Switch(), "answer unknown paths with status 200 and an error, as LM Studio does"),
     )
     grace_seconds: float = field(
         default=DEFAULT_GRACE_SECONDS,
