@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from lmstudio._sdk_models import DiagnosticsLogEventDataRuntimeLog
 from lmstudio.logs import fields, get_logger
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lmstudio.server.presets import PresetSource
     from lmstudio.server.running import RunningWork
 
-__all__ = ["ServerCore", "available_memory_bytes"]
+__all__ = ["HttpServer", "ServerCore", "available_memory_bytes"]
 
 _logger = get_logger("server")
 
@@ -52,6 +52,21 @@ def available_memory_bytes(memory_file: Path = _MEMORY_FILE) -> int | None:
     with suppress(OSError, ValueError, AttributeError):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
+
+
+class HttpServer(Protocol):
+    """One more port, at the wish of clients."""
+
+    @property
+    def is_started(self) -> bool:
+        """It listens."""
+        raise NotImplementedError
+
+    async def start(self, host: str | None, port: int | None, *, cors: bool) -> None:
+        """Listen there. Raises RequestError if that is not possible."""
+
+    async def stop(self) -> None:
+        """Listen there no longer."""
 
 
 class ServerCore:
@@ -114,6 +129,8 @@ class ServerCore:
         self.download_jobs: DownloadJobs = DownloadJobs(self.downloads, self.clock)
         self.files: FileStore = FileStore(file_limits)
         self.on_shutdown_request = on_shutdown_request
+        self.http_server: HttpServer | None = None
+        """Set by who has sockets, for clients that want one more port."""
         self._prediction_defaults = {**DEFAULT_PREDICTION_FIELDS, **(prediction_defaults or {})}
         PredictionConfig(self._prediction_defaults)  # a bad default is the caller's mistake, not a client's
         self._presets = Presets(presets)
