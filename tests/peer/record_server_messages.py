@@ -38,6 +38,7 @@ from lmstudio.server.models import EMBEDDING_MODEL_FILE
 
 from .frame_relay import FrameRelay, RecordedFrame
 from .frame_sessions import CHAT, EMBED, everything, fails, run_without_loop
+from .plugin_session import PluginCore, use_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,8 @@ def record() -> dict[str, list[Messages]]:
     """Conversations of each endpoint that show everything the server can say in them."""
     found: dict[str, list[Messages]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for frames in (main_session(Path(folder)), _crowded_session(), _authentication(), _plain_frames()):
+        sessions = (main_session(Path(folder)), _crowded_session(), _plugins(), _authentication(), _plain_frames())
+        for frames in sessions:
             for endpoint, items in _conversations(frames).items():
                 found.setdefault(endpoint, []).extend(items)
     return {endpoint: _varied(items) for endpoint, items in found.items()}
@@ -145,6 +147,13 @@ def _rarities(client: lms.Client) -> None:
     channel = client.llm._port.channel(COMPLETE_RAW_TEXT, parameter, "continue a text").open()
     while run_blocking(channel.receive()).type != "success":
         pass
+
+
+def _plugins() -> list[RecordedFrame]:
+    core = PluginCore(ScriptedEngine())
+    with Server.for_core(core) as server, FrameRelay(server.api_host) as relay:
+        use_plugins(core, relay.api_host)
+    return relay.frames
 
 
 # What no operation of the client asks for. Each is asked over a connection of its own.

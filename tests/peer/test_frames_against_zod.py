@@ -34,6 +34,7 @@ from .frame_sessions import (
     whole_chat,
 )
 from .node_peer import JsClient, JsError, NodePeer
+from .plugin_session import PluginCore, use_plugins
 from .record_server_messages import main_session
 
 if TYPE_CHECKING:
@@ -153,8 +154,9 @@ def ask_the_system_with_js(js: JsClient) -> None:
     js.call("system.notify", {"title": "Hello"})
     fails_with_js(js, "system.listDownloadedModelVariants", CHAT)
     fails_with_js(js, "system.startHttpServer", {"port": 1234})
-    for method in ("system.stopHttpServer", "system.requestShutdown", "plugins.reindexPlugins"):
+    for method in ("system.stopHttpServer", "system.requestShutdown"):
         fails_with_js(js, method)
+    js.call("plugins.reindexPlugins")
     for scope in ((), ({"type": "all"},)):
         js.call("runtime.surveyHardware", *scope)
     js.run("engineSelections")
@@ -225,6 +227,13 @@ def record_authentication() -> list[RecordedFrame]:
     return relay.frames
 
 
+def record_plugins() -> list[RecordedFrame]:
+    core = PluginCore(ScriptedEngine())
+    with Server.for_core(core) as server, FrameRelay(server.api_host) as relay:
+        use_plugins(core, relay.api_host)
+    return relay.frames
+
+
 def record_every_endpoint() -> list[RecordedFrame]:
     with tempfile.TemporaryDirectory() as folder:
         return main_session(Path(folder))
@@ -236,6 +245,7 @@ CONVERSATIONS: dict[str, Callable[[], list[RecordedFrame]]] = {
     "lmstudio.js": record_lmstudio_js,
     "real engine": record_real_engine,
     "authentication": record_authentication,
+    "plugins": record_plugins,
     "every endpoint": record_every_endpoint,
 }
 
@@ -297,6 +307,13 @@ def test_conversation_used_every_endpoint_that_the_client_has_in_both_directions
     assert {endpoint for endpoint, counts in served.items() if not counts["toServer"]} == left_out
     # The channel `alive` carries nothing to the client: it ends with the connection.
     assert {endpoint for endpoint, counts in served.items() if not counts["toClient"]} == left_out | {"system/alive"}
+
+
+def test_conversation_used_every_endpoint_of_plugins(report_of: Callable[[str], FrameReport]) -> None:
+    counts = {name: each for name, each in report_of("plugins").endpoints.items() if name.startswith("plugins/")}
+
+    assert len(counts) == 20
+    assert [name for name, each in counts.items() if not (each["toServer"] and each["toClient"])] == []
 
 
 @pytest.mark.parametrize(

@@ -171,23 +171,6 @@ def assert_has_title(error: JsError) -> None:
     assert error.details["title"]
 
 
-# Endpoints that only LM Studio has -----------------------------------------------------------------------------------
-
-
-def test_every_endpoint_left_to_lm_studio_is_refused_and_none_hangs(js: JsClient) -> None:
-    outcomes = js.run("callUnserved").value
-
-    assert len(outcomes) == 20
-    assert {outcome["namespace"] for outcome in outcomes} == {"plugins"}
-    for outcome in outcomes:
-        assert f"does not serve the {outcome['kind']} endpoint '{outcome['endpoint']}'" in outcome["message"]
-
-
-def test_method_that_only_lm_studio_serves_rejects(js: JsClient) -> None:
-    with pytest.raises(JsError, match="Only the LM Studio application serves it"):
-        js.call("plugins.reindexPlugins")
-
-
 # Authentication ------------------------------------------------------------------------------------------------------
 
 

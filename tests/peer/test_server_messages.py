@@ -47,7 +47,7 @@ def shapes(conversations: dict[str, list[Messages]]) -> dict[str, set[str]]:
 
 # The recording -------------------------------------------------------------------------------------------------------
 
-NAMESPACES = ("llm", "embedding", "system", "files", "repository", "diagnostics", "runtime")
+NAMESPACES = ("llm", "embedding", "system", "files", "repository", "diagnostics", "runtime", "plugins")
 SAYS_NOTHING = {"system/alive"}
 """Endpoints whose server says nothing: this one ends with the connection."""
 ONLY_REFUSED = {
@@ -57,6 +57,8 @@ ONLY_REFUSED = {
     "runtime/downloadRuntimeExtension",
 }
 """Channels that end with an error here, always: they belong to LM Studio's hub, or to its application."""
+NEVER_SAID = {"plugins/generateWithGenerator": {"promptProcessingProgress"}}
+"""Packets that no server of ours sends: generator plugins have no word for their progress."""
 
 
 def declared_endpoints() -> set[str]:
@@ -95,7 +97,7 @@ def test_every_packet_is_recorded() -> None:
         if endpoint in ONLY_REFUSED:
             assert not names - {""}, endpoint
         else:
-            assert names - {""} >= packets_of(endpoint), endpoint
+            assert names - {""} >= packets_of(endpoint) - NEVER_SAID.get(endpoint, set()), endpoint
 
 
 def packets_of(endpoint: str) -> set[str]:

@@ -126,7 +126,26 @@ MESSAGES: dict[str, list[dict[str, Any]]] = {
             _call("surveyHardware", {"type": "custom", "engines": [{"name": "a", "version": "1"}]}),
             _create("downloadRuntimeExtension", {"name": "a", "version": "1", "updateSelections": True}),
         ],
-        "plugins": [_call("reindexPlugins")],
+        "plugins": [
+            _call("reindexPlugins"),
+            _call("processingHasStatus", {"pci": "a", "token": "b"}),
+            _call(
+                "processingHandleUpdate", {"pci": "a", "token": "b", "update": {"type": "setSenderName", "name": "c"}}
+            ),
+            _call("setConfigSchematics", {"schematics": {"fields": []}}),
+            _create(
+                "registerDevelopmentPlugin",
+                {"manifest": {"type": "plugin", "runner": "node", "owner": "me", "name": "helper"}},
+            ),
+            _create("setGenerator"),
+            _create(
+                "startToolUseSession",
+                {
+                    "pluginIdentifier": "me/helper",
+                    "pluginConfigSpecifier": {"type": "direct", "config": {"fields": []}},
+                },
+            ),
+        ],
     }.items()
 }
 

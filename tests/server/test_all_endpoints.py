@@ -19,10 +19,6 @@ from lmstudio.server.catalog import Catalog
 from lmstudio.server.core import ServerCore
 from lmstudio.server.engine.scripted import ScriptedEngine
 
-NOT_YET = {"plugins"}
-"""Namespaces that are not there yet."""
-SERVED = {namespace: kinds for namespace, kinds in KNOWN_ENDPOINTS.items() if namespace not in NOT_YET}
-
 _ENGINE = {"name": "other", "version": "1"}
 _LOGIN = {"keyId": "a", "publicKey": "b", "privateKey": "c"}
 _ARTIFACT = {"artifactOwner": "maker", "artifactName": "gone", "revisionNumber": None, "path": "/gone"}
@@ -54,26 +50,23 @@ def declared(namespace: str) -> dict[str, Rpc[Any, Any] | ChannelSpec[Any, Any, 
 
 
 def test_there_are_93_endpoints() -> None:
-    counts = [
-        sum(len(names) for kinds in group.values() for names in kinds.values()) for group in (KNOWN_ENDPOINTS, SERVED)
-    ]
-    assert counts == [93, 93 - 20]
+    assert sum(len(names) for kinds in KNOWN_ENDPOINTS.values() for names in kinds.values()) == 93
 
 
-@pytest.mark.parametrize("namespace", SERVED)
+@pytest.mark.parametrize("namespace", KNOWN_ENDPOINTS)
 def test_every_endpoint_is_declared_with_its_kind(namespace: str) -> None:
     specs = declared(namespace)
     kinds = {"rpc": Rpc, "channel": ChannelSpec}
-    expected = {name: kinds[kind] for kind, names in SERVED[namespace].items() for name in names}
+    expected = {name: kinds[kind] for kind, names in KNOWN_ENDPOINTS[namespace].items() for name in names}
     assert {name: type(spec) for name, spec in specs.items()} == expected
 
 
 def test_nothing_else_is_declared() -> None:
     modules = {module.name for module in pkgutil.iter_modules(_endpoints.__path__)}
-    assert modules - {"models"} == set(SERVED)
+    assert modules - {"models"} == set(KNOWN_ENDPOINTS)
 
 
-@pytest.mark.parametrize("namespace", SERVED)
+@pytest.mark.parametrize("namespace", KNOWN_ENDPOINTS)
 def test_every_endpoint_has_a_handler_for_its_declaration(namespace: str) -> None:
     handlers = ServerCore(ScriptedEngine(), Catalog([CHAT, EMBED])).handlers(namespace)
     found = {name: spec for name, (spec, _) in {**handlers.rpcs, **handlers.channels}.items()}

@@ -130,7 +130,7 @@ def test_plan_for_a_model_as_an_artifact(tmp_path: Path, host: FileHost) -> None
             channel.send(select(1, 1, node=1))
             channel.send(COMMIT)
             assert types(await channel.rest())[-1] == "success"
-            assert "pebble" in await keys(stage)
+            assert "text-embedding-pebble" in await keys(stage)
 
     run(test)
 
@@ -230,7 +230,7 @@ def test_commit_downloads_what_is_selected(tmp_path: Path, host: FileHost) -> No
             assert types(packets)[1] == "downloadProgress"
             assert types(packets)[-2:] == ["startFinalizing", "success"]
             assert [path.name for path in (tmp_path / "models").rglob("*.gguf")] == [LARGE]
-            assert await keys(stage) == ["scripted-chat", "pebble"]
+            assert await keys(stage) == ["scripted-chat", "text-embedding-pebble"]
 
     run(test)
 
@@ -246,7 +246,7 @@ def test_model_that_is_there_already_is_kept_unless_another_is_chosen(tmp_path: 
             assert (plan["downloadAction"], plan["downloadSizeBytes"], node["state"]) == ("none", 0, "satisfied")
             assert node["selectedDownloadOptionIndex"] is None
             assert node["alreadyOwned"] == node["selected"]
-            assert node["alreadyOwned"]["modelKey"] == "pebble"
+            assert node["alreadyOwned"]["modelKey"] == "text-embedding-pebble"
             assert [option["availability"] for option in node["downloadOptions"]] == ["notDownloaded", "downloaded"]
             channel.send(select(0, 1))
             packet = await channel.next()

@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from lmstudio._endpoints import ChannelSpec, Rpc
 from lmstudio.server._port import ClientContext, Handlers, ServerChannel
+from lmstudio.server.auth import IssuedCredentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,7 @@ class StubCore:
         self.unblocked = threading.Event()
         self.sent_bytes = 0
         self.is_closed = False
+        self.credentials = IssuedCredentials()
 
     def handlers(self, namespace: str) -> Handlers:
         handlers = Handlers()

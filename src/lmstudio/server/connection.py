@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmstudio import _wire
@@ -32,6 +32,8 @@ _logger = get_logger("server")
 
 HANDLER_END_SECONDS = 1.0
 """How long to wait for cancelled handlers before going on without them."""
+HANG_UP_SECONDS = 0.5
+"""How long a connection whose credentials were revoked has for its last words."""
 _WRITE_BYTES = 256 * 1024
 _UNSUPPORTED_DATA = 1003
 _POLICY_VIOLATION = 1008
@@ -145,8 +147,10 @@ class Connection:
         authenticator: Authenticator,
         limits: ConnectionLimits,
         websocket: DirectWebSocket,
+        base_url: str | None = None,
     ) -> None:
         self._namespace = namespace
+        self._base_url = base_url
         self._handlers = handlers
         self._authenticator = authenticator
         self._limits = limits
@@ -184,6 +188,8 @@ class Connection:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Authentication failed"})
 
     async def _serve(self, context: ClientContext, receive: Receive, send: Send) -> None:
+        context = replace(context, base_url=self._base_url)
+        context.lifetime.connections[self] = self._hang_up
         outbox = Outbox(self._namespace, self._limits, self._websocket)
         self._websocket.admit(outbox.flush)
         started = time.monotonic()
@@ -198,6 +204,7 @@ class Connection:
             port.close()
             writer.cancel()
             await self._end_tasks()
+            del context.lifetime.connections[self]
             self._authenticator.release(context)
             known = fields(namespace=self._namespace, peer=peer, seconds=time.monotonic() - started)
             _logger.info("A connection to %s has ended", self._namespace, extra=known)
@@ -215,6 +222,10 @@ class Connection:
             port.receive(text)
             await outbox.drain()
         return False
+
+    def _hang_up(self) -> None:
+        # Not at once: channels that end with what the client was admitted for shall say so.
+        asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._websocket.abort)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

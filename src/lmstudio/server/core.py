@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from lmstudio._sdk_models import DiagnosticsLogEventDataRuntimeLog
 from lmstudio.logs import fields, get_logger
 from lmstudio.server._port import Handlers
+from lmstudio.server.auth import IssuedCredentials
 from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
 from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.files.store import FileLimits, FileStore
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceManager
+from lmstudio.server.plugins.host import PluginHost
 from lmstudio.server.presets import Presets
 from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
 from lmstudio.server.repository.jobs import DownloadJobs
@@ -128,6 +130,8 @@ class ServerCore:
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
         self.download_jobs: DownloadJobs = DownloadJobs(self.downloads, self.clock)
         self.files: FileStore = FileStore(file_limits)
+        self.credentials: IssuedCredentials = IssuedCredentials()
+        self.plugins: PluginHost = PluginHost(self.credentials)
         self.on_shutdown_request = on_shutdown_request
         self.http_server: HttpServer | None = None
         """Set by who has sockets, for clients that want one more port."""

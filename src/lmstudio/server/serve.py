@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmstudio._address import API_SERVER_PORTS
+from lmstudio._address import API_SERVER_PORTS, NAMESPACES
 from lmstudio.errors import LMStudioError, LMStudioValueError
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.auth import parse_api_token
@@ -34,7 +34,6 @@ _logger = get_logger("server")
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
 EXIT_WRONG_SETTINGS = 2
-SERVED_NAMESPACES = ("llm", "embedding", "files", "repository", "system", "diagnostics", "runtime")
 _MODELS_SHOWN = 20
 _LOOK_SECONDS = 0.5
 _END_LOOK_SECONDS = 0.05
@@ -278,7 +277,7 @@ def _start(settings: ServerSettings, tokens: list[str]) -> Server:
 
 def _describe(server: Server, *, has_tokens: bool, has_page: bool) -> Iterator[str]:
     address = server.api_host
-    yield f"Serving LM Studio's protocol at ws://{address}/ (namespaces {', '.join(SERVED_NAMESPACES)})"
+    yield f"Serving LM Studio's protocol at ws://{address}/ (namespaces {', '.join(NAMESPACES)})"
     yield f'Connect with   import lmstudio as lms; client = lms.Client("{address}")'
     if server.port in API_SERVER_PORTS and server.is_local:
         condition = "" if server.port == API_SERVER_PORTS[0] else ", unless a server on an earlier port answers first"

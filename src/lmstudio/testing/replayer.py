@@ -15,6 +15,7 @@ from lmstudio._wire import ABSENT as NO_PAYLOAD
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server._known_endpoints import KNOWN_ENDPOINTS
 from lmstudio.server._port import Handlers
+from lmstudio.server.auth import IssuedCredentials
 from lmstudio.server.embedded import Server
 from lmstudio.server.errors import RequestError
 from lmstudio.testing.recording import ABSENT, RecordedCall, Recording
@@ -204,6 +205,7 @@ class _ReplayCore:
     """A server's core that asks a replayer."""
 
     def __init__(self, replayer: Replayer) -> None:
+        self.credentials = IssuedCredentials()
         self._replayer = replayer
 
     def handlers(self, namespace: str) -> Handlers:

@@ -13,6 +13,8 @@ import { createInterface } from "node:readline";
 import { LMStudioClient, rawFunctionTool, tool, unimplementedRawFunctionTool } from "@lmstudio/sdk";
 import { z } from "zod";
 
+import { PLUGIN_SCENARIOS } from "./plugin_scenarios.mjs";
+
 const ZOD_SCHEMAS = { person: z.object({ name: z.string(), age: z.number().int() }) };
 const MODEL_MEMBERS = [
   "identifier",
@@ -26,7 +28,6 @@ const MODEL_MEMBERS = [
   "vision",
   "trainedForToolUse",
 ];
-const UNSERVED_NAMESPACES = ["plugins"];
 
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const warn = (...parts) => print({ warning: parts.map((part) => part?.stack ?? String(part)).join(" ") });
@@ -385,33 +386,6 @@ async function respondToImages(client, { files, text }) {
   return content;
 }
 
-const endOf = (channel) =>
-  new Promise((resolve, reject) => {
-    channel.onError.subscribeOnce(reject);
-    channel.onClose.subscribeOnce(resolve);
-  });
-
-/** All endpoints that the server leaves to LM Studio, with the words of each refusal. */
-async function callUnserved(client) {
-  const outcomes = [];
-  const note = (namespace, kind, { name: endpoint }, answer) => {
-    const refusal = answer.then(() => null, (error) => error.message);
-    outcomes.push(refusal.then((message) => ({ namespace, kind, endpoint, message })));
-  };
-  for (const namespace of UNSERVED_NAMESPACES) {
-    const port = client[`${namespace}Port`];
-    for (const endpoint of port.backendInterface.getAllRpcEndpoints()) {
-      endpoint.parameter = z.any(); // whatever it is, it is refused
-      note(namespace, "rpc", endpoint, port.callRpc(endpoint.name, undefined));
-    }
-    for (const endpoint of port.backendInterface.getAllChannelEndpoints()) {
-      endpoint.creationParameter = z.any();
-      note(namespace, "channel", endpoint, endOf(port.createChannel(endpoint.name, undefined)));
-    }
-  }
-  return await Promise.all(outcomes);
-}
-
 const SCENARIOS = {
   /** Any method, e.g. "system.getLMStudioVersion". */
   call: (client, { method, parameters }) => invoke(client, method, parameters),
@@ -421,7 +395,6 @@ const SCENARIOS = {
     Promise.all(inputs.map((input) => predict(client, { ...args, input }, () => {}))),
   act,
   load,
-  callUnserved,
   searchModels,
   downloadOptions: async (client, args) =>
     (await downloadOptions(client, args)).map((option) => ({
@@ -440,6 +413,9 @@ const SCENARIOS = {
   parseDocument,
   retrieve,
   respondToImages,
+  ...PLUGIN_SCENARIOS,
+  generatorAct: (client, { tools, ...args }, emit) =>
+    PLUGIN_SCENARIOS.generatorAct(client, { ...args, tools: tools.map((each) => makeTool(each, emit)) }, emit),
   async whenDisconnected(client, _args, emit) {
     const end = client.system.whenDisconnected();
     // On the same connection, so the channel is open when this is answered.

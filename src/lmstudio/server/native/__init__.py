@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lmstudio.server.native import diagnostics, embedding, files, llm, repository, runtime, system
+from lmstudio.server.native import diagnostics, embedding, files, llm, plugins, repository, runtime, system
 
 if TYPE_CHECKING:
     from lmstudio.server._port import Handlers
@@ -23,5 +23,6 @@ BINDERS: Final[dict[str, Binder]] = {
     "diagnostics": diagnostics.bind,
     "runtime": runtime.bind,
     "repository": repository.bind,
+    "plugins": plugins.bind,
 }
 """By namespace: what fills its handlers."""
