@@ -69,7 +69,7 @@ def test_notification_is_accepted(js: JsClient) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (("system.startHttpServer", {"port": 1234}), "it is always on"),
+        (("system.startHttpServer", {"port": 1234}), "for privileged clients only"),
         (("system.stopHttpServer",), "it serves this connection, too"),
         (("system.requestShutdown",), "for privileged clients only"),
     ],

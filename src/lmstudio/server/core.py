@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from lmstudio._sdk_models import DiagnosticsLogEventDataRuntimeLog
 from lmstudio.logs import fields, get_logger
@@ -19,6 +20,7 @@ from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceMa
 from lmstudio.server.plugins.host import PluginHost
 from lmstudio.server.presets import Presets
 from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
+from lmstudio.server.repository.jobs import DownloadJobs
 from lmstudio.server.repository.listing import DownloadCatalog
 from lmstudio.server.runtime.engines import InstalledEngine
 from lmstudio.server.runtime.hardware import Machine
@@ -32,10 +34,11 @@ if TYPE_CHECKING:
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.engine.base import Engine, EngineLogLine
     from lmstudio.server.http.settings import HttpSettings
+    from lmstudio.server.http.stored_chats import StoredChats
     from lmstudio.server.presets import PresetSource
     from lmstudio.server.running import RunningWork
 
-__all__ = ["ServerCore", "available_memory_bytes"]
+__all__ = ["HttpServer", "ServerCore", "available_memory_bytes"]
 
 _logger = get_logger("server")
 
@@ -51,6 +54,21 @@ def available_memory_bytes(memory_file: Path = _MEMORY_FILE) -> int | None:
     with suppress(OSError, ValueError, AttributeError):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
+
+
+class HttpServer(Protocol):
+    """One more port, at the wish of clients."""
+
+    @property
+    def is_started(self) -> bool:
+        """It listens."""
+        raise NotImplementedError
+
+    async def start(self, host: str | None, port: int | None, *, cors: bool) -> None:
+        """Listen there. Raises RequestError if that is not possible."""
+
+    async def stop(self) -> None:
+        """Listen there no longer."""
 
 
 class ServerCore:
@@ -110,10 +128,13 @@ class ServerCore:
         self.free_memory = free_memory
         self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
+        self.download_jobs: DownloadJobs = DownloadJobs(self.downloads, self.clock)
         self.files: FileStore = FileStore(file_limits)
         self.credentials: IssuedCredentials = IssuedCredentials()
         self.plugins: PluginHost = PluginHost(self.credentials)
         self.on_shutdown_request = on_shutdown_request
+        self.http_server: HttpServer | None = None
+        """Set by who has sockets, for clients that want one more port."""
         self._prediction_defaults = {**DEFAULT_PREDICTION_FIELDS, **(prediction_defaults or {})}
         PredictionConfig(self._prediction_defaults)  # a bad default is the caller's mistake, not a client's
         self._presets = Presets(presets)
@@ -136,6 +157,13 @@ class ServerCore:
         from lmstudio.server.http import http_routes
 
         return http_routes(self, settings)
+
+    @cached_property
+    def stored_chats(self) -> StoredChats:
+        """The chats that clients over HTTP can go on with, whichever surface they use."""
+        from lmstudio.server.http.stored_chats import StoredChats
+
+        return StoredChats()
 
     def prediction_config(
         self, stack: KvConfigStack, *, preset: str | None = None, ignore_session: bool = False, is_raw: bool = False

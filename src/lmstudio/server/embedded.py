@@ -213,7 +213,7 @@ class Server:
             if self.is_running:
                 return
             follow_environment()
-            binding = self._find_binding()
+            binding = self._find_binding(self.host, self.port)
             if self._given_core is None:
                 self._prepare()
             _require_extras(*_TRANSPORT_PACKAGES)
@@ -302,20 +302,24 @@ class Server:
                     _logger.exception("The server on port %s ended unexpectedly", self.port, extra=fields())
 
     async def _serve(self, sock: socket.socket, started: Future[None]) -> None:
+        from lmstudio.server.core import ServerCore
+        from lmstudio.server.extra_listener import ExtraListener
         from lmstudio.server.listener import Listener
 
-        self._core = self._given_core or self._new_core()
+        core = self._core = self._given_core or self._new_core()
+        extra = ExtraListener(core, self._app_settings(), self._find_binding)
+        if isinstance(core, ServerCore):
+            core.http_server = extra
         try:
-            self._listener = Listener(
-                self._core, self._app_settings(), lambda: started.set_result(None), self._wind_down
-            )
+            self._listener = Listener(core, self._app_settings(), lambda: started.set_result(None), self._wind_down)
             self._loop = asyncio.get_running_loop()
             if self._is_ending:
                 self._listener.stopping.set()
             await self._listener.serve([sock])
         finally:
+            await extra.aclose()
             try:
-                await asyncio.wait_for(self._core.aclose(), CORE_END_SECONDS)
+                await asyncio.wait_for(core.aclose(), CORE_END_SECONDS)
             except Exception:
                 _logger.exception("Could not unload all models", extra=fields())
 
@@ -339,12 +343,12 @@ class Server:
             **self._core_settings,
         )
 
-    def _find_binding(self) -> Binding:
+    def _find_binding(self, host: str, port: int) -> Binding:
         """Where to listen. Refuses to be open to everybody, unless that is wanted."""
-        binding = Binding.find(self.host, self.port)
+        binding = Binding.find(host, port)
         if not (binding.is_local or self._api_tokens or self._is_insecure):
             raise ServerStartError(
-                f"Everybody who can reach {self.host} could use this server, because it has no API token; give it one "
+                f"Everybody who can reach {host} could use this server, because it has no API token; give it one "
                 "(api_tokens, or --api-token-file on the command line), listen on 127.0.0.1, or say that this is "
                 "wanted (insecure=True, or --insecure)."
             )

@@ -122,6 +122,7 @@ def read_model_file(path: str | Path, *, path_in_catalog: str | None = None) -> 
         quantization=_quantization(file, header),
         vision=any(is_image_part(sibling.name) for sibling in file.parent.glob("*mmproj*") if sibling != file),
         trained_for_tool_use=re.search(r"\btools\b", template) is not None,
+        can_reason=re.search(r"\benable_thinking\b|<think>", template) is not None,
         expert_count=header.integer(f"{architecture}.expert_count") or None,
     )
 

@@ -215,6 +215,8 @@ class ModelFile:
     """Name and bits per weight, e.g. ("Q8_0", 8)."""
     vision: bool = False
     trained_for_tool_use: bool = False
+    can_reason: bool = False
+    """Its chat template knows of reasoning before an answer."""
     expert_count: int | None = None
     """For a mixture of experts."""
     variant_of: str | None = None
@@ -319,6 +321,8 @@ class Engine(ABC):
 
     name: str
     version: str
+    default_options: LoadOptions = LoadOptions()
+    """What it takes for a language model where options leave the choice to it, as far as that is always the same."""
     on_log: LogCallback | None = None
     """Set by the server. Call it in the server's event loop, with each line of the engine's log if it has one."""
 

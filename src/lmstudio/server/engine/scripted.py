@@ -101,6 +101,7 @@ class ScriptedEngine(Engine):
 
     name = "scripted"
     version = "1"
+    default_options = LoadOptions(parallel_sessions=4, eval_batch_size=512, flash_attention=True, offload_kv_cache=True)
 
     def __init__(
         self,
@@ -393,6 +394,7 @@ def scripted_model(
         quantization=("Q8_0", 8),
         vision=vision,
         trained_for_tool_use=is_llm if trained_for_tool_use is None else trained_for_tool_use,
+        can_reason=is_llm,
     )
 
 

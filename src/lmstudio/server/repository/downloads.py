@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lmstudio.server.instances import Clock
     from lmstudio.server.repository.listing import DownloadOption
 
-__all__ = ["Download", "Downloads", "free_disk_bytes"]
+__all__ = ["Download", "DownloadEvent", "Downloads", "free_disk_bytes"]
 
 DownloadEvent: TypeAlias = ChannelPacketDownloadProgress | ChannelPacketStartFinalizing
 

@@ -1,0 +1,219 @@
+"""Tools that this server calls for the model: those of MCP servers that a request brings, and those of plugins.
+
+The session with an MCP server lives in a task of its own, because task groups inside of it would wrap what the request
+raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from lmstudio._http_models import encode
+from lmstudio._http_models.rest_v1 import EphemeralMcpProvider, PluginIntegration, PluginProvider
+from lmstudio._tool_results import result_text
+from lmstudio.errors import LMStudioRuntimeError
+from lmstudio.mcp import mcp_tools
+from lmstudio.server.config import tool_definitions
+from lmstudio.server.errors import RequestError
+from lmstudio.server.http.errors import HttpError, as_http_error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+    import mcp
+
+    from lmstudio._http_models.rest_v1 import EphemeralMcpIntegration, Provider
+    from lmstudio.server.core import ServerCore
+
+__all__ = ["Toolbox", "server_tools"]
+
+_Caller: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[str]]
+
+_CONNECT_SECONDS: Final = 30.0
+_CALL_SECONDS: Final = 300.0
+_END_SECONDS: Final = 5.0
+
+
+@dataclass
+class Toolbox:
+    """Tools that this server calls itself."""
+
+    functions: list[dict[str, Any]] = field(default_factory=list)
+    """For the model: `name`, `description`, `parameters`."""
+    providers: dict[str, Provider] = field(default_factory=dict)
+    """Where each tool is from, by its name."""
+    _callers: dict[str, _Caller] = field(default_factory=dict)
+
+    def add(
+        self, functions: Sequence[dict[str, Any]], allowed: Sequence[str] | None, provider: Provider, call: _Caller
+    ) -> None:
+        """Offer *functions*, which are *provider*'s and called with *call*; with *allowed*, only those.
+
+        Raises:
+            HttpError: there is a tool of that name already, or one that is allowed is none of them.
+        """
+        names = [function["name"] for function in functions]
+        for name in allowed or ():
+            if name not in names:
+                message = f"allowed_tools has {name[:100]!r}, but the tools there are: {', '.join(names) or 'none'}."
+                raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+        for function in functions:
+            name = function["name"]
+            if allowed is not None and name not in allowed:
+                continue
+            if name in self.providers:
+                message = f"Two integrations have a tool {name!r}; choose others with allowed_tools."
+                raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+            self.functions.append(function)
+            self.providers[name] = provider
+            self._callers[name] = call
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """What the tool says, also where that is an error.
+
+        Raises:
+            HttpError: the connection is lost, or the tool takes too long.
+        """
+        return await self._callers[name](name, dict(arguments))
+
+
+@asynccontextmanager
+async def server_tools(
+    core: ServerCore, integrations: Iterable[EphemeralMcpIntegration | PluginIntegration]
+) -> AsyncIterator[Toolbox]:
+    """The tools of *integrations*, for as long as the block runs.
+
+    Raises:
+        HttpError: one of them cannot be used, or has not the tools that are asked for.
+    """
+    toolbox = Toolbox()
+    async with AsyncExitStack() as stack:
+        for integration in integrations:
+            if isinstance(integration, PluginIntegration):
+                await _add_plugin(stack, toolbox, core, integration)
+                continue
+            session = _Session(integration)
+            stack.push_async_callback(session.close)
+            await session.open()
+            provider = EphemeralMcpProvider(server_label=integration.server_label)
+            toolbox.add(session.functions, integration.allowed_tools, provider, session.call)
+        yield toolbox
+
+
+async def _add_plugin(
+    stack: AsyncExitStack, toolbox: Toolbox, core: ServerCore, integration: PluginIntegration
+) -> None:
+    try:
+        session = await stack.enter_async_context(core.plugins.tools(integration.id))
+    except RequestError as error:
+        raise HttpError("plugin_connection", as_http_error(error, "").message, param="integrations") from None
+
+    async def call(name: str, arguments: dict[str, Any]) -> str:
+        try:
+            return result_text(await session.call(name, arguments))
+        except RequestError as error:
+            return as_http_error(error, "").message  # for the model, which may know better
+
+    functions = [tool["function"] for tool in tool_definitions(session.definitions)]
+    toolbox.add(functions, integration.allowed_tools, PluginProvider(plugin_id=integration.id), call)
+
+
+class _Session:
+    """A connection to one MCP server."""
+
+    def __init__(self, integration: EphemeralMcpIntegration) -> None:
+        self.integration = integration
+        self.functions: list[dict[str, Any]] = []
+        self._session: mcp.ClientSession | None = None
+        self._is_open = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect, and find out what there is.
+
+        Raises:
+            HttpError: that is not possible.
+        """
+        if not self.integration.server_url.lower().startswith(("http://", "https://")):
+            message = f"server_url {self.integration.server_url[:200]!r} is no http or https address."
+            raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+        self._task = asyncio.ensure_future(self._hold())
+        opened = asyncio.ensure_future(self._is_open.wait())
+        try:
+            await asyncio.wait((self._task, opened), timeout=_CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+        if self._task.done():
+            raise self._problem(_cause(self._task.exception()))
+        if not self._is_open.is_set():
+            raise self._problem(f"it did not answer within {_CONNECT_SECONDS:g} seconds")
+
+    async def _hold(self) -> None:
+        async with AsyncExitStack() as stack:
+            self._session = await _connected(stack, self.integration)
+            for tool in await mcp_tools(self._session):
+                function = {"name": tool.name, "parameters": tool.parameters_json_schema}
+                self.functions.append({**function, "description": tool.description} if tool.description else function)
+            self._is_open.set()
+            await self._closing.wait()
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> str:
+        """See `Toolbox.call`."""
+        assert self._session is not None
+        try:
+            result = await asyncio.wait_for(self._session.call_tool(name, arguments), _CALL_SECONDS)
+        except asyncio.TimeoutError:
+            raise self._problem(f"its tool {name!r} did not answer within {_CALL_SECONDS:g} seconds") from None
+        except Exception as error:
+            raise self._problem(_cause(error)) from error
+        return encode(result.model_dump(mode="json", by_alias=True, exclude_none=True)["content"]).decode()
+
+    async def close(self) -> None:
+        """Say goodbye, but not for long."""
+        self._closing.set()
+        if self._task is None:
+            return
+        await asyncio.wait((self._task,), timeout=_END_SECONDS if self._is_open.is_set() else 0)
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+        if not self._task.cancelled():
+            self._task.exception()  # nobody asks for it any more
+
+    def _problem(self, reason: str) -> HttpError:
+        label, url = self.integration.server_label[:100], self.integration.server_url[:200]
+        return HttpError(
+            "mcp_connection", f"Cannot use the MCP server {label!r} at {url}: {reason}.", param="integrations"
+        )
+
+
+async def _connected(stack: AsyncExitStack, integration: EphemeralMcpIntegration) -> mcp.ClientSession:
+    try:
+        from mcp import ClientSession
+        from mcp.client import streamable_http
+        from mcp.shared._httpx_utils import create_mcp_http_client
+    except ImportError as error:
+        text = 'this server lacks the mcp package; install it there with: pip install "lmstudio[mcp]"'
+        raise LMStudioRuntimeError(text) from error
+    url, headers = integration.server_url, integration.headers
+    connect: Any = getattr(streamable_http, "streamable_http_client", None)
+    if connect is not None:
+        client = await stack.enter_async_context(create_mcp_http_client(headers=headers))
+        streams = await stack.enter_async_context(connect(url, http_client=client))
+    else:  # before version 1.24
+        connect = streamable_http.streamablehttp_client  # type: ignore[attr-defined, unused-ignore]
+        streams = await stack.enter_async_context(connect(url, headers=headers))
+    session = await stack.enter_async_context(ClientSession(streams[0], streams[1]))
+    await session.initialize()
+    return session
+
+
+def _cause(error: BaseException | None) -> str:
+    """What went wrong, in words: task groups wrap what their tasks raise."""
+    while error is not None and (inner := getattr(error, "exceptions", None)):
+        error = inner[0]
+    return (str(error).rstrip(".") or type(error).__name__) if error is not None else "it closed the connection"
