@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import httpx
 
 CHAT_MODEL = "scripted-chat"
-EMBEDDING_MODEL = "scripted-embedding"
+EMBEDDING_MODEL = "scripted-embed"
 USER = [{"role": "user", "content": "Hi"}]
 ADD = {
     "name": "add",

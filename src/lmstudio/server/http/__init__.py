@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.routing import BaseRoute, Route
 
 from lmstudio._http_models.openai import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
+from lmstudio._http_models.openai_responses import ResponseRequest
 from lmstudio.server.http.chat_completions import chat_completions, v0_chat_completions
 from lmstudio.server.http.completions import completions, v0_completions
 from lmstudio.server.http.embeddings import embeddings
@@ -19,6 +20,8 @@ from lmstudio.server.http.exchange import Endpoint, Handler
 from lmstudio.server.http.health import health
 from lmstudio.server.http.model_lists import list_models, list_v0_models, retrieve_model, retrieve_v0_model
 from lmstudio.server.http.openai_replies import DONE
+from lmstudio.server.http.responses import create_response
+from lmstudio.server.http.stored_responses import delete_response, list_input_items, retrieve_response
 
 if TYPE_CHECKING:
     from lmstudio.server.core import ServerCore
@@ -45,6 +48,10 @@ _PATHS: Final = (
     _Path("POST", "/v1/chat/completions", chat_completions, ChatCompletionRequest, DONE),
     _Path("POST", "/v1/completions", completions, CompletionRequest, DONE),
     _Path("POST", "/v1/embeddings", embeddings, EmbeddingRequest),
+    _Path("POST", "/v1/responses", create_response, ResponseRequest),
+    _Path("GET", "/v1/responses/{response_id}", retrieve_response),
+    _Path("DELETE", "/v1/responses/{response_id}", delete_response),
+    _Path("GET", "/v1/responses/{response_id}/input_items", list_input_items),
     # LM Studio, v0
     _Path("GET", "/api/v0/models", list_v0_models),
     _Path("GET", "/api/v0/models/{model:path}", retrieve_v0_model),

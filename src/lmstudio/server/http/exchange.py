@@ -57,6 +57,8 @@ class Exchange:
         self._send = send
         self.has_started = False
         """The status has been sent: what goes wrong from now on can only be an event of the stream."""
+        self.end_of_failed_stream: Callable[[HttpError], bytes] | None = None
+        """How a stream that has begun ends if it fails, where the surface has its own way to say so."""
 
     @property
     def path_parameters(self) -> Mapping[str, str]:
@@ -117,9 +119,12 @@ class Endpoint(Generic[BodyT]):
             if not exchange.has_started:
                 await exchange.reply(self.surface.body(error), status, error.headers)
                 return
-            await exchange.write(b"event: error\ndata: " + encode(self.surface.body(error)) + b"\n\n")
-            if self.end_of_failed_stream:
-                await exchange.write(self.end_of_failed_stream)
+            if exchange.end_of_failed_stream is not None:
+                await exchange.write(exchange.end_of_failed_stream(error))
+            else:
+                await exchange.write(b"event: error\ndata: " + encode(self.surface.body(error)) + b"\n\n")
+                if self.end_of_failed_stream:
+                    await exchange.write(self.end_of_failed_stream)
             await exchange.end_stream()
 
 

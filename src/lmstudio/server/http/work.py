@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from lmstudio._http_models import encode
 from lmstudio._kv_config import override_stack, prediction_config_to_kv
 from lmstudio._sdk_models import (
@@ -125,7 +127,11 @@ def raw_text(text: str) -> Prompt:
 class Running:
     """A prediction in progress: its packets, as they come."""
 
-    def __init__(self, core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt) -> None:
+    def __init__(
+        self, core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt, *, is_one_call: bool
+    ) -> None:
+        self._is_one_call = is_one_call
+        self._has_call = False
         self._packets: deque[Packet] = deque()
         self._filled = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -138,7 +144,12 @@ class Running:
 
     def send(self, packet: Packet) -> None:
         """Keep *packet* until it is asked for."""
+        if self._has_call:
+            return
         self._packets.append(packet)
+        if self._is_one_call and isinstance(packet, LlmChannelPredictToClientPacketToolCallGenerationEnd):
+            self._has_call = True
+            self._prediction.cancel()
         self._filled.set()
         if len(self._packets) > _BUSY_PACKETS:
             self._has_room.clear()
@@ -187,7 +198,9 @@ class Running:
     @property
     def stats(self) -> LlmPredictionStats:
         """The statistics, once the packets have ended."""
-        return self.task.result()
+        stats = self.task.result()
+        is_ended_by_call = self._has_call and stats.stop_reason == "userStopped"
+        return msgspec.structs.replace(stats, stop_reason="toolCalls") if is_ended_by_call else stats
 
     async def stop(self) -> None:
         """End the prediction, if it has not ended."""
@@ -200,10 +213,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt
+    core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt, *, is_one_call: bool = False
 ) -> AsyncIterator[Running]:
-    """A prediction that ends with the block."""
-    prediction = Running(core, instance, config, prompt)
+    """A prediction that ends with the block. With *is_one_call* the model is stopped after its first tool call."""
+    prediction = Running(core, instance, config, prompt, is_one_call=is_one_call)
     try:
         yield prediction
     finally:
