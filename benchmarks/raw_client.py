@@ -34,7 +34,9 @@ class RawConnection:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = bytearray(1 << 20)
         upgrade = "GET /llm HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        self._sock.sendall(f"{upgrade}Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n".encode())
+        self._sock.sendall(
+            f"{upgrade}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n".encode()
+        )
         self._receive()
         self._sock.sendall(masked({"authVersion": 1, "clientIdentifier": "raw", "clientPasskey": "raw"}))
         self._receive()
@@ -46,7 +48,7 @@ class RawConnection:
     def _receive(self) -> int:
         size = self._sock.recv_into(self._buffer)
         if not size:
-            raise ConnectionError("The frame server closed the connection.")
+            raise ConnectionError("The server closed the connection.")
         return size
 
     def stream(self, fragments: int, parallel: int = 1) -> float:

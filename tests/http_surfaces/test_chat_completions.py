@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import lmstudio as lms
 from http_surfaces.http_stage import ADD, CHAT_MODEL, EMBEDDING_MODEL, PIXEL, USER, Event, read_events
 from lmstudio.server import BrokenToolCall, Gate, Reply, ToolCall
 from lmstudio.server.engine.scripted import Reasoning
@@ -284,6 +286,7 @@ def test_embedding_model_cannot_chat(api: httpx.Client) -> None:
     status, error = refused(api, model=EMBEDDING_MODEL)
     assert status == 400
     assert error["param"] == "model"
+    assert "embedding model" in error["message"]
 
 
 @pytest.mark.parametrize("is_stream", [False, True])
@@ -384,3 +387,37 @@ def test_hundred_at_once(server: Server, api: httpx.Client) -> None:
 
     ask(api)  # loaded once
     assert asyncio.run(main()) == [f"You said: no. {n}" for n in range(100)]
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_model_that_is_unloaded_meanwhile_is_an_error(
+    server: Server, api: httpx.Client, engine: ScriptedEngine, *, is_stream: bool
+) -> None:
+    gate = Gate()
+    engine.reply = Reply(["one ", gate, "two"])
+    with ThreadPoolExecutor() as pool:
+        body = {"model": CHAT_MODEL, "messages": USER, "stream": is_stream}
+        call = pool.submit(api.post, PATH, json=body)
+        assert gate.reached()
+        with lms.Client(server.api_host) as client:
+            client.llm.unload(CHAT_MODEL)
+        response = call.result()
+    if is_stream:
+        *_, event, done = read_events(response)
+        assert (event.name, done.data) == ("error", "[DONE]")
+        error = event.data["error"]
+    else:
+        assert response.status_code == 500
+        error = response.json()["error"]
+    assert error["code"] == "model_unloaded"
+
+
+def test_model_that_dies_is_an_error_and_is_loaded_again_by_the_next_call(
+    api: httpx.Client, engine: ScriptedEngine
+) -> None:
+    engine.reply = Reply("one two", die_after=1)
+    status, error = refused(api)
+    assert status == 500
+    assert "stopped unexpectedly" in error["message"]
+    engine.reply = None
+    assert ask(api)["choices"][0]["message"]["content"] == "You said: Hi"

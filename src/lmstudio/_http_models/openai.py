@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from lmstudio._http_models import Count, Fraction, HttpStruct, JsonObject, NonNegative
 
-FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "error"]
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 TokenLimit: TypeAlias = Annotated[int, Meta(ge=-1)]
 """-1 for no limit."""
 

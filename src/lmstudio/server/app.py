@@ -128,7 +128,9 @@ class _Namespace:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         websocket = WebSocket(scope, receive, send)
         origins = websocket.headers.getlist("origin")
-        if not self._settings.origins.allows(origins):
+        # Without a token, a page whose name was pointed at this machine would pass as the server's own.
+        own = websocket.headers.get("host") if self._settings.api_tokens else None
+        if not self._settings.origins.allows(origins, own):
             text = f"Web pages of {', '.join(origins)} may not use this server, see the option allowed_origins"
             await websocket.send_denial_response(JSONResponse({"error": text}, 403))
             return

@@ -75,9 +75,15 @@ class OriginPolicy:
         origin = _Origin.parse(origins[0]) if len(origins) == 1 else None
         return origins[0] if origin in self._allowed else None
 
-    def allows(self, origins: Sequence[str]) -> bool:
-        """Whether a request with these Origin headers may come in. Several, or one that is none, are no browser's."""
+    def allows(self, origins: Sequence[str], own_host: str | None = None) -> bool:
+        """Whether a request with these Origin headers may come in. Several, or one that is none, are no browser's.
+
+        *own_host* is the header Host, where pages of this server itself may come in whatever its name is.
+        """
         if self._allows_all or not origins:
             return True
         origin = _Origin.parse(origins[0])
-        return len(origins) == 1 and origin is not None and (origin in self._allowed or origin.is_local)
+        if origin is None or len(origins) > 1:
+            return False
+        is_own = own_host is not None and origin == _Origin.parse(f"{origin.scheme}://{own_host}")
+        return is_own or origin in self._allowed or origin.is_local

@@ -20,6 +20,7 @@ from lmstudio.server.http.exchange import Endpoint, Handler
 from lmstudio.server.http.health import health
 from lmstudio.server.http.model_lists import list_models, list_v0_models, retrieve_model, retrieve_v0_model
 from lmstudio.server.http.openai_replies import DONE
+from lmstudio.server.http.page import page_routes
 from lmstudio.server.http.responses import create_response
 from lmstudio.server.http.stored_responses import delete_response, list_input_items, retrieve_response
 
@@ -63,7 +64,8 @@ _PATHS: Final = (
 
 def http_routes(core: ServerCore, settings: HttpSettings) -> list[BaseRoute]:
     """All paths of the HTTP surfaces, served by *core*."""
-    return [
+    routes: list[BaseRoute] = page_routes() if settings.page else []
+    return routes + [
         Route(
             path.path,
             Endpoint(path.handler, path.body_type, surface_of(path.path), core, settings, path.end_of_failed_stream),

@@ -10,6 +10,7 @@ from lmstudio.errors import LMStudioValueError
 from lmstudio.server.auth import parse_api_token
 from lmstudio.server.http.errors import HttpError, surface_of
 from lmstudio.server.http.exchange import send_json
+from lmstudio.server.http.page import PAGE_PATHS
 from lmstudio.server.lobby import announces_body
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PUBLIC_PATHS", "Access"]
 
-PUBLIC_PATHS: Final = frozenset(("/lmstudio-greeting", "/lms-status", "/health", "/"))
+PUBLIC_PATHS: Final = PAGE_PATHS | {"/lmstudio-greeting", "/lms-status", "/health"}
 """What everybody may ask: clients look for servers without a token, and monitors have none."""
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _ALLOWED_METHODS: Final = "GET, POST, DELETE, OPTIONS"
@@ -62,7 +63,8 @@ class Access:
         origins = headers.getlist("origin")
         # A page may send some requests without asking first, and then cannot read the answer. What changes nothing is
         # answered: links and pictures send no Origin anyway.
-        if not (scope["method"] in _SAFE_METHODS or self._settings.cors or self._origins.allows(origins)):
+        own = headers.get("host") if self._tokens else None
+        if not (scope["method"] in _SAFE_METHODS or self._settings.cors or self._origins.allows(origins, own)):
             pages = ", ".join(origins)[:100]
             text = f"Web pages of {pages} may not use this server, see the options cors and allowed_origins."
             raise HttpError("forbidden", text)

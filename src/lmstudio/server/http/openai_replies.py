@@ -31,8 +31,6 @@ _FINISH_REASONS: Final[Mapping[LlmPredictionStopReason, FinishReason]] = {
     "toolCalls": "tool_calls",
     "maxPredictedTokensReached": "length",
     "contextLengthReached": "length",
-    "failed": "error",
-    "modelUnloaded": "error",
 }
 
 
@@ -42,7 +40,10 @@ def event(value: HttpStruct) -> bytes:
 
 
 def finish_reason(stats: LlmPredictionStats, collected: Collected) -> FinishReason:
-    """Why the prediction ended, in OpenAI's words. A model that calls a tool ends its text as any other."""
+    """Why the prediction ended, in OpenAI's words. A model that calls a tool ends its text as any other.
+
+    There is no word for a model that was unloaded meanwhile: `Running` raises an error then.
+    """
     reason = _FINISH_REASONS[stats.stop_reason]
     return "tool_calls" if reason == "stop" and collected.tool_calls else reason
 

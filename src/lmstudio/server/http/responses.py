@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lmstudio._http_models.openai_responses import (
     IncompleteDetails,
@@ -36,7 +36,7 @@ from lmstudio.server.http.work import Collected, chat, configured, running, usin
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lmstudio._http_models.openai_responses import ResponseRequest, ResponseStatus
+    from lmstudio._http_models.openai_responses import ResponseRequest
     from lmstudio._sdk_models import AnyChatMessage, LlmPredictionStats, LlmPredictionStopReason
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.core import ServerCore
@@ -47,15 +47,6 @@ __all__ = ["create_response"]
 
 _LOGPROBS: Final = "message.output_text.logprobs"
 _LIMITS: Final[frozenset[LlmPredictionStopReason]] = frozenset(("maxPredictedTokensReached", "contextLengthReached"))
-_FAILURES: Final[Mapping[LlmPredictionStopReason, str]] = {
-    "failed": "The model failed.",
-    "modelUnloaded": "The model was unloaded while it was answering.",
-}
-_LAST_EVENTS: Final[Mapping[ResponseStatus, type[Any]]] = {
-    "completed": ResponseCompleted,
-    "incomplete": ResponseIncomplete,
-    "failed": ResponseFailed,
-}
 
 
 async def create_response(exchange: Exchange, request: ResponseRequest) -> None:
@@ -200,7 +191,8 @@ class _Answer:
             if events := output.take_events():
                 await exchange.write(events)
         self._finish(prediction.stats)
-        output.add_response(_LAST_EVENTS[self._response.status], self._response)
+        is_completed = self._response.status == "completed"
+        output.add_response(ResponseCompleted if is_completed else ResponseIncomplete, self._response)
         await exchange.write(output.take_events())
         await exchange.end_stream()
 
@@ -210,19 +202,19 @@ class _Answer:
 
     def _finish(self, stats: LlmPredictionStats) -> None:
         """It is whole, or as whole as it gets; remember it."""
-        response = self._response
-        response.status = status = _status(stats.stop_reason)
-        self._output.finish("completed" if status == "completed" else "incomplete")
+        response, reason = self._response, stats.stop_reason
+        # The server itself stops a prediction when it is about to end: the text is cut, but nothing has failed.
+        is_cut = reason in _LIMITS or reason == "userStopped"
+        status: Literal["completed", "incomplete"] = "incomplete" if is_cut else "completed"
+        response.status = status
+        self._output.finish(status)
         response.output = self._output.items
         response.usage = _usage(stats, self._collected)
         if status == "completed":
             response.completed_at = int(self._exchange.core.clock.time())
-        elif status == "incomplete":
-            reason = stats.stop_reason
-            response.incomplete_details = IncompleteDetails(reason="max_output_tokens" if reason in _LIMITS else None)
         else:
-            response.error = ResponseError(code="server_error", message=_FAILURES[stats.stop_reason])
-        if response.store and status != "failed":
+            response.incomplete_details = IncompleteDetails(reason="max_output_tokens" if reason in _LIMITS else None)
+        if response.store:
             self._remember()
 
     def _remember(self) -> None:
@@ -248,13 +240,6 @@ class _Answer:
         response.error = ResponseError(code="server_error", message=error.message)
         self._output.add_response(ResponseFailed, response)
         return self._output.take_events()
-
-
-def _status(reason: LlmPredictionStopReason) -> ResponseStatus:
-    if reason in _FAILURES:
-        return "failed"
-    # Stopped by the server itself, which is about to end: the text is cut, but nothing has failed.
-    return "incomplete" if reason in _LIMITS or reason == "userStopped" else "completed"
 
 
 def _new_response(request: ResponseRequest, model: str, created_at: int) -> Response:

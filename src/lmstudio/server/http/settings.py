@@ -19,5 +19,7 @@ class HttpSettings:
     """With so many requests at one model, more are refused with 429."""
     separate_reasoning: bool = True
     """Reasoning travels beside the content of a message; else within it, between the model's own tags."""
+    page: bool = True
+    """The page at `/` is there."""
     accept_unknown_paths: bool = False
     """Paths that are not known are answered with 200 and an error, as LM Studio does."""

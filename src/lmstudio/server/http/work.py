@@ -130,6 +130,7 @@ class Running:
     def __init__(
         self, core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt, *, is_one_call: bool
     ) -> None:
+        self._instance = instance
         self._is_one_call = is_one_call
         self._has_call = False
         self._packets: deque[Packet] = deque()
@@ -177,7 +178,7 @@ class Running:
             if batch:
                 yield batch
             if is_over:
-                self.task.result()
+                self._check_end()
                 return
 
     async def wait_for_first(self) -> None:
@@ -194,6 +195,12 @@ class Running:
         self._filled.set()
         if self.task.done():
             self.task.result()
+
+    def _check_end(self) -> None:
+        """Raise what the prediction raised, or what its end means to a client that is only told of good ones."""
+        if self.task.result().stop_reason in ("modelUnloaded", "failed"):
+            message = f"The model {self._instance.identifier!r} was unloaded during the request. Send it again."
+            raise HttpError("internal", message, code="model_unloaded")
 
     @property
     def stats(self) -> LlmPredictionStats:
