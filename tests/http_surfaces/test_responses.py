@@ -312,6 +312,7 @@ def test_bad_input_is_refused_by_position(api: httpx.Client, given: Any, param: 
     ("members", "param"),
     [
         ({"temperature": "hot"}, "temperature"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"top_p": 2}, "top_p"),
         ({"truncation": "middle"}, "truncation"),
         ({"top_logprobs": 21}, "top_logprobs"),

@@ -90,9 +90,9 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
 
 
 def _config(core: ServerCore, request: ChatCompletionRequest) -> PredictionConfig:
-    limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+    name = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
     config = {
-        **sampling_config(request, limit),
+        **sampling_config(request, getattr(request, name), name),
         **structured_config(request.response_format, "response_format"),
         **reasoning_config(request.reasoning_effort, "reasoning_effort"),
     }

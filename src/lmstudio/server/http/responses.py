@@ -88,7 +88,7 @@ def _refuse_unsupported(request: ResponseRequest) -> None:
 def _config(core: ServerCore, request: ResponseRequest) -> PredictionConfig:
     effort = request.reasoning.effort if request.reasoning else None
     config = {
-        **sampling_config(request, request.max_output_tokens),
+        **sampling_config(request, request.max_output_tokens, "max_output_tokens"),
         **structured_config(request.text.format if request.text else None, "text.format", schema_at="schema"),
         **reasoning_config(effort, "reasoning.effort"),
         # "auto" leaves out what is oldest, as OpenAI says; else a chat that is too long is refused.

@@ -38,8 +38,15 @@ _NO_BIAS: Final = 100
 """OpenAI's largest bias, which forbids a token where it is negative."""
 
 
-def sampling_config(request: SamplingRequest, max_tokens: int | None) -> dict[str, Any]:
-    """The members of *request* as members of `LlmPredictionConfig`; *max_tokens* below 0 is no limit."""
+def sampling_config(request: SamplingRequest, max_tokens: int | None, limit_name: str = "max_tokens") -> dict[str, Any]:
+    """The members of *request* as members of `LlmPredictionConfig`; *max_tokens* below 0 is no limit.
+
+    Raises:
+        HttpError: *max_tokens*, which is called *limit_name* in this request, is 0.
+    """
+    if max_tokens == 0:
+        message = f"{limit_name} must be at least 1, or -1 for no limit: a reply has at least one token."
+        raise HttpError("invalid_request", message, param=limit_name, code="invalid_value")
     stop = [request.stop] if isinstance(request.stop, str) else request.stop
     config = {
         "temperature": request.temperature,

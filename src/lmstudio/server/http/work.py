@@ -25,8 +25,9 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server._port import ClientContext
+from lmstudio.server.errors import RequestError
 from lmstudio.server.files.chat import with_contents
-from lmstudio.server.http.errors import HttpError
+from lmstudio.server.http.errors import HttpError, as_http_error
 from lmstudio.server.prediction import Prediction
 from lmstudio.server.prompt import RawPrompt, chat_prompt
 
@@ -103,7 +104,12 @@ def configured(
     given = core.prediction_config(stack, preset=preset, is_raw=is_raw)
     result = type(given)({**given.fields, **fields}, is_raw=is_raw)
     if result.draft_model_key:
-        core.instances.resolve("llm", result.draft_model_key)
+        try:
+            core.instances.resolve("llm", result.draft_model_key)
+        except RequestError as error:
+            refusal = as_http_error(error, "draft_model")
+            refusal.param = "draft_model"
+            raise refusal from None
     return result
 
 
