@@ -124,6 +124,13 @@ def test_reasoning_is_an_item_of_its_own(api: httpx.Client, engine: ScriptedEngi
     assert body["usage"]["output_tokens_details"]["reasoning_tokens"] > 0
 
 
+def test_reasoning_without_a_word_is_no_item(api: httpx.Client, engine: ScriptedEngine) -> None:
+    engine.reply = Reply([Reasoning("\n\n"), "Yes."])
+    assert [item["type"] for item in ask(api)["output"]] == ["message"]
+    engine.reply = Reply([Reasoning("\n\n Hm."), "Yes."])
+    assert ask(api)["output"][0]["content"][0]["text"] == "\n\n Hm."
+
+
 @pytest.mark.parametrize("effort", ["none", "low", "medium", "high"])
 def test_effort_of_reasoning_reaches_the_template(api: httpx.Client, engine: ScriptedEngine, effort: str) -> None:
     ask(api, reasoning={"effort": effort})

@@ -76,6 +76,8 @@ class Output:
         self._separates_reasoning = separates_reasoning
         self._open: _Open | None = None
         self._call_id = ""
+        self._space = ""
+        """White space that reasoning has begun with, if there is any."""
         self._events: list[bytes] = []
         self._number = 0
 
@@ -133,10 +135,13 @@ class Output:
         self._emit_inside(OutputTextDelta, content_index=0, delta=text, logprobs=probabilities)
 
     def _add_reasoning(self, text: str) -> None:
-        if not text:
-            return
         opened = self._open
         if opened is None or not isinstance(opened.item, ReasoningItem):
+            text = self._space + text
+            if not text.strip():  # models that are told not to reason leave the place for it empty
+                self._space = text
+                return
+            self._space = ""
             opened = self._begin(ReasoningItem(id=_new_id("rs"), status="in_progress", summary=[], content=[]))
             self._emit_inside(ContentPartAdded, content_index=0, part=ReasoningText(text=""))
         opened.pieces.append(text)
