@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from typing import Any
@@ -214,6 +215,13 @@ def test_image_for_a_model_that_cannot_see(api: httpx.Client) -> None:
     assert "images" in error["message"]
 
 
+def test_document_reaches_the_model(api: httpx.Client, engine: ScriptedEngine) -> None:
+    content = base64.b64encode(b"The password is heron.").decode()
+    document = {"type": "input_file", "filename": "notes.txt", "file_data": f"data:text/plain;base64,{content}"}
+    ask(api, user(document, {"type": "input_text", "text": "What is the password?"}))
+    assert "The password is heron." in engine.requests[-1].prompt
+
+
 def test_refusal_of_an_earlier_turn_is_text(api: httpx.Client, engine: ScriptedEngine) -> None:
     refusal = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
     ask(api, [{"role": "user", "content": "Hi"}, refusal, {"role": "user", "content": "Please"}])
@@ -239,6 +247,17 @@ def test_call_without_arguments_has_an_empty_object(api: httpx.Client, engine: S
     engine.reply = Reply([ToolCall("now", {})])
     (call,) = calls_of(ask(api, tools=[NOW]))
     assert call["arguments"] == "{}"
+
+
+def test_call_without_the_member_arguments_has_an_empty_object(api: httpx.Client, engine: ScriptedEngine) -> None:
+    engine.reply = Reply([BrokenToolCall('{"name": "now"}')])
+    (call,) = calls_of(ask(api, tools=[NOW]))
+    assert (call["arguments"], call["status"]) == ("{}", "completed")
+
+
+def test_tool_in_the_form_of_chat_completions(api: httpx.Client, engine: ScriptedEngine) -> None:
+    ask(api, tools=[{"type": "function", "function": {"name": "now"}}])
+    assert [tool["function"]["name"] for tool in engine.chats[-1].tools] == ["now"]
 
 
 def test_one_call_at_a_time(api: httpx.Client, engine: ScriptedEngine) -> None:
@@ -302,7 +321,9 @@ def test_call_that_cannot_be_read_stays_text(api: httpx.Client, engine: Scripted
         ([CALL, {**RESULT, "output": 3}], "input[1]"),
         ([{**CALL, "arguments": "{"}], "input[0]"),
         ([{**CALL, "name": None}], "input[0]"),
+        ([{"role": "user", "content": ["Hi"]}], "input[0]"),
         (user({"type": "input_audio"}), "input[0]"),
+        (user({"type": "input_file", "filename": "a.txt", "file_data": "nothing"}), "input[0]"),
         (user({"type": "input_text"}), "input[0]"),
         (user({"type": "input_image", "image_url": "https://example.com/image.png"}), "input[0]"),
         (user({"type": "input_image", "file_id": "file-1"}), "input[0]"),
@@ -329,6 +350,7 @@ def test_bad_input_is_refused_by_position(api: httpx.Client, given: Any, param: 
         ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [*TOOLS, {"type": "function"}]}, "tools[1].name"),
+        ({"tools": [{"type": "function", "function": "now"}]}, "tools[0].function"),
         ({"tools": TOOLS, "tool_choice": "maybe"}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "function", "name": "sub"}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "function"}}, "tool_choice"),

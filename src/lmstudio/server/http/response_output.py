@@ -159,10 +159,7 @@ class Output:
             self._emit_inside(FunctionCallArgumentsDelta, delta=text)
 
     def _end_call(self, request: ToolCallRequest) -> None:
-        if self._open is None:
-            self._begin_call(request.name)
-        assert self._open is not None
-        if not self._open.pieces:  # a call without arguments
+        if self._open is not None and not self._open.pieces:  # a call without arguments
             self._add_arguments(arguments_text(request.arguments))
         self._close("completed")
 
