@@ -96,7 +96,7 @@ def _candidate_ports() -> list[int]:
     if path is not None:
         port = _port_in(path)
         return [] if port is None else [port]
-    home = _lm_studio_home()
+    home = lm_studio_home()
     hint = None if home is None else _port_in(home / ".internal" / "http-server.json")
     return list(dict.fromkeys(API_SERVER_PORTS if hint is None else (hint, *API_SERVER_PORTS)))
 
@@ -115,7 +115,7 @@ def user_home() -> Path:
     return Path.home().resolve()
 
 
-def _lm_studio_home() -> Path | None:
+def lm_studio_home() -> Path | None:
     """LM Studio's folder by the rule of its command line, which also writes the pointer file; we do not."""
     try:
         home = user_home()

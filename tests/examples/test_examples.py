@@ -71,7 +71,7 @@ def test_every_example_has_a_test_here() -> None:
         ("events.py", "[prompt 100%"),
         ("images_and_files.py", "line 3: Oslo is the capital of Norway."),
         ("openai_messages.py", '"content": "What is 2 + 3?"'),
-        ("download_model.py", "downloaded pebble-embed-0.8m"),
+        ("download_model.py", "downloaded text-embedding-pebble-embed-0.8m"),
         ("cancel_from_elsewhere.py", "a king: Aborted: enough of stories"),
     ],
 )

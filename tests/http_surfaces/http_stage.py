@@ -50,3 +50,10 @@ def read_events(response: httpx.Response) -> list[Event]:
         content = line.removeprefix("data: ")
         events.append(Event(name, content if content == "[DONE]" else json.loads(content)))
     return events
+
+
+def refusal(response: httpx.Response) -> tuple[int, dict[str, Any]]:
+    """Status and error of a reply of /api/v1."""
+    error: dict[str, Any] = response.json()["error"]
+    assert set(error) <= {"type", "message", "code", "param"}
+    return response.status_code, error

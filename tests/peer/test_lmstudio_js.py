@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("nothing_to_complain_about")
 
 LLM = "pebble-2.6m"
-EMBED = "pebble-embed-0.8m"
+EMBED = "text-embedding-pebble-embed-0.8m"
 LLM_PATH = "lmstudio-python/pebble-2.6m-GGUF/pebble-2.6m-q8_0.gguf"
 CHAT = "scripted-chat"
 """The language model of the scripted engine."""

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("nothing_to_complain_about")
 
 CONTENT = EMBEDDING_MODEL_FILE.read_bytes()
 NAME = "pebble-embed-0.8m-q8_0.gguf"
-KEY = "pebble-embed-0.8m"
+KEY = "text-embedding-pebble"
 IDENTIFIER = f"maker/pebble-GGUF/{NAME}"
 
 

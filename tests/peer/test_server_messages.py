@@ -204,7 +204,7 @@ async def use_everything(client: Any, engine: ScriptedEngine) -> None:
     (available,) = await settle(client.repository.search_models("pebble"))
     (option,) = await settle(available.get_download_options())
     assert option.fit_estimation == "newFit"
-    assert await settle(option.download()) == "pebble-embed-0.8m"
+    assert await settle(option.download()) == "text-embedding-pebble"
     with pytest.raises(lms.LMStudioModelNotFoundError):
         await settle(client.llm.load_new_instance("no-such-model"))
     await settle(model.unload())

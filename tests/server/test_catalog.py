@@ -9,71 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf_files import F32, LLAMA, gguf, text, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmstudio.server.catalog import Catalog, InvalidModelFileError, ModelNotFoundError, read_model_file
 from lmstudio.server.models import CHAT_MODEL_FILE, EMBEDDING_MODEL_FILE
-
-Tensor = tuple[str, list[int], int, int]  # name, dimensions, type, offset
-F32, Q8_0 = 0, 8
-
-
-def text(value: str) -> bytes:
-    return struct.pack("<Q", len(value.encode())) + value.encode()
-
-
-def value(item: Any) -> bytes:
-    """A metadata value with its type: bool, int (u32), float, str, or a list of int or str."""
-    if isinstance(item, bool):
-        return struct.pack("<I?", 7, item)
-    if isinstance(item, int):
-        return struct.pack("<II", 4, item)
-    if isinstance(item, float):
-        return struct.pack("<If", 6, item)
-    if isinstance(item, str):
-        return struct.pack("<I", 8) + text(item)
-    kind = 8 if item and isinstance(item[0], str) else 5
-    body = b"".join(text(one) if kind == 8 else struct.pack("<i", one) for one in item)
-    return struct.pack("<IIQ", 9, kind, len(item)) + body
-
-
-def gguf(metadata: dict[str, Any], tensors: list[Tensor] | None = None, *, data: int | None = None) -> bytes:
-    """A GGUF file; *data* is how many bytes of tensor data follow, by default as many as the tensors need."""
-    if tensors is None:
-        tensors = [("token_embd.weight", [64, 32], F32, 0)]
-    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
-    head += b"".join(text(key) + value(item) for key, item in metadata.items())
-    needed = 0
-    for name, dimensions, kind, offset in tensors:
-        head += text(name) + struct.pack(f"<I{len(dimensions)}Q", len(dimensions), *dimensions)
-        head += struct.pack("<IQ", kind, offset)
-        count = 1
-        for dimension in dimensions:
-            count *= dimension
-        needed = max(needed, offset + (count * 4 if kind == F32 else count // 32 * 34))
-    padding = -len(head) % (metadata.get("general.alignment") or 32)
-    return head + bytes(padding + (needed if data is None else data))
-
-
-LLAMA: dict[str, Any] = {
-    "general.architecture": "llama",
-    "general.name": "Heron",
-    "general.file_type": 15,
-    "llama.context_length": 8192,
-    "llama.rope.freq_base": 10000.0,
-    "tokenizer.ggml.add_bos_token": True,
-    "tokenizer.ggml.tokens": ["a", "b", "longer"],
-    "tokenizer.ggml.token_type": [1, 1, 3],
-    "tokenizer.chat_template": "{% if tools %}{{ tools }}{% endif %}",
-}
-
-
-def written(folder: Path, name: str, content: bytes) -> Path:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
-    return file
 
 
 def test_everything_a_listing_shows_is_read_from_the_header(tmp_path: Path) -> None:
@@ -113,11 +54,13 @@ def test_kind_follows_architecture_and_pooling(tmp_path: Path, metadata: dict[st
         ("Tern-7B-Instruct-Q4_K_M.gguf", {}, "tern-7b-instruct", ("Q4_K_M", 4)),
         ("tern.IQ2_XXS.gguf", {}, "tern", ("IQ2_XXS", 2)),
         ("tern-F16.GGUF", {}, "tern", ("F16", 16)),
+        ("tern-UD-Q4_K_XL.gguf", {"general.file_type": 15}, "tern", ("Q4_K_XL", 4)),
+        ("tern.i1-IQ3_M.gguf", {"general.file_type": 27}, "tern", ("IQ3_M", 3)),
         ("tern-mxfp4.gguf", {"general.file_type": 9999}, "tern", ("MXFP4", 4)),
         ("My Tern.gguf", {"general.file_type": 7}, "my-tern", ("Q8_0", 8)),
         ("tern", {}, "tern", None),
         ("Gull-7B-GGUF/model.gguf", {}, "gull-7b", None),
-        ("tern-q8_0-00001-of-00002.gguf", {}, "tern", ("Q8_0", 8)),
+        ("tern-q8_0-00001-of-00001.gguf", {}, "tern", ("Q8_0", 8)),
     ],
 )
 def test_key_and_quantization_follow_the_file_name(
@@ -127,10 +70,56 @@ def test_key_and_quantization_follow_the_file_name(
     assert (model.model_key, model.quantization, model.publisher) == (key, quantization, "local")
 
 
+def test_experts_are_counted(tmp_path: Path) -> None:
+    mixture = {"general.architecture": "qwen3moe", "qwen3moe.expert_count": 128, "qwen3moe.expert_used_count": 8}
+    assert read_model_file(written(tmp_path, "m.gguf", gguf(mixture))).expert_count == 128
+    dense = {"general.architecture": "llama", "llama.expert_count": 0}
+    assert read_model_file(written(tmp_path, "d.gguf", gguf(dense))).expert_count is None
+
+
+@pytest.mark.parametrize(
+    ("repository", "file_name", "key"),
+    [
+        ("Nomic-Tern-v1.5-GGUF", "nomic-tern-v1.5.Q4_K_M.gguf", "text-embedding-nomic-tern-v1.5"),
+        ("text-embedding-gull", "gull-F16.gguf", "text-embedding-gull"),
+    ],
+)
+def test_key_of_an_embedding_model_says_so_and_is_found_without(
+    tmp_path: Path, repository: str, file_name: str, key: str
+) -> None:
+    file = written(tmp_path, f"models/acme/{repository}/{file_name}", gguf({"general.architecture": "bert"}))
+    catalog = Catalog.from_files([file])
+    assert catalog.models[0].model_key == key
+    short = key.removeprefix("text-embedding-")
+    for name in (key, short, f"acme/{short}", f"acme/{key}"):
+        assert catalog.resolve(name) == (catalog.models[0], [])
+
+
+@pytest.mark.parametrize(
+    ("repository", "key"),
+    [
+        ("Tern-7B-Instruct-GGUF", "tern-7b-instruct"),
+        ("tern-7b-Q4_K_M-GGUF", "tern-7b"),
+        ("Tern 7B.gguf", "tern-7b"),
+        ("tern", "tern"),
+    ],
+)
+def test_key_follows_the_repository(tmp_path: Path, repository: str, key: str) -> None:
+    file = written(tmp_path, f"models/acme/{repository}/weights-Q4_K_M.gguf", gguf(LLAMA))
+    assert Catalog.from_files([file]).models[0].model_key == key
+
+
 def test_model_in_several_files_has_the_size_of_all(tmp_path: Path) -> None:
     first = written(tmp_path, "tern-00001-of-00002.gguf", gguf({"general.architecture": "llama"}))
-    written(tmp_path, "tern-00002-of-00002.gguf", bytes(1000))
-    assert read_model_file(first).size_bytes == first.stat().st_size + 1000
+    second = written(tmp_path, "tern-00002-of-00002.gguf", gguf({"split.no": 1}, [("w", [1000, 1], F32, 0)]))
+    model = read_model_file(first)
+    assert model.size_bytes == first.stat().st_size + second.stat().st_size
+    assert model.params_string == "3K"
+    with pytest.raises(InvalidModelFileError, match="is part 2 of the model 'tern': name its first part instead"):
+        read_model_file(second)
+    second.unlink()
+    with pytest.raises(InvalidModelFileError, match=r"tern-00002-of-00002\.gguf is missing beside it"):
+        read_model_file(first)
 
 
 @pytest.mark.parametrize(
@@ -250,10 +239,12 @@ def test_colliding_keys_are_told_apart(catalog: Catalog) -> None:
     assert [model.model_key for model in catalog.models] == [
         "heron-3b@q4_k_m",
         "heron-3b@q8_0",
-        "tern",
-        "tern:2",
+        "reef/tern",
+        "dune/tern",
         "skua",
     ]
+    assert [model.model_key for model in catalog.listed] == ["heron-3b@q4_k_m", "reef/tern", "dune/tern", "skua"]
+    assert [model.listed_key for model in catalog.listed] == ["heron-3b", "reef/tern", "dune/tern", "skua"]
 
 
 @pytest.mark.parametrize(
@@ -267,10 +258,13 @@ def test_colliding_keys_are_told_apart(catalog: Catalog) -> None:
         ("heron-3b-q8_0", "acme/Heron-3B-GGUF/Heron-3B-Q8_0.gguf"),
         ("acme/Heron-3B-GGUF/Heron-3B-Q8_0.gguf", "acme/Heron-3B-GGUF/Heron-3B-Q8_0.gguf"),
         ("acme\\Heron-3B-GGUF\\Heron-3B-Q8_0.gguf", "acme/Heron-3B-GGUF/Heron-3B-Q8_0.gguf"),
-        ("tern:2", "dune/tern-GGUF/tern.gguf"),
         ("dune/tern", "dune/tern-GGUF/tern.gguf"),
         ("dune/tern-GGUF/", "dune/tern-GGUF/tern.gguf"),
-        ("tern", "reef/tern-GGUF/tern.gguf"),
+        ("reef/tern", "reef/tern-GGUF/tern.gguf"),
+        ("heron-3b", "acme/Heron-3B-GGUF/Heron-3B-Q4_K_M.gguf"),
+        ("acme/heron-3b", "acme/Heron-3B-GGUF/Heron-3B-Q4_K_M.gguf"),
+        ("acme/Heron-3B-GGUF", "acme/Heron-3B-GGUF/Heron-3B-Q4_K_M.gguf"),
+        ("heron-3b-gguf", "acme/Heron-3B-GGUF/Heron-3B-Q4_K_M.gguf"),
         ("skua", "dune/skua-GGUF/skua-q8_0.gguf"),
         ("skua@q8_0", "dune/skua-GGUF/skua-q8_0.gguf"),
         ("dune/skua-GGUF", "dune/skua-GGUF/skua-q8_0.gguf"),
@@ -288,18 +282,17 @@ def test_model_is_found_by_absolute_path(catalog: Catalog) -> None:
 
 
 def test_name_of_several_models_resolves_to_the_first_and_lists_all(catalog: Catalog) -> None:
-    both = ["heron-3b@q4_k_m", "heron-3b@q8_0"]
-    for key in ("heron-3b", "acme/heron-3b", "acme/Heron-3B-GGUF", "heron-3b-gguf"):
+    for key in ("tern", "Tern", "tern-gguf", "tern.gguf"):
         model, ambiguous = catalog.resolve(key)
-        assert (model.model_key, ambiguous) == ("heron-3b@q4_k_m", both)
+        assert (model.path, ambiguous) == ("reef/tern-GGUF/tern.gguf", ["reef/tern", "dune/tern"])
 
 
 def test_unknown_name_carries_near_matches(catalog: Catalog) -> None:
     with pytest.raises(ModelNotFoundError) as caught:
         catalog.resolve("heron")
     assert caught.value.key == "heron"
-    assert caught.value.near_matches[0] == "heron-3b@q4_k_m"
-    assert "Did you mean heron-3b@q4_k_m" in str(caught.value)
+    assert caught.value.near_matches[0] == "heron-3b"
+    assert "Did you mean heron-3b or heron-3b@q" in str(caught.value)
 
 
 def test_unknown_name_without_near_matches_lists_what_there_is(catalog: Catalog) -> None:
@@ -308,7 +301,7 @@ def test_unknown_name_without_near_matches_lists_what_there_is(catalog: Catalog)
             catalog.resolve(key)
     with pytest.raises(ModelNotFoundError, match="There are: none"):
         Catalog().resolve("x")
-    many = Catalog(replace(catalog.models[0], model_key=f"m{number}", path=f"m{number}") for number in range(12))
+    many = Catalog(replace(catalog.models[4], model_key=f"m{number}", path=f"m{number}") for number in range(12))
     with pytest.raises(ModelNotFoundError, match="m9 and 2 more"):
         many.resolve("albatross-70b")
 
@@ -323,3 +316,49 @@ def test_shipped_catalogue_holds_a_chat_and_an_embedding_model() -> None:
     assert {model.publisher for model in shipped.models} == {"lmstudio-python"}
     assert shipped.resolve("pebble-2.6m@q8_0")[0].file == CHAT_MODEL_FILE
     assert shipped.resolve("lmstudio-python/pebble-2.6m-GGUF")[0].file == CHAT_MODEL_FILE
+
+
+# Variants ------------------------------------------------------------------------------------------------------------
+
+
+def variants(folder: Path, *quantizations: str) -> Catalog:
+    names = [f"models/acme/Heron-GGUF/Heron-{quantization}.gguf" for quantization in quantizations]
+    return Catalog.from_files(written(folder, name, gguf({"general.architecture": "llama"})) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("quantizations", "selected"),
+    [
+        (["Q8_0", "Q4_K_M", "Q2_K"], "q4_k_m"),
+        (["F16", "Q8_0", "Q5_K_M"], "q5_k_m"),
+        (["Q2_K", "Q6_K", "Q3_K_L"], "q6_k"),
+        (["Q2_K", "Q3_K_L"], "q3_k_l"),
+    ],
+)
+def test_key_of_a_model_means_its_usual_quantization(tmp_path: Path, quantizations: list[str], selected: str) -> None:
+    catalog = variants(tmp_path, *quantizations)
+    model, ambiguous = catalog.resolve("heron")
+    assert (model.model_key, model.listed_key, ambiguous) == (f"heron@{selected}", "heron", [])
+    assert catalog.listed == (model,)
+    assert sorted(model.variants) == sorted(f"heron@{each.lower()}" for each in quantizations)
+    assert {each.model_key for each in catalog.variants(model)} == set(model.variants)
+
+
+def test_model_alone_has_no_variants(tmp_path: Path) -> None:
+    catalog = variants(tmp_path, "Q8_0")
+    (model,) = catalog.models
+    assert (model.model_key, model.variants, catalog.variants(model)) == ("heron", (), [])
+    assert catalog.resolve("heron@q8_0") == (model, [])
+
+
+def test_other_models_in_one_repository_are_no_variants(tmp_path: Path) -> None:
+    names = ["Tern-Q4_K_M", "Tern-Q8_0", "Gull-Q4_K_M"]
+    catalog = Catalog.from_files(written(tmp_path, f"models/acme/birds/{name}.gguf", gguf(LLAMA)) for name in names)
+    assert [model.model_key for model in catalog.models] == ["tern@q4_k_m", "tern@q8_0", "gull"]
+    assert catalog.resolve("acme/birds")[1] == ["tern", "gull"]
+
+
+def test_files_that_differ_in_nothing_that_a_key_tells_are_numbered(tmp_path: Path) -> None:
+    names = ["a/tern-Q8_0.gguf", "b/tern-Q8_0.gguf", "c/tern-Q8_0.gguf"]
+    catalog = Catalog.from_files(written(tmp_path, name, gguf(LLAMA)) for name in names)
+    assert [model.model_key for model in catalog.models] == ["tern", "tern:2", "tern:3"]

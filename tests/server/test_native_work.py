@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from native_client import (
     ABSENT,
     ANY_MODEL,
     NO_LAYERS,
+    OTHER,
     Refused,
     Session,
     fields_of,
@@ -313,6 +315,53 @@ def test_downloaded_models_of_both_kinds_are_listed() -> None:
                 ("embedding", "scripted-embed"),
                 ("llm", "other-chat"),
             ]
+
+    run(test)
+
+
+HERONS = [
+    replace(OTHER, model_key="heron", path=f"acme/Heron-GGUF/heron-{name}.gguf", quantization=(name, bits))
+    for name, bits in (("Q8_0", 8), ("Q4_K_M", 4))
+]
+
+
+def test_variants_are_listed_under_their_own_keys_and_once_under_their_common_one() -> None:
+    async def test() -> None:
+        async with staged(models=HERONS) as stage:
+            (model,) = await stage.system.call(system.LIST_DOWNLOADED_MODELS)
+            keys = ["heron@q4_k_m", "heron@q8_0"]
+            assert (model["modelKey"], model["variants"], model["selectedVariant"]) == ("heron", keys, keys[0])
+            assert model["quantization"] == {"name": "Q4_K_M", "bits": 4}
+            for name in ("heron", "heron@q8_0", "acme/Heron-GGUF"):
+                variants = await stage.system.call(system.LIST_DOWNLOADED_MODEL_VARIANTS, {"modelKey": name})
+                assert sorted(variant["modelKey"] for variant in variants) == keys
+                assert all("variants" not in variant for variant in variants)
+
+    run(test)
+
+
+def test_loaded_variant_says_which_it_is() -> None:
+    async def test() -> None:
+        async with staged(models=HERONS) as stage:
+            selected = "heron@q4_k_m"
+            for key, variant in (("heron", selected), ("heron@q8_0", "heron@q8_0"), (selected, selected)):
+                info = await stage.load(key)
+                assert (info["modelKey"], info["selectedVariant"]) == ("heron", variant)
+            loaded = await stage.llm.call(llm.MODELS.list_loaded)
+            assert [info["identifier"] for info in loaded] == ["heron", "heron@q8_0", "heron:2"]
+
+    run(test)
+
+
+def test_any_loaded_variant_is_good_enough_for_the_common_key() -> None:
+    async def test() -> None:
+        async with staged(models=HERONS) as stage:
+            await stage.load("heron@q8_0")
+            for name, expected in (("heron", "alreadyLoaded"), ("heron@q4_k_m", "loadSuccess")):
+                packets = await get_or_load(stage.llm, name).rest()
+                assert types(packets)[-1] == expected
+            (packet,) = await get_or_load(stage.llm, "heron").rest()
+            assert packet["info"]["selectedVariant"] == "heron@q4_k_m"
 
     run(test)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTENT = EMBEDDING_MODEL_FILE.read_bytes()
-KEY = "pebble-embed-0.8m"
+KEY = "text-embedding-pebble"
 NAME = "pebble-embed-0.8m-q8_0.gguf"
 IDENTIFIER = f"maker/pebble-GGUF/{NAME}"
 CANCEL = {"type": "cancel"}
@@ -246,7 +246,7 @@ def test_model_of_the_same_name_gets_a_key_of_its_own(folder: Path, tmp_path: Pa
         async with repository(folder, source) as (stage, session):
             assert (await download(session).rest())[-1]["defaultIdentifier"] == KEY
             second = await download(session, "maker/pebble-GGUF/pebble-embed-0.8m.gguf").rest()
-            assert second[-1]["defaultIdentifier"] == f"{KEY}@q8_0"
+            assert second[-1]["defaultIdentifier"] == f"{KEY}:2"
             assert stage.core.catalog.resolve(KEY)[0].path == IDENTIFIER
 
     run(test)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .engine.scripted import ToolCall as ToolCall
     from .engine.scripted import scripted_models as scripted_models
     from .errors import ServerStartError as ServerStartError
+    from .home import default_models_folder as default_models_folder
+    from .http.settings import HttpSettings as HttpSettings
 
 _MODULE_OF = {
     "BrokenToolCall": "engine.scripted",
@@ -37,6 +39,7 @@ _MODULE_OF = {
     "Engine": "engine.base",
     "EngineError": "engine.base",
     "Gate": "engine.scripted",
+    "HttpSettings": "http.settings",
     "LlamaCppEngine": "engine.llama_cpp",
     "ModelFile": "engine.base",
     "Reasoning": "engine.scripted",
@@ -45,6 +48,7 @@ _MODULE_OF = {
     "Server": "embedded",
     "ServerStartError": "errors",
     "ToolCall": "engine.scripted",
+    "default_models_folder": "home",
     "scripted_models": "engine.scripted",
 }
 
@@ -54,6 +58,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "Gate",
+    "HttpSettings",
     "LlamaCppEngine",
     "ModelFile",
     "Reasoning",
@@ -62,6 +67,7 @@ __all__ = [
     "Server",
     "ServerStartError",
     "ToolCall",
+    "default_models_folder",
     "scripted_models",
 ]
 

@@ -1,95 +1,42 @@
-"""The models that the server can load: what each file holds, and which one a name means."""
+"""The models that the server can load: their keys, and which one a name means."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from lmstudio._near import near_matches
-from lmstudio.logs import fields, get_logger
-from lmstudio.server._gguf import GgufHeader, InvalidModelFileError, read_gguf
-from lmstudio.server.engine.base import ModelFile, ModelKind
+from lmstudio.server.model_file import (
+    EMBEDDING_PREFIX,
+    InvalidModelFileError,
+    key_of_file_name,
+    key_of_repository,
+    quantization_in_name,
+    read_model_file,
+    shard_number,
+)
+from lmstudio.server.models_folder import ModelsFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from lmstudio.server.engine.base import ModelFile
 
 __all__ = [
     "Catalog",
     "InvalidModelFileError",
     "ModelNotFoundError",
+    "distinct_keys",
+    "is_name_of",
     "quantization_in_name",
     "read_model_file",
     "shard_number",
 ]
 
-_logger = get_logger("server")
-
-ASSUMED_CONTEXT_LENGTH: Final = 4096
-"""For a file that does not name its own; the engine has the last word."""
-LOCAL_PUBLISHER: Final = "local"
-"""Publisher of a file whose place does not tell."""
-
 _LONGEST_WANTED: Final = 200
-_EMBEDDING_PREFIX: Final = "text-embedding-"
-"""LM Studio lists embedding models with it, and finds them without it, too."""
-_EMBEDDING_ARCHITECTURES: Final = frozenset(
-    [
-        "bert",
-        "modern-bert",
-        "nomic-bert",
-        "nomic-bert-moe",
-        "neo-bert",
-        "eurobert",
-        "jina-bert-v2",
-        "jina-bert-v3",
-        "gemma-embedding",
-        "t5encoder",
-    ]
-)
-# general.file_type, llama.cpp's enumeration llama_ftype.
-_FILE_TYPES: Final = {
-    0: "F32",
-    1: "F16",
-    2: "Q4_0",
-    3: "Q4_1",
-    7: "Q8_0",
-    8: "Q5_0",
-    9: "Q5_1",
-    10: "Q2_K",
-    11: "Q3_K_S",
-    12: "Q3_K_M",
-    13: "Q3_K_L",
-    14: "Q4_K_S",
-    15: "Q4_K_M",
-    16: "Q5_K_S",
-    17: "Q5_K_M",
-    18: "Q6_K",
-    19: "IQ2_XXS",
-    20: "IQ2_XS",
-    21: "Q2_K_S",
-    22: "IQ3_XS",
-    23: "IQ3_XXS",
-    24: "IQ1_S",
-    25: "IQ4_NL",
-    26: "IQ3_S",
-    27: "IQ3_M",
-    28: "IQ2_S",
-    29: "IQ2_M",
-    30: "IQ4_XS",
-    31: "IQ1_M",
-    32: "BF16",
-    36: "TQ1_0",
-    37: "TQ2_0",
-    38: "MXFP4",
-}
-_QUANTIZATION: Final = re.compile(
-    r"[-_.@]((?:IQ\d_(?:XXS|XS|NL|S|M|L))|(?:Q\d_K(?:_(?:XL|S|M|L))?)|(?:Q\d_\d)|(?:TQ\d_\d)|MXFP4|BF16|F16|F32)$",
-    re.IGNORECASE,
-)
-_SHARD: Final = re.compile(r"-(\d{5})-of-(\d{5})$")
 
 
 class ModelNotFoundError(LookupError):
@@ -108,114 +55,15 @@ def _listing(keys: Sequence[str]) -> str:
     return f"{shown} and {len(keys) - 10} more" if len(keys) > 10 else shown
 
 
-def read_model_file(path: str | Path, *, path_in_catalog: str | None = None) -> ModelFile:
-    """Describe the GGUF file at *path*.
-
-    *path_in_catalog* is ``publisher/repo/file.gguf``. Without it, a file in ``.../models/publisher/repo/`` is named so,
-    and any other belongs to the publisher "local".
-
-    Raises:
-        InvalidModelFileError: it cannot be read, is damaged or incomplete, or holds no model of its own.
-    """
-    file = Path(path)
-    header = read_gguf(file)
-    architecture = header.text("general.architecture")
-    if architecture is None:
-        raise InvalidModelFileError(f"{file} is not a usable GGUF file: it names no architecture.")
-    if architecture == "clip" or header.text("general.type") == "mmproj":
-        raise InvalidModelFileError(f"{file} is the image part of a model, not a model: name the model's file instead.")
-    catalog_path = PurePosixPath(path_in_catalog or _path_in_catalog(file))
-    publisher = catalog_path.parts[0] if len(catalog_path.parts) > 1 else LOCAL_PUBLISHER
-    template = header.text("tokenizer.chat_template") or ""
-    return ModelFile(
-        kind=_kind(header, architecture),
-        model_key=_base_key(file),
-        path=str(catalog_path),
-        file=file.absolute(),
-        display_name=header.text("general.name") or header.text("general.basename") or _stem(file),
-        publisher=publisher,
-        size_bytes=_size_bytes(file),
-        max_context_length=header.integer(f"{architecture}.context_length") or ASSUMED_CONTEXT_LENGTH,
-        architecture=architecture,
-        params_string=header.text("general.size_label") or _params_string(header.element_count),
-        quantization=_quantization(file, header),
-        vision=any(sibling != file for sibling in file.parent.glob("*mmproj*.gguf")),
-        trained_for_tool_use=re.search(r"\btools\b", template) is not None,
-    )
-
-
-def _kind(header: GgufHeader, architecture: str) -> ModelKind:
-    pools = header.integer(f"{architecture}.pooling_type")
-    return "embedding" if architecture in _EMBEDDING_ARCHITECTURES or pools else "llm"
-
-
-def _path_in_catalog(file: Path) -> str:
-    parts = file.absolute().parts
-    if len(parts) > 4 and parts[-4] == "models":
-        return "/".join(parts[-3:])
-    return f"{LOCAL_PUBLISHER}/{_base_key(file)}/{file.name}"
-
-
-def quantization_in_name(file_name: str) -> str | None:
-    """The quantization that the name of a model's file tells, in upper case."""
-    found = _QUANTIZATION.search(_stem(Path(file_name)))
-    return found[1].upper() if found else None
-
-
-def shard_number(file_name: str) -> tuple[str, int]:
-    """The name without the number of the part, and that number; 0 for a model in one file."""
-    shard = _SHARD.search(Path(file_name).stem)
-    return (_stem(Path(file_name)), int(shard[1])) if shard else (file_name, 0)
-
-
-def _stem(file: Path) -> str:
-    """The file's name without its ending and the number of its part."""
-    return _SHARD.sub("", file.name[: -len(".gguf")] if file.name.lower().endswith(".gguf") else file.name)
-
-
-def _base_key(file: Path) -> str:
-    """The model's name as LM Studio forms keys: lower case, no quantization, no spaces."""
-    stem = _QUANTIZATION.sub("", _stem(file))
-    if stem.lower() in ("model", "ggml-model", ""):
-        stem = re.sub(r"[-_.]gguf$", "", file.absolute().parent.name, flags=re.IGNORECASE)
-    return re.sub(r"\s+", "-", stem.lower())
-
-
-def _size_bytes(file: Path) -> int:
-    """The size of the file, or of all parts of a model in several files."""
-    shard = _SHARD.search(file.name[: -len(".gguf")])
-    if shard is None:
-        return file.stat().st_size
-    prefix = file.name[: shard.start()]
-    return sum(part.stat().st_size for part in file.parent.glob("*.gguf") if part.name.startswith(f"{prefix}-0"))
-
-
-def _quantization(file: Path, header: GgufHeader) -> tuple[str, int] | None:
-    in_name = _QUANTIZATION.search(_stem(file))
-    kind = header.integer("general.file_type")
-    name = None if kind is None else _FILE_TYPES.get(kind)
-    if name is None:
-        if in_name is None:
-            return None
-        name = in_name[1].upper()
-    return name, int("".join(re.findall(r"\d+", name)[:1]))
-
-
-def _params_string(elements: int) -> str | None:
-    """A count as "2.6M" or "13B"; None for an empty file."""
-    for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K"), (1, "")):
-        if elements >= unit:
-            value = elements / unit
-            return f"{value:.1f}".removesuffix(".0") + letter if value < 10 else f"{value:.0f}{letter}"
-    return None
-
-
 class Catalog:
-    """Models under unique keys."""
+    """Models under unique keys: those that it was given, and those in a folder."""
 
-    def __init__(self, models: Iterable[ModelFile] = ()) -> None:
-        self.models: tuple[ModelFile, ...] = tuple(_with_unique_keys(list(dict.fromkeys(models))))
-        self._names = [(model, _names(model)) for model in self.models]
+    def __init__(self, models: Iterable[ModelFile] = (), folder: ModelsFolder | None = None) -> None:
+        """A file of *folder* takes the place of a given model with the same path."""
+        self._given: tuple[ModelFile, ...] = tuple(dict.fromkeys(models))
+        self._folder = folder
+        self._index: _Index | None = None
+        self._found: tuple[ModelFile, ...] = ()
 
     @classmethod
     def from_files(cls, paths: Iterable[str | Path]) -> Catalog:
@@ -227,95 +75,169 @@ class Catalog:
         return cls(read_model_file(path) for path in paths)
 
     @classmethod
-    def shipped(cls) -> Catalog:
-        """The models that come with this package."""
+    def shipped(cls, folder: ModelsFolder | None = None) -> Catalog:
+        """The models that come with this package, and those in *folder*."""
         from lmstudio.server.models import SHIPPED_MODELS_DIR
 
-        files = sorted(SHIPPED_MODELS_DIR.glob("*/*/*.gguf"))
-        return cls(
-            read_model_file(file, path_in_catalog=file.relative_to(SHIPPED_MODELS_DIR).as_posix()) for file in files
-        )
+        return cls(ModelsFolder(SHIPPED_MODELS_DIR).models(), folder)
 
-    @classmethod
-    def from_folder(cls, folder: Path) -> Catalog:
-        """The models in a folder of LM Studio's layout. Files that cannot be used are left out, with a warning."""
-        models = []
-        for file in sorted(folder.glob("*/*/*.gguf")):
-            if shard_number(file.name)[1] > 1 or "mmproj" in file.name.lower():
-                continue
-            try:
-                models.append(read_model_file(file, path_in_catalog=file.relative_to(folder).as_posix()))
-            except InvalidModelFileError as error:
-                _logger.warning("Left out of the models folder: %s", error, extra=fields())
-        return cls(models)
+    @property
+    def models(self) -> tuple[ModelFile, ...]:
+        """All that can be loaded now; of a model in several quantizations each one."""
+        return self._now().models
+
+    @property
+    def listed(self) -> tuple[ModelFile, ...]:
+        """All models; of one in several quantizations that one which its key means."""
+        return tuple(model for model in self.models if model.is_selected)
+
+    def variants(self, model: ModelFile) -> list[ModelFile]:
+        """The quantizations of *model*, if there are several."""
+        return [each for each in self.models if each.variant_of and each.model_key in model.variants]
 
     def add(self, model: ModelFile) -> ModelFile:
-        """Offer *model*, too, or instead of the one with the same path. What else is there keeps its key.
+        """Offer *model*, too, or instead of the one with the same path.
 
         Returns the model under the key that it got.
         """
-        others = [other for other in self.models if other.path != model.path]
-        taken = {other.model_key for other in others}
-        added = _with_free_key(model, taken, taken)
-        self.models = (*others, added)
-        self._names = [(each, _names(each)) for each in self.models]
-        return added
+        self._given = (*(given for given in self._given if given.path != model.path), model)
+        self._index = None
+        return next(each for each in self.models if each.path == model.path)
 
-    def resolve(self, key: str) -> tuple[ModelFile, list[str]]:
-        """The model that *key* means, and the keys of all that it could mean, if they are several.
+    def matching(self, name: str) -> list[ModelFile]:
+        """The models that *name* could mean; more than one if it is not clear. Of one in several quantizations, all.
 
-        *key* is, in any case of letters: a model key, also with ``@quantization``; the path, absolute or as listed, or
+        *name* is, in any case of letters: a model key, also with ``@quantization``; the path, absolute or as listed, or
         an end of it; publisher/repo; a repo; a file name.
 
         Raises:
             ModelNotFoundError: nothing matches.
         """
-        wanted = key.strip().replace("\\", "/").lower().removesuffix("/")
-        for model in self.models:
-            if model.model_key.lower() == wanted:
-                return model, []
-        matches = [model for model, names in self._names if wanted in names]
+        wanted, index = _comparable(name), self._now()
+        keyed = [model for model in index.models if wanted in (model.model_key.lower(), model.listed_key.lower())]
+        matches = keyed or [model for model, names in index.names if wanted in names]
         if not matches:
-            keys = [model.model_key for model in self.models]
+            keys = list(dict.fromkeys(key for model in index.models for key in (model.listed_key, model.model_key)))
             # Cut, because the search takes time and memory by the length.
-            raise ModelNotFoundError(key, near_matches(wanted[:_LONGEST_WANTED], keys), keys)
-        return matches[0], [model.model_key for model in matches] if len(matches) > 1 else []
+            raise ModelNotFoundError(name, near_matches(wanted[:_LONGEST_WANTED], keys), keys)
+        return sorted(matches, key=lambda model: not model.is_selected)
+
+    def resolve(self, name: str) -> tuple[ModelFile, list[str]]:
+        """The model that *name* means, and the keys of all that it could mean, if they are several.
+
+        Raises:
+            ModelNotFoundError: nothing matches.
+        """
+        matches = self.matching(name)
+        return matches[0], distinct_keys(matches)
+
+    def _now(self) -> _Index:
+        found = () if self._folder is None else self._folder.models()
+        if self._index is None or found is not self._found:
+            paths = {model.path for model in found}
+            given = (model for model in self._given if model.path not in paths)
+            self._found, self._index = found, _Index([*given, *found])
+        return self._index
+
+
+class _Index:
+    """The models at one moment, with their keys and names."""
+
+    def __init__(self, models: Sequence[ModelFile]) -> None:
+        self.models: tuple[ModelFile, ...] = tuple(_with_unique_keys(models))
+        self.names = [(model, _names(model)) for model in self.models]
+
+
+def distinct_keys(models: Iterable[ModelFile]) -> list[str]:
+    """The keys of different models; empty if they are all variants of one, because then the choice is clear."""
+    keys = list(dict.fromkeys(model.listed_key for model in models))
+    return keys if len(keys) > 1 else []
+
+
+def is_name_of(name: str, model: ModelFile) -> bool:
+    """Whether *model* may be called so."""
+    return _comparable(name) in _names(model)
+
+
+def _comparable(name: str) -> str:
+    return name.strip().replace("\\", "/").lower().removesuffix("/")
 
 
 def _names(model: ModelFile) -> frozenset[str]:
     """Everything a model may be called, in lower case."""
     path = PurePosixPath(model.path)
-    base = re.sub(r"(@[^@]*|:\d+)+$", "", model.model_key)
-    names = {base, f"{model.publisher}/{base}", model.model_key, path.name, path.stem, str(path)}
-    if model.quantization:
-        quantized = f"{base}@{model.quantization[0]}"
-        names |= {quantized, f"{model.publisher}/{quantized}"}
-    if len(path.parts) == 3:
-        repo = str(path.parent)
-        names |= {repo, path.parts[1], "/".join(path.parts[1:])}
-        names |= {f"{repo}@{model.quantization[0]}"} if model.quantization else set()
+    base = re.sub(r"(@[^@]*|:\d+)+$", "", model.listed_key).rpartition("/")[2]
+    bases = {base, key_of_file_name(path.name), key_of_repository(path)}
     if model.kind == "embedding":
-        plain = base.removeprefix(_EMBEDDING_PREFIX)
-        names |= {plain, _EMBEDDING_PREFIX + plain}
+        plain = {each.removeprefix(EMBEDDING_PREFIX) for each in bases}
+        bases = plain | {EMBEDDING_PREFIX + each for each in plain}
+    bases |= {f"{model.publisher}/{each}" for each in bases}
+    if len(path.parts) == 3:
+        bases |= {str(path.parent), path.parts[1]}
+    names = {model.model_key, model.listed_key, path.name, path.stem, str(path), "/".join(path.parts[1:])} | bases
+    if model.quantization:
+        names |= {f"{each}@{model.quantization[0]}" for each in bases}
     if model.file is not None:
         names.add(model.file.as_posix())
     return frozenset(name.lower() for name in names)
 
 
-def _with_unique_keys(models: Sequence[ModelFile]) -> list[ModelFile]:
-    """The models, those of the same key told apart by their quantization, and if that is the same too, by a number."""
-    shared = {key for key, count in Counter(model.model_key for model in models).items() if count > 1}
-    unique: dict[str, ModelFile] = {}
+def _with_unique_keys(models: Sequence[ModelFile]) -> Iterator[ModelFile]:
+    """The models in their order, no two of them with the same key."""
+    repositories: defaultdict[tuple[str, str], list[ModelFile]] = defaultdict(list)
+    for model in _told_apart_by_file(models):
+        repositories[model.model_key, str(PurePosixPath(model.path).parent).lower()].append(model)
+    publishers: defaultdict[str, list[str]] = defaultdict(list)
+    for key, repository in repositories:
+        publishers[key].append(repository)
+    taken: set[str] = set()
+    for (key, _repository), files in repositories.items():
+        is_shared = len(publishers[key]) > 1
+        base = _free_key(f"{files[0].publisher.lower()}/{key}" if is_shared else key, taken)
+        if len({file.quantization for file in files}) > 1:
+            yield from _as_variants(base, files, taken)
+        else:
+            yield replace(files[0], model_key=base)
+            yield from (replace(file, model_key=_free_key(base, taken)) for file in files[1:])
+
+
+def _told_apart_by_file(models: Sequence[ModelFile]) -> Iterator[ModelFile]:
+    """The models, where a repository has several their keys by the names of their files."""
+    stems: defaultdict[tuple[str, PurePosixPath], set[str]] = defaultdict(set)
     for model in models:
-        named = _with_free_key(model, shared, unique)
-        unique[named.model_key] = named
-    return list(unique.values())
+        path = PurePosixPath(model.path)
+        stems[model.model_key, path.parent].add(key_of_file_name(path.name))
+    for model in models:
+        path = PurePosixPath(model.path)
+        if len(stems[model.model_key, path.parent]) > 1:
+            prefix = EMBEDDING_PREFIX if model.kind == "embedding" else ""
+            yield replace(model, model_key=prefix + key_of_file_name(path.name).removeprefix(prefix))
+        else:
+            yield model
 
 
-def _with_free_key(model: ModelFile, shared: Collection[str], taken: Collection[str]) -> ModelFile:
-    """*model* under a key that is not in *taken*, and that tells its quantization if its own is in *shared*."""
-    key = model.model_key
-    if key in shared and model.quantization:
-        key = f"{key}@{model.quantization[0].lower()}"
-    numbered = (key, *(f"{key}:{number}" for number in range(2, len(taken) + 3)))
-    return replace(model, model_key=next(name for name in numbered if name not in taken))
+def _as_variants(base: str, files: Sequence[ModelFile], taken: set[str]) -> list[ModelFile]:
+    """*files*, which are the same model, as the variants of *base*."""
+    names = [file.quantization[0].lower() if file.quantization else "unknown" for file in files]
+    keys = [_free_key(f"{base}@{name}", taken) for name in names]
+    best = min(range(len(files)), key=lambda index: _preference(files[index]))
+    ordered = (keys[best], *(key for key in keys if key != keys[best]))
+    return [
+        replace(file, model_key=key, variant_of=base, variants=ordered) for file, key in zip(files, keys, strict=True)
+    ]
+
+
+def _preference(file: ModelFile) -> tuple[bool, bool, int, int]:
+    """The lower the better: LM Studio's usual download first, then the smallest that is not worse, then the largest."""
+    name, bits = file.quantization or ("", 0)
+    return name != "Q4_K_M", bits < 4, abs(bits - 4), file.size_bytes
+
+
+def _free_key(key: str, taken: set[str]) -> str:
+    """*key*, or if that is in *taken* with a number. It is taken from now on."""
+    number, free = 1, key
+    while free in taken:
+        number += 1
+        free = f"{key}:{number}"
+    taken.add(free)
+    return free

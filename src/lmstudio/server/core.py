@@ -14,6 +14,7 @@ from lmstudio.server.files.store import FileLimits, FileStore
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceManager
 from lmstudio.server.presets import Presets
 from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
+from lmstudio.server.repository.jobs import DownloadJobs
 from lmstudio.server.repository.listing import DownloadCatalog
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class ServerCore:
         self.free_memory = free_memory
         self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
+        self.download_jobs: DownloadJobs = DownloadJobs(self.downloads, self.clock)
         self.files: FileStore = FileStore(file_limits)
         self.on_shutdown_request = on_shutdown_request
         self._prediction_defaults = {**DEFAULT_PREDICTION_FIELDS, **(prediction_defaults or {})}

@@ -20,6 +20,7 @@ from lmstudio.server.binding import Binding
 from lmstudio.server.catalog import Catalog, InvalidModelFileError, read_model_file
 from lmstudio.server.engine.base import Engine, EngineError, ModelFile
 from lmstudio.server.errors import RequestError, ServerStartError
+from lmstudio.server.models_folder import ModelsFolder
 from lmstudio.server.origins import OriginPolicy
 from lmstudio.server.repository.listing import DownloadCatalog
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lmstudio.server.app import AppSettings, Core
     from lmstudio.server.connection import ConnectionLimits
     from lmstudio.server.files.store import FileLimits
+    from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Clock
     from lmstudio.server.listener import Listener
     from lmstudio.server.presets import PresetSource
@@ -71,12 +73,12 @@ class Server:
     *models*: paths of GGUF files, or `ModelFile` objects; by default the two tiny ones that come with this package, or
     with the scripted engine the two that it makes up. *catalog*: what clients can download, as a folder of models with
     LM Studio's layout, a JSON file, or the http address of one; by default the models of this package. *models_folder*:
-    where downloads go, and more models to offer; by default downloads are gone when the server stops. *engine*:
-    "llama_cpp", "scripted", or an engine. *port* 0 takes
-    any free port. *api_tokens*: if there are any, clients must hold one of them. *insecure*: listen at an address that
-    other machines can reach although there is no API token. *allowed_origins*: web pages that may connect besides those
-    of this machine, e.g. "https://example.com". *limits*: what one client may cost. *core_settings*: see
-    `CoreSettings`.
+    where downloads go, and more models to offer, also those that come while the server runs; by default downloads are
+    gone when the server stops. `default_models_folder` finds LM Studio's own. *engine*: "llama_cpp", "scripted", or an
+    engine. *port* 0 takes any free port. *api_tokens*: if there are any, clients must hold one of them. *insecure*:
+    listen at an address that other machines can reach although there is no API token. *allowed_origins*: web pages that
+    may connect besides those of this machine, e.g. "https://example.com". *limits*: what one client may cost.
+    *http*: what the HTTP surfaces allow. *core_settings*: see `CoreSettings`.
 
     Raises:
         LMStudioValueError: an API token or an origin does not have the form of one.
@@ -99,6 +101,7 @@ class Server:
         insecure: bool = False,
         allowed_origins: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
+        http: HttpSettings | None = None,
         **core_settings: Unpack[CoreSettings],
     ) -> None:
         if not isinstance(engine, Engine) and engine not in ("llama_cpp", "scripted"):
@@ -117,6 +120,7 @@ class Server:
         self._core: Core | None = None
         self._given_core: Core | None = None
         self._limits = limits
+        self._http = http
         self._catalog = Catalog()
         self._api_tokens = ApiTokens(api_tokens)
         self._is_insecure = insecure
@@ -287,8 +291,11 @@ class Server:
     def _app_settings(self) -> AppSettings:
         from lmstudio.server.app import AppSettings
         from lmstudio.server.connection import ConnectionLimits
+        from lmstudio.server.http.settings import HttpSettings
 
-        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits())
+        return AppSettings(
+            self._api_tokens, self._origins, self._limits or ConnectionLimits(), self._http or HttpSettings()
+        )
 
     def _new_core(self) -> Core:
         from lmstudio.server.core import ServerCore
@@ -319,29 +326,28 @@ class Server:
             _require_extras("xllamacpp")
         try:
             self._engine = self._new_engine()
-            self._catalog = self._new_catalog(self._engine)
-            for model in self._downloaded_models():
-                self._catalog.add(model)
+            self._catalog = self._new_catalog(self._engine, self._downloaded_models())
             self._download_catalog.check()
         except (InvalidModelFileError, EngineError, RequestError) as error:
             raise ServerStartError(str(error)) from error
 
-    def _downloaded_models(self) -> tuple[ModelFile, ...]:
+    def _downloaded_models(self) -> ModelsFolder | None:
         folder = self._models_folder
         if folder is None:
-            return ()
+            return None
         if folder.exists() and not folder.is_dir():
             raise ServerStartError(f"{folder} is not a folder; name the one that downloaded models go to.")
-        return Catalog.from_folder(folder).models
+        return ModelsFolder(folder)
 
-    def _new_catalog(self, engine: Engine) -> Catalog:
+    def _new_catalog(self, engine: Engine, folder: ModelsFolder | None) -> Catalog:
         if self._models is not None:
-            return Catalog(item if isinstance(item, ModelFile) else read_model_file(item) for item in self._models)
+            given = (item if isinstance(item, ModelFile) else read_model_file(item) for item in self._models)
+            return Catalog(given, folder)
         if engine.name == "scripted":
             from lmstudio.server.engine.scripted import scripted_models
 
-            return Catalog(scripted_models())
-        return Catalog.shipped()
+            return Catalog(scripted_models(), folder)
+        return Catalog.shipped(folder)
 
     def _new_engine(self) -> Engine:
         if isinstance(self._engine_choice, Engine):

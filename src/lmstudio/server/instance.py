@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lmstudio._sdk_models import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lmstudio.server.engine.base import LoadedModel, ModelFile, ModelKind
     from lmstudio.server.loads import PendingLoad
 
-__all__ = ["Clock", "Instance", "Timer", "Use", "model_info"]
+__all__ = ["Clock", "Instance", "Timer", "Use", "model_info", "variant_info"]
 
 
 class Timer(Protocol):
@@ -139,7 +139,7 @@ class Instance:
 def _common_members(file: ModelFile) -> dict[str, Any]:
     quantization = file.quantization
     return {
-        "model_key": file.model_key,
+        "model_key": file.listed_key,
         "format": "gguf",
         "display_name": file.display_name,
         "publisher": file.publisher,
@@ -151,11 +151,18 @@ def _common_members(file: ModelFile) -> dict[str, Any]:
         "params_string": file.params_string,
         "architecture": file.architecture,
         "quantization": quantization and Quantization(name=quantization[0], bits=quantization[1]),
+        "variants": list(file.variants) or None,
+        "selected_variant": file.model_key if file.variants else None,
     }
 
 
+def variant_info(file: ModelFile) -> LlmInfo | EmbeddingModelInfo:
+    """The description of one variant of a model, under the key that means just this one."""
+    return model_info(replace(file, variant_of=None, variants=()))
+
+
 def model_info(file: ModelFile) -> LlmInfo | EmbeddingModelInfo:
-    """The description of a model that is not loaded."""
+    """The description of a model that is not loaded; *file* is its selected variant, if there are several."""
     members = _common_members(file)
     if file.kind == "embedding":
         return EmbeddingModelInfo(**members)

@@ -17,7 +17,7 @@ from lmstudio._sdk_models import (
     ModelSpecifierQuery,
 )
 from lmstudio.logs import fields, get_logger
-from lmstudio.server.catalog import ModelNotFoundError
+from lmstudio.server.catalog import ModelNotFoundError, distinct_keys, is_name_of
 from lmstudio.server.config import LoadConfig
 from lmstudio.server.drafts import DraftedModels
 from lmstudio.server.engine.base import EngineError, ModelDiedError
@@ -141,10 +141,14 @@ class InstanceManager:
         Raises:
             RequestError: there is none, or it belongs to the other namespace.
         """
+        fitting = self._fitting(kind, key)
+        return fitting[0], distinct_keys(fitting)
+
+    def _fitting(self, kind: ModelKind, key: str) -> list[ModelFile]:
         try:
-            file, candidates = self._catalog.resolve(key)
+            matches = self._catalog.matching(key)
         except ModelNotFoundError as error:
-            available = [model.model_key for model in self._catalog.models if model.kind == kind]
+            available = [model.model_key for model in self._catalog.listed if model.kind == kind]
             sample = list(dict.fromkeys([*error.near_matches, *available]))[:_SAMPLE_SIZE]
             raise RequestError(
                 f'Cannot find model "{key}".',
@@ -153,11 +157,10 @@ class InstanceManager:
                     path=key, available_paths_sample=sample, total_models=len(available)
                 ),
             ) from None
-        keys = candidates or [file.model_key]
-        fitting = [model for model in self._catalog.models if model.model_key in keys and model.kind == kind]
+        fitting = [model for model in matches if model.kind == kind]
         if not fitting:
-            raise _domain_mismatch(key, file, kind)
-        return fitting[0], [model.model_key for model in fitting] if len(fitting) > 1 else []
+            raise _domain_mismatch(key, matches[0], kind)
+        return fitting
 
     def match(self, kind: ModelKind, name: str) -> Instance | None:
         """The instance with this identifier, or else one of the model that *name* means; None if none is loaded.
@@ -172,14 +175,12 @@ class InstanceManager:
         if similar is not None:
             return similar
         with suppress(RequestError):
-            file, candidates = self.resolve(kind, name)
-            keys = candidates or [file.model_key]
-            return min(
-                (each for each in loaded if each.file.model_key in keys),
-                key=lambda each: keys.index(each.file.model_key),
-                default=None,
-            )
-        return None
+            paths = [file.path for file in self._fitting(kind, name)]
+            fitting = [each for each in loaded if each.file.path in paths]
+            if fitting:
+                return min(fitting, key=lambda each: paths.index(each.file.path))
+        # Its file may be gone meanwhile, or have got another key.
+        return next((each for each in loaded if is_name_of(name, each.file)), None)
 
     # Loading ---------------------------------------------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class InstanceManager:
             RequestError: the identifier is taken, or the draft model unknown.
         """
         if identifier is None:
-            identifier = self._free_identifier(file.model_key)
+            identifier = self._free_identifier(file.shortest_key)
         elif self._is_taken(identifier):
             raise RequestError(
                 f"The identifier {identifier!r} is already in use.",
@@ -210,7 +211,8 @@ class InstanceManager:
         """
         file, _ = self.resolve(kind, name)
         for load in self._loads:
-            if load.file.kind == kind and not load.is_abandoned and (load.file == file or load.identifier == name):
+            is_same = load.file.path == file.path or load.identifier == name
+            if load.file.kind == kind and not load.is_abandoned and is_same:
                 return load
         ttl_ms = self._jit_ttl_ms if ttl_ms is None else ttl_ms
         return self._begin(file, config, self._free_identifier(name), ttl_ms, is_jit=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from surface.fault_proxy import FaultProxy
 
 CONTENT = EMBEDDING_MODEL_FILE.read_bytes()
-KEY = "pebble-embed-0.8m"
+KEY = "text-embedding-pebble"
 IDENTIFIER = "maker/pebble-GGUF/pebble-embed-0.8m-q8_0.gguf"
 
 

@@ -214,6 +214,29 @@ class ModelFile:
     """Name and bits per weight, e.g. ("Q8_0", 8)."""
     vision: bool = False
     trained_for_tool_use: bool = False
+    can_reason: bool = False
+    """Its chat template knows of reasoning before an answer."""
+    expert_count: int | None = None
+    """For a mixture of experts."""
+    variant_of: str | None = None
+    """The key of the model that this is one quantization of, if there are several; `model_key` then names this one."""
+    variants: tuple[str, ...] = ()
+    """The keys of all these, first the one that `variant_of` alone means."""
+
+    @property
+    def listed_key(self) -> str:
+        """The key under which lists have it."""
+        return self.variant_of or self.model_key
+
+    @property
+    def shortest_key(self) -> str:
+        """The key that is enough to mean just this file."""
+        return self.listed_key if self.is_selected else self.model_key
+
+    @property
+    def is_selected(self) -> bool:
+        """It is what its listed key means."""
+        return not self.variants or self.variants[0] == self.model_key
 
 
 class LoadedModel(ABC):
@@ -267,6 +290,8 @@ class Engine(ABC):
 
     name: str
     version: str
+    default_options: LoadOptions = LoadOptions()
+    """What it takes for a language model where options leave the choice to it, as far as that is always the same."""
 
     @abstractmethod
     async def load(self, model: ModelFile, options: LoadOptions, on_progress: ProgressCallback) -> LoadedModel:

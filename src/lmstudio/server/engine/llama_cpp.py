@@ -24,7 +24,12 @@ from lmstudio.server.engine._llama_requests import (
     request_error,
     schema_probe_body,
 )
-from lmstudio.server.engine._llama_settings import load_parameters, template_parameters
+from lmstudio.server.engine._llama_settings import (
+    DEFAULT_BATCH_SIZE,
+    DEFAULT_PARALLEL_SESSIONS,
+    load_parameters,
+    template_parameters,
+)
 from lmstudio.server.engine._llama_stream import CompletionStream
 from lmstudio.server.engine._loopback_http import ConnectionLostError, LoopbackClient, Reply
 from lmstudio.server.engine.base import (
@@ -60,6 +65,12 @@ class LlamaCppEngine(Engine):
     """
 
     name = "llama.cpp"
+    default_options = LoadOptions(
+        parallel_sessions=DEFAULT_PARALLEL_SESSIONS,
+        eval_batch_size=DEFAULT_BATCH_SIZE,
+        flash_attention=True,
+        offload_kv_cache=True,
+    )
 
     def __init__(self, *, worker_command: Sequence[str] | None = None) -> None:
         self._worker_command = worker_command

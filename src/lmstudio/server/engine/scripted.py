@@ -97,6 +97,7 @@ class ScriptedEngine(Engine):
 
     name = "scripted"
     version = "1"
+    default_options = LoadOptions(parallel_sessions=4, eval_batch_size=512, flash_attention=True, offload_kv_cache=True)
 
     def __init__(
         self,
@@ -369,6 +370,7 @@ def scripted_models() -> list[ModelFile]:
             params_string="1M",
             quantization=("Q8_0", 8),
             trained_for_tool_use=kind == "llm",
+            can_reason=kind == "llm",
         )
 
     return [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.routing import BaseRoute, Route
 
+from lmstudio._http_models import rest_v1
 from lmstudio._http_models.openai import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
 from lmstudio._http_models.openai_responses import ResponseRequest
 from lmstudio.server.http.chat_completions import chat_completions, v0_chat_completions
@@ -22,6 +23,9 @@ from lmstudio.server.http.model_lists import list_models, list_v0_models, retrie
 from lmstudio.server.http.openai_replies import DONE
 from lmstudio.server.http.page import page_routes
 from lmstudio.server.http.responses import create_response
+from lmstudio.server.http.rest_v1_chat import v1_chat
+from lmstudio.server.http.rest_v1_downloads import download_model, download_status, list_downloads
+from lmstudio.server.http.rest_v1_models import list_v1_models, load_model, unload_model
 from lmstudio.server.http.stored_responses import delete_response, list_input_items, retrieve_response
 
 if TYPE_CHECKING:
@@ -59,6 +63,14 @@ _PATHS: Final = (
     _Path("POST", "/api/v0/chat/completions", v0_chat_completions, ChatCompletionRequest, DONE),
     _Path("POST", "/api/v0/completions", v0_completions, CompletionRequest, DONE),
     _Path("POST", "/api/v0/embeddings", embeddings, EmbeddingRequest),
+    # LM Studio, v1
+    _Path("GET", "/api/v1/models", list_v1_models),
+    _Path("POST", "/api/v1/models/load", load_model, rest_v1.LoadRequest),
+    _Path("POST", "/api/v1/models/unload", unload_model, rest_v1.UnloadRequest),
+    _Path("POST", "/api/v1/models/download", download_model, rest_v1.DownloadRequest),
+    _Path("GET", "/api/v1/models/download/status", list_downloads),
+    _Path("GET", "/api/v1/models/download/status/{job_id}", download_status),
+    _Path("POST", "/api/v1/chat", v1_chat, rest_v1.ChatRequest),
 )
 
 

@@ -30,6 +30,8 @@ ErrorReason: TypeAlias = Literal[
     "context_overflow",
     "too_large",
     "too_many_requests",
+    "mcp_connection",
+    "plugin_connection",
     "not_implemented",
     "unavailable",
     "internal",
@@ -46,6 +48,8 @@ _STATUS: Final[Mapping[ErrorReason, int]] = {
     "context_overflow": 400,
     "too_large": 413,
     "too_many_requests": 429,
+    "mcp_connection": 502,
+    "plugin_connection": 502,
     "not_implemented": 501,
     "unavailable": 503,
     "internal": 500,
@@ -88,8 +92,12 @@ def as_http_error(error: BaseException, attempted: str) -> HttpError:
     if isinstance(error, HttpError):
         return error
     refusal = as_request_error(error, attempted)
-    message = " ".join(part.rstrip(".") + "." for part in (refusal.title, refusal.cause, refusal.suggestion) if part)
+    message = " ".join(_sentence(part) for part in (refusal.title, refusal.cause, refusal.suggestion) if part)
     return HttpError(_reason(error, refusal), message, param=_param(refusal))
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def _reason(error: BaseException, refusal: RequestError) -> ErrorReason:
@@ -148,6 +156,8 @@ OPENAI: Final = Surface(
     "openai",
     types={
         "too_many_requests": "rate_limit_error",
+        "mcp_connection": "server_error",
+        "plugin_connection": "server_error",
         "not_implemented": "server_error",
         "unavailable": "server_error",
         "internal": "server_error",
@@ -161,6 +171,8 @@ REST_V1: Final = Surface(
     types={
         "model_not_found": "model_not_found",
         "job_not_found": "job_not_found",
+        "mcp_connection": "mcp_connection_error",
+        "plugin_connection": "plugin_connection_error",
         "not_implemented": "not_implemented",
         "internal": "internal_error",
         "unavailable": "internal_error",
@@ -179,6 +191,8 @@ ANTHROPIC: Final = Surface(
         "too_large": "request_too_large",
         "too_many_requests": "rate_limit_error",
         "unavailable": "overloaded_error",
+        "mcp_connection": "api_error",
+        "plugin_connection": "api_error",
         "not_implemented": "api_error",
         "internal": "api_error",
     },

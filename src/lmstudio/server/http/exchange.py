@@ -171,6 +171,9 @@ def _invalid(error: msgspec.ValidationError) -> HttpError:
         param = f"{inner}.{name}" if inner else name
         message = f"This endpoint does not know {param}; leave it out."
         return HttpError("invalid_request", message, param=param, code="unrecognized_keys")
+    if text.startswith("Invalid value "):  # of the member that tells what else there is
+        message = f"The value of {inner} is not known: {text.removeprefix('Invalid value ')}."
+        return HttpError("invalid_request", message, param=inner, code="invalid_union")
     where = f"the value of {inner}" if inner else "the body of this request"
     message = f"{where[0].upper()}{where[1:]} is not valid: {text[0].lower()}{text[1:]}."
     return HttpError("invalid_request", message, param=inner or None, code="invalid_value")

@@ -38,8 +38,8 @@ def listed_models(core: ServerCore) -> list[Listed]:
     loaded = [*core.instances.loaded("llm"), *core.instances.loaded("embedding")]
     models = [Listed(instance.identifier, instance.file, instance) for instance in loaded]
     if core.instances.is_jit_enabled:
-        keys = {instance.file.model_key for instance in loaded}
-        models += [Listed(file.model_key, file, None) for file in core.catalog.models if file.model_key not in keys]
+        keys = {instance.file.listed_key for instance in loaded}
+        models += [Listed(file.listed_key, file, None) for file in core.catalog.listed if file.listed_key not in keys]
     return models
 
 

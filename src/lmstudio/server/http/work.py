@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from lmstudio._sdk_models import AnyChatMessage, LlmPredictionStats, LlmToken, ToolCallRequest
-    from lmstudio.server.config import PredictionConfig
+    from lmstudio.server.config import LoadConfig, PredictionConfig
     from lmstudio.server.core import ServerCore
     from lmstudio.server.engine.base import ModelKind
     from lmstudio.server.http.settings import HttpSettings
@@ -60,16 +60,19 @@ async def using_model(
     name: str | None,
     *,
     ttl_seconds: float | None = None,
+    load_config: LoadConfig | None = None,
     on_event: Callable[[AcquireEvent], None] | None = None,
 ) -> AsyncIterator[Instance]:
     """The instance that *name* means, loaded just in time and kept loaded. Without a name, the only one there is.
+
+    *ttl_seconds* and *load_config* count only if it has to be loaded.
 
     Raises:
         HttpError: no name was given and there are none or several, or too many requests wait for the model.
         RequestError, EngineError: there is no such model, or it cannot be loaded.
     """
     instance = await core.instances.acquire(
-        kind, name or _only_model(core, kind), ttl_seconds=ttl_seconds, on_event=on_event
+        kind, name or _only_model(core, kind), config=load_config, ttl_seconds=ttl_seconds, on_event=on_event
     )
     with core.instances.use(instance):
         waiting = instance.state().queued
@@ -187,14 +190,17 @@ class Running:
                 self._check_end()
                 return
 
-    async def wait_for_first(self) -> None:
+    async def wait_for_first(self, *, is_progress_enough: bool = False) -> None:
         """Wait for the first packet that the model has written. What can be refused, is refused before.
+
+        With *is_progress_enough* until it begins to read, for which the prompt has to fit.
 
         Raises:
             RequestError, EngineError: it failed.
         """
         while not self.task.done() and all(
-            isinstance(packet, LlmChannelPredictToClientPacketPromptProcessingProgress) for packet in self._packets
+            not is_progress_enough and isinstance(packet, LlmChannelPredictToClientPacketPromptProcessingProgress)
+            for packet in self._packets
         ):
             self._filled.clear()
             await self._filled.wait()

@@ -16,6 +16,8 @@ from lmstudio._sdk_models import (
 from lmstudio.server.errors import RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lmstudio._sdk_models import (
         ChannelPacketCancel,
         RepositoryChannelDownloadModelCreationParameter,
@@ -65,9 +67,8 @@ class RepositoryHandlers:
     ) -> RepositoryRpcGetModelDownloadOptionsReturns:
         # One catalogue for both kinds of identifiers: a repository of Hugging Face is called owner/name as well.
         model = await self._core.download_catalog.model(parameter.model_search_result_identifier.identifier)
-        free = self._core.free_memory()
-        fitting = [each for each in model.options if free is None or each.size_bytes * _MEMORY_FACTOR <= free]
-        recommended = _recommended(fitting)
+        fitting = fitting_options(model.options, self._core.free_memory())
+        recommended = recommended_option(fitting)
         return RepositoryRpcGetModelDownloadOptionsReturns(
             results=[
                 ModelSearchResultDownloadOptionData(
@@ -109,7 +110,12 @@ def _entry(model: ListedModel, term: str) -> ModelSearchResultEntryData:
     )
 
 
-def _recommended(options: list[DownloadOption]) -> DownloadOption | None:
+def fitting_options(options: Sequence[DownloadOption], free_memory: int | None) -> list[DownloadOption]:
+    """Those that fit into the memory; all of them, if the system does not say how much there is."""
+    return [each for each in options if free_memory is None or each.size_bytes * _MEMORY_FACTOR <= free_memory]
+
+
+def recommended_option(options: Sequence[DownloadOption]) -> DownloadOption | None:
     """The usual compromise between size and quality, if there is one; else the best that fits."""
     usual = [option for option in options if option.quantization == _PREFERRED_QUANTIZATION]
     return max(usual or options, key=lambda option: option.size_bytes, default=None)

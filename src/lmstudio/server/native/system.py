@@ -29,7 +29,7 @@ from lmstudio._version import __version__
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.catalog import ModelNotFoundError
 from lmstudio.server.errors import RequestError
-from lmstudio.server.instances import model_info
+from lmstudio.server.instance import model_info, variant_info
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import (
@@ -78,16 +78,16 @@ class SystemHandlers:
         handlers.channel(ALIVE, self._alive)
 
     async def _list_downloaded_models(self, _: ClientContext, __: None) -> list[ModelInfo]:
-        return [model_info(file) for file in self._core.catalog.models]
+        return [model_info(file) for file in self._core.catalog.listed]
 
     async def _list_variants(
         self, _: ClientContext, parameter: SystemRpcListDownloadedModelVariantsParameter
     ) -> list[ModelInfo]:
-        models = self._core.catalog.models
+        catalog = self._core.catalog
         try:
-            file, _candidates = self._core.catalog.resolve(parameter.model_key)
+            file, _candidates = catalog.resolve(parameter.model_key)
         except ModelNotFoundError as error:
-            keys = [model.model_key for model in models]
+            keys = [model.listed_key for model in catalog.listed]
             raise RequestError(
                 f'Cannot find model "{parameter.model_key}".',
                 suggestion=f"Did you mean {' or '.join(error.near_matches)}?" if error.near_matches else None,
@@ -95,10 +95,13 @@ class SystemHandlers:
                     path=parameter.model_key, available_paths_sample=keys[:10], total_models=len(keys)
                 ),
             ) from None
-        raise RequestError(
-            f"The model {file.model_key!r} has no variants.",
-            suggestion="Every file of this server is a model of its own: list the downloaded models.",
-        )
+        variants = catalog.variants(file)
+        if not variants:
+            raise RequestError(
+                f"The model {file.model_key!r} has no variants.",
+                suggestion="Variants are the quantizations of one model that lie in one repository folder.",
+            )
+        return [variant_info(variant) for variant in variants]
 
     async def _notify(self, _: ClientContext, notification: BackendNotification) -> None:
         separator = ": " if notification.description else ""

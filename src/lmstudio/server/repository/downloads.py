@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lmstudio.server.instances import Clock
     from lmstudio.server.repository.listing import DownloadOption
 
-__all__ = ["Download", "Downloads", "free_disk_bytes"]
+__all__ = ["Download", "DownloadEvent", "Downloads", "free_disk_bytes"]
 
 DownloadEvent: TypeAlias = ChannelPacketDownloadProgress | ChannelPacketStartFinalizing
 
@@ -143,7 +143,7 @@ class Downloads:
 
     async def _run(self, download: Download) -> ModelFile:
         option = download.option
-        there = self._find(option)
+        there = self.find(option)
         if there is not None:
             download.skip_to_end()
             return there
@@ -158,7 +158,7 @@ class Downloads:
         except OSError as error:
             raise self._write_error(option, error) from error
 
-    def _find(self, option: DownloadOption) -> ModelFile | None:
+    def find(self, option: DownloadOption) -> ModelFile | None:
         """The model, if it is here already."""
         for model in self._models.models:
             if model.path == option.identifier:

@@ -1,0 +1,272 @@
+"""POST /api/v1/chat: one more turn of a chat that the server may remember."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from lmstudio._http_models import rest_v1 as wire
+from lmstudio._openai_messages import read_openai_part
+from lmstudio._sdk_models import (
+    AssistantResponse,
+    ChatHistoryData,
+    FileHandle,
+    SystemPrompt,
+    TextData,
+    ToolCallRequestData,
+    ToolCallResultData,
+    ToolResultMessage,
+    UserMessage,
+)
+from lmstudio.server.files.chat import with_contents
+from lmstudio.server.http.errors import REST_V1, HttpError
+from lmstudio.server.http.mcp_tools import ephemeral_tools
+from lmstudio.server.http.rest_v1_models import load_config
+from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
+from lmstudio.server.http.sampling import reasoning_config, tools_fields
+from lmstudio.server.http.stored_chats import StoredChat, new_response_id
+from lmstudio.server.http.work import CLIENT, chat, configured, refusing_bad_messages, running, using_model
+from lmstudio.server.loads import StartedLoad
+
+if TYPE_CHECKING:
+    from lmstudio._sdk_models import AnyChatMessage, ToolCallRequest
+    from lmstudio.server.config import PredictionConfig
+    from lmstudio.server.core import ServerCore
+    from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.http.mcp_tools import Toolbox
+    from lmstudio.server.http.settings import HttpSettings
+    from lmstudio.server.instances import Instance
+    from lmstudio.server.loads import AcquireEvent
+
+__all__ = ["v1_chat"]
+
+_MAX_ROUNDS: Final = 25
+"""So often may a model call tools before it has to answer."""
+
+
+async def v1_chat(exchange: Exchange, request: wire.ChatRequest) -> None:
+    """Answer a message, in a new chat or in one that was stored.
+
+    *context_length* counts if this request loads the model, as a time to live does.
+    """
+    servers = _ephemeral_servers(exchange.settings, request)
+    turn = _Turn(exchange, request)
+    await turn.check()
+    try:
+        async with ephemeral_tools(servers) as tools:
+            await turn.answer(tools)
+    finally:
+        turn.stream.close()
+
+
+class _Turn:
+    """One request."""
+
+    def __init__(self, exchange: Exchange, request: wire.ChatRequest) -> None:
+        """Raises HttpError for a request with something wrong in it."""
+        self.stream = EventStream(exchange)
+        self._exchange = exchange
+        self._core = exchange.core
+        self._request = request
+        question = _question(request)
+        self._messages: list[AnyChatMessage] = [question]
+        self._system_prompt = request.system_prompt
+        if request.previous_response_id is not None:
+            previous = self._core.stored_chats.previous(request.previous_response_id)
+            self._messages = [*previous.messages, question]
+            if request.system_prompt is None:
+                self._system_prompt = previous.system_prompt
+        self._load_config = load_config("llm", {"context_length": request.context_length})
+        self._config = _config(self._core, request)
+        self._output = Output({})
+        self._tally = Tally()
+        self._response_id = None if request.store is False else new_response_id()
+        self._instance_id = ""
+        self._load_began: float | None = None
+
+    async def check(self) -> None:
+        """Refuse what the model cannot do, before it is loaded.
+
+        Raises:
+            HttpError, RequestError: there is no such model, or it cannot see or reason.
+        """
+        request, instances = self._request, self._core.instances
+        loaded = instances.match("llm", request.model)
+        file = loaded.file if loaded is not None else instances.resolve("llm", request.model)[0]
+        if request.reasoning not in (None, "off") and not file.can_reason:
+            message = f"{file.model_key!r} does not reason: its chat template knows nothing of it. Leave reasoning out."
+            raise HttpError("invalid_request", message, param="reasoning", code="invalid_value")
+        await with_contents(self._core.files, CLIENT, ChatHistoryData(messages=self._messages), file)
+
+    async def answer(self, tools: Toolbox) -> None:
+        """Reply."""
+        self._output = Output(tools.providers)
+        try:
+            async with using_model(
+                self._core,
+                self._exchange.settings,
+                "llm",
+                self._request.model,
+                load_config=self._load_config,
+                on_event=self._hear,
+            ) as instance:
+                self._loaded(instance)
+                await self._predict(instance, tools)
+        except Exception:
+            if self.stream.has_begun:
+                await self.stream.flush()  # what came before the error
+            raise
+        self._store()
+        if self._request.stream:
+            self.stream.put(wire.ChatEnd(result=self._reply(self._response_id)))
+            await self.stream.flush()
+            await self._exchange.end_stream()
+        else:
+            await self._exchange.reply(self._reply(self._response_id))
+
+    # Loading ---------------------------------------------------------------------------------------------------------
+
+    def _put(self, *events: wire.ChatEvent) -> None:
+        if self._request.stream:
+            self.stream.put(*events)
+
+    def _start(self, instance_id: str) -> None:
+        if not self._instance_id:
+            self._instance_id = instance_id
+            self._exchange.end_of_failed_stream = self._failure
+            self._put(wire.ChatStart(model_instance_id=instance_id))
+
+    def _hear(self, event: AcquireEvent) -> None:
+        """Tell of a load."""
+        if isinstance(event, StartedLoad) and self._load_began is None:
+            self._load_began = self._core.clock.monotonic()
+            self._start(event.identifier)
+            self._put(wire.ModelLoadStart(model_instance_id=event.identifier))
+        elif isinstance(event, float):
+            self._put(wire.ModelLoadProgress(model_instance_id=self._instance_id, progress=event))
+
+    def _loaded(self, instance: Instance) -> None:
+        if self._load_began is None:
+            return
+        self._instance_id = instance.identifier
+        self._tally.load_seconds = seconds = self._core.clock.monotonic() - self._load_began
+        self._put(wire.ModelLoadEnd(model_instance_id=instance.identifier, load_time_seconds=seconds))
+
+    # Predicting ------------------------------------------------------------------------------------------------------
+
+    async def _predict(self, instance: Instance, tools: Toolbox) -> None:
+        """Let the model write, and call its tools until it has nothing more to call."""
+        config = _config(self._core, self._request, tools)
+        for _ in range(_MAX_ROUNDS):
+            calls = await self._round(instance, config)
+            if not calls:
+                return
+            self._messages.append(ToolResultMessage(content=[await self._result(tools, call) for call in calls]))
+        await self._round(instance, self._config)  # without tools, so that it comes to an end
+
+    async def _round(self, instance: Instance, config: PredictionConfig) -> list[ToolCallRequest]:
+        """One prediction. Returns what the model wants to call."""
+        output = self._output
+        first = len(output.items)
+        system = [] if not self._system_prompt else [SystemPrompt(content=[TextData(text=self._system_prompt)])]
+        prompt = await chat(self._core, instance, [*system, *self._messages], config)
+        async with running(self._core, instance, config, prompt) as prediction:
+            await prediction.wait_for_first(is_progress_enough=True)
+            self._start(instance.identifier)
+            async for packets in prediction.packets():
+                self._put(*output.add(packets))
+                await self.stream.flush()
+            self._put(*output.end_section())
+            self._tally.add(prediction.stats)
+        text = "".join(item.content for item in output.items[first:] if isinstance(item, wire.MessageItem))
+        calls = output.take_calls()
+        requests = [ToolCallRequestData(tool_call_request=call) for call in calls]
+        texts = [TextData(text=text)] if text or not calls else []
+        self._messages.append(AssistantResponse(content=[*texts, *requests]))
+        return calls
+
+    async def _result(self, tools: Toolbox, call: ToolCallRequest) -> ToolCallResultData:
+        """What comes back of *call*, for the model."""
+        if call.name in tools.providers:
+            answer = await tools.call(call.name, call.arguments or {})
+            self._put(*self._output.answered(call, answer))
+            await self.stream.flush()
+        else:
+            answer = f"There is no tool {call.name!r}."
+        return ToolCallResultData(content=answer, tool_call_id=call.id, name=call.name)
+
+    # Replying --------------------------------------------------------------------------------------------------------
+
+    def _reply(self, response_id: str | None) -> wire.ChatReply:
+        return wire.ChatReply(
+            model_instance_id=self._instance_id,
+            output=self._output.items,
+            stats=self._tally.stats(self._output),
+            response_id=response_id,
+        )
+
+    def _store(self) -> None:
+        if self._response_id is not None:
+            self._core.stored_chats.put(StoredChat(self._response_id, self._messages, self._system_prompt))
+
+    def _failure(self, error: HttpError) -> bytes:
+        """What ends the stream after *error*: what there is, which is not stored."""
+        problem = wire.Problem(**REST_V1.body(error)["error"])
+        ends = self._output.end_section()
+        return event_bytes(*ends, wire.ErrorEvent(error=problem), wire.ChatEnd(result=self._reply(None)))
+
+
+def _question(request: wire.ChatRequest) -> UserMessage:
+    """The new message.
+
+    Raises:
+        HttpError: it is empty, or has something that is no image.
+    """
+    given = [wire.TextInput(content=request.input)] if isinstance(request.input, str) else request.input
+    if not given:
+        raise HttpError("invalid_request", "input is empty: it needs at least one part.", param="input")
+    parts: list[TextData | FileHandle] = []
+    with refusing_bad_messages("input"):
+        for number, part in enumerate(given):
+            if not isinstance(part, wire.ImageInput):
+                parts.append(TextData(text=part.content))
+                continue
+            image = read_openai_part({"type": "image_url", "image_url": {"url": part.data_url}})
+            if not isinstance(image, FileHandle) or image.file_type != "image":
+                message = f"input[{number}] has the type 'image', but its data_url is not that of an image."
+                raise HttpError("invalid_request", message, param=f"input[{number}].data_url", code="invalid_value")
+            parts.append(image)
+    return UserMessage(content=parts)
+
+
+def _config(core: ServerCore, request: wire.ChatRequest, tools: Toolbox | None = None) -> PredictionConfig:
+    config: dict[str, Any] = {
+        "temperature": request.temperature,
+        "top_p_sampling": request.top_p,
+        "top_k_sampling": request.top_k,
+        "min_p_sampling": request.min_p,
+        "repeat_penalty": request.repeat_penalty,
+        "max_tokens": request.max_output_tokens,
+        **reasoning_config(request.reasoning, "reasoning"),
+    }
+    given = {name: value for name, value in config.items() if value is not None}
+    return configured(core, given, tools_fields(tools.functions) if tools else {}, preset=None)
+
+
+def _ephemeral_servers(settings: HttpSettings, request: wire.ChatRequest) -> list[wire.EphemeralMcpIntegration]:
+    """The MCP servers that *request* brings.
+
+    Raises:
+        HttpError: it may not do that, or names a plugin.
+    """
+    servers = []
+    for integration in request.integrations or ():
+        if not isinstance(integration, wire.EphemeralMcpIntegration):
+            name = integration if isinstance(integration, str) else integration.id
+            message = f"This server has no plugin {name[:100]!r} that a request could use; leave integrations out."
+        elif not settings.allow_ephemeral_mcp:
+            message = "This server does not let requests bring MCP servers (allow_ephemeral_mcp); leave them out."
+        else:
+            servers.append(integration)
+            continue
+        raise HttpError("not_implemented", message, param="integrations")
+    return servers
