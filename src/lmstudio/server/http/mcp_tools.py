@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from lmstudio._http_models.rest_v1 import EphemeralMcpIntegration, Provider
 
-__all__ = ["Toolbox", "ephemeral_tools"]
+__all__ = ["MAX_ROUNDS", "Toolbox", "ephemeral_tools"]
+
+MAX_ROUNDS: Final = 25
+"""So often may a model call tools before it has to answer."""
 
 _CONNECT_SECONDS: Final = 30.0
 _CALL_SECONDS: Final = 300.0
@@ -40,6 +43,11 @@ class Toolbox:
     """Where each tool is from, by its name."""
     _sessions: dict[str, _Session] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The server of each tool, by the tool's name."""
+        return {name: session.integration.server_label for name, session in self._sessions.items()}
+
     def add(self, session: _Session) -> None:
         """Offer what *session* has.
 
@@ -51,7 +59,7 @@ class Toolbox:
             name = function["name"]
             if name in self.providers:
                 message = f"Two MCP servers have a tool {name!r}; choose others with allowed_tools."
-                raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+                raise HttpError("invalid_request", message, param=session.param, code="invalid_value")
             self.functions.append(function)
             self.providers[name] = EphemeralMcpProvider(server_label=label)
             self._sessions[name] = session
@@ -66,8 +74,10 @@ class Toolbox:
 
 
 @asynccontextmanager
-async def ephemeral_tools(integrations: Iterable[EphemeralMcpIntegration]) -> AsyncIterator[Toolbox]:
-    """Connections to these servers, for as long as the block runs.
+async def ephemeral_tools(
+    integrations: Iterable[EphemeralMcpIntegration], *, param: str = "integrations"
+) -> AsyncIterator[Toolbox]:
+    """Connections to these servers, for as long as the block runs. *param* is where the request names them.
 
     Raises:
         HttpError: one of them cannot be used, or has not the tools that are asked for.
@@ -75,7 +85,7 @@ async def ephemeral_tools(integrations: Iterable[EphemeralMcpIntegration]) -> As
     toolbox, sessions = Toolbox(), []
     try:
         for integration in integrations:
-            session = _Session(integration)
+            session = _Session(integration, param)
             sessions.append(session)
             await session.open()
             toolbox.add(session)
@@ -88,8 +98,9 @@ async def ephemeral_tools(integrations: Iterable[EphemeralMcpIntegration]) -> As
 class _Session:
     """A connection to one MCP server."""
 
-    def __init__(self, integration: EphemeralMcpIntegration) -> None:
+    def __init__(self, integration: EphemeralMcpIntegration, param: str) -> None:
         self.integration = integration
+        self.param = param
         self.functions: list[dict[str, Any]] = []
         self._session: mcp.ClientSession | None = None
         self._is_open = asyncio.Event()
@@ -104,7 +115,7 @@ class _Session:
         """
         if not self.integration.server_url.lower().startswith(("http://", "https://")):
             message = f"server_url {self.integration.server_url[:200]!r} is no http or https address."
-            raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+            raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
         self._task = asyncio.ensure_future(self._hold())
         opened = asyncio.ensure_future(self._is_open.wait())
         try:
@@ -128,7 +139,7 @@ class _Session:
                 f"The MCP server {self.integration.server_label[:100]!r} has no tool {missing[0][:100]!r}; "
                 f"it has: {', '.join(names) or 'none'}."
             )
-            raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+            raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
         self.functions = [function for function in self.functions if function["name"] in allowed]
 
     async def _hold(self) -> None:
@@ -164,9 +175,7 @@ class _Session:
 
     def _problem(self, reason: str) -> HttpError:
         label, url = self.integration.server_label[:100], self.integration.server_url[:200]
-        return HttpError(
-            "mcp_connection", f"Cannot use the MCP server {label!r} at {url}: {reason}.", param="integrations"
-        )
+        return HttpError("mcp_connection", f"Cannot use the MCP server {label!r} at {url}: {reason}.", param=self.param)
 
 
 async def _connected(stack: AsyncExitStack, integration: EphemeralMcpIntegration) -> mcp.ClientSession:
@@ -181,6 +190,8 @@ async def _connected(stack: AsyncExitStack, integration: EphemeralMcpIntegration
     connect: Any = getattr(streamable_http, "streamable_http_client", None)
     if connect is not None:
         client = await stack.enter_async_context(create_mcp_http_client(headers=headers))
+        hooks: Any = client.event_hooks
+        client.event_hooks = {**hooks, "request": [*hooks.get("request", ()), _refuse_to_listen]}
         streams = await stack.enter_async_context(connect(url, http_client=client))
     else:  # before version 1.24
         connect = streamable_http.streamablehttp_client  # type: ignore[attr-defined, unused-ignore]
@@ -188,6 +199,16 @@ async def _connected(stack: AsyncExitStack, integration: EphemeralMcpIntegration
     session = await stack.enter_async_context(ClientSession(streams[0], streams[1]))
     await session.initialize()
     return session
+
+
+async def _refuse_to_listen(request: Any) -> None:
+    """Keep the session from asking for messages that the server may send of itself: nobody would read them.
+
+    A short session would end while that connection is being made, and the package then loses it without closing it.
+    What the session asks for again after an interruption names the last event.
+    """
+    if request.method == "GET" and "last-event-id" not in request.headers:
+        raise LMStudioRuntimeError("Nothing but answers is wanted of this MCP server.")
 
 
 def _cause(error: BaseException | None) -> str:
