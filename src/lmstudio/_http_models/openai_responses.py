@@ -106,7 +106,39 @@ class FunctionCallItem(HttpStruct, kw_only=True, tag_field="type", tag="function
     status: ItemStatus
 
 
-OutputItem: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem
+class McpTool(HttpStruct, kw_only=True):
+    """A tool of an MCP server."""
+
+    name: str
+    description: str | None
+    input_schema: JsonObject
+    annotations: JsonObject | None
+
+
+class McpListToolsItem(HttpStruct, kw_only=True, tag_field="type", tag="mcp_list_tools"):
+    """What an MCP server offers."""
+
+    id: str
+    server_label: str
+    tools: list[McpTool]
+    error: str | None
+
+
+class McpCallItem(HttpStruct, kw_only=True, tag_field="type", tag="mcp_call"):
+    """A tool of an MCP server that the model has called, with what came back."""
+
+    id: str
+    server_label: str
+    name: str
+    arguments: str
+    """JSON."""
+    output: str | None
+    error: str | None
+    status: ItemStatus
+    approval_request_id: str | None
+
+
+OutputItem: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | McpListToolsItem | McpCallItem
 ContentPart: TypeAlias = OutputText | ReasoningText
 
 
@@ -306,6 +338,38 @@ class FunctionCallArgumentsDone(_InsideEvent, kw_only=True, tag="response.functi
     arguments: str
 
 
+class McpListToolsInProgress(_InsideEvent, kw_only=True, tag="response.mcp_list_tools.in_progress"):
+    """An MCP server is asked for its tools."""
+
+
+class McpListToolsCompleted(_InsideEvent, kw_only=True, tag="response.mcp_list_tools.completed"):
+    """An MCP server has told its tools."""
+
+
+class McpCallInProgress(_InsideEvent, kw_only=True, tag="response.mcp_call.in_progress"):
+    """The model begins to call a tool of an MCP server."""
+
+
+class McpCallArgumentsDelta(_InsideEvent, kw_only=True, tag="response.mcp_call_arguments.delta"):
+    """A piece of the arguments."""
+
+    delta: str
+
+
+class McpCallArgumentsDone(_InsideEvent, kw_only=True, tag="response.mcp_call_arguments.done"):
+    """The arguments."""
+
+    arguments: str
+
+
+class McpCallCompleted(_InsideEvent, kw_only=True, tag="response.mcp_call.completed"):
+    """The tool has answered."""
+
+
+class McpCallFailed(_InsideEvent, kw_only=True, tag="response.mcp_call.failed"):
+    """The tool was not called, or has not answered."""
+
+
 ResponseEvent: TypeAlias = (
     ResponseCreated
     | ResponseInProgress
@@ -322,4 +386,11 @@ ResponseEvent: TypeAlias = (
     | ReasoningTextDone
     | FunctionCallArgumentsDelta
     | FunctionCallArgumentsDone
+    | McpListToolsInProgress
+    | McpListToolsCompleted
+    | McpCallInProgress
+    | McpCallArgumentsDelta
+    | McpCallArgumentsDone
+    | McpCallCompleted
+    | McpCallFailed
 )

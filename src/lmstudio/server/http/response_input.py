@@ -20,7 +20,14 @@ __all__ = ["input_items", "read_input", "with_instructions"]
 
 _ROLES: Final = ("user", "assistant", "system", "developer")
 _TEXTS: Final = ("input_text", "output_text", "text")
-_ID_PREFIXES: Final = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
+_ID_PREFIXES: Final = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "reasoning": "rs",
+    "mcp_call": "mcp",
+    "mcp_list_tools": "mcpl",
+}
 
 
 def read_input(given: str | Sequence[Mapping[str, Any]], previous: Sequence[AnyChatMessage]) -> list[AnyChatMessage]:
@@ -37,18 +44,17 @@ def read_input(given: str | Sequence[Mapping[str, Any]], previous: Sequence[AnyC
     calls = {request.id for message in previous for request in _calls(message)}
     for number, item in enumerate(given):
         with refusing_bad_messages(f"input[{number}]"):
-            message = _read_item(item)
-        if message is None:
-            continue
-        calls.update(request.id for request in _calls(message))
-        if isinstance(message, ToolResultMessage):
-            _check_result(message, calls, number)
-        last = messages[-1] if messages else None
-        if isinstance(message, AssistantResponse) and isinstance(last, AssistantResponse):
-            # Text and calls of one turn are items of their own here, and one message for chat templates.
-            last.content = [*last.content, *message.content]
-        else:
-            messages.append(message)
+            read = _read_item(item)
+        for message in read:
+            calls.update(request.id for request in _calls(message))
+            if isinstance(message, ToolResultMessage):
+                _check_result(message, calls, number)
+            last = messages[-1] if messages else None
+            if isinstance(message, AssistantResponse) and isinstance(last, AssistantResponse):
+                # Text and calls of one turn are items of their own here, and one message for chat templates.
+                last.content = [*last.content, *message.content]
+            else:
+                messages.append(message)
     if not messages:
         message_text = "input has only reasoning: it needs a message or the result of a call."
         raise HttpError("invalid_request", message_text, param="input", code="invalid_value")
@@ -71,31 +77,43 @@ def _check_result(message: ToolResultMessage, calls: set[str | None], number: in
             raise HttpError("invalid_request", text, param=f"input[{number}].call_id", code="invalid_value")
 
 
-def _read_item(item: Mapping[str, Any]) -> AnyChatMessage | None:
-    """The message that *item* is; None for reasoning, which models are not shown again.
+def _read_item(item: Mapping[str, Any]) -> list[AnyChatMessage]:
+    """The messages that *item* is; none for reasoning, which models are not shown again.
 
     Raises:
         LMStudioValueError: it cannot be read.
     """
     match item.get("type", "message"):
         case "message":
-            return _read_message(item)
+            return [_read_message(item)]
         case "function_call":
-            function = {"name": item.get("name"), "arguments": item.get("arguments")}
-            return read_openai_message(
-                {"role": "assistant", "tool_calls": [{"id": item.get("call_id"), "function": function}]}
-            )
+            return [_read_call(item, item.get("call_id"))]
         case "function_call_output":
-            return read_openai_message(
-                {"role": "tool", "tool_call_id": item.get("call_id"), "content": _read_parts(item.get("output"))}
-            )
-        case "reasoning":
-            return None
+            return [_read_result(item.get("call_id"), item.get("output"))]
+        case "reasoning" | "mcp_list_tools":
+            return []
+        case "mcp_call":
+            return _read_mcp_call(item)
         case "item_reference":
             raise LMStudioValueError("Items are not stored by their id: send the item, or previous_response_id.")
         case other:
-            known = "message, function_call, function_call_output, reasoning"
+            known = "message, function_call, function_call_output, mcp_call, reasoning"
             raise LMStudioValueError(f"Cannot read an item of the type {other!r:.80}: expected one of {known}.")
+
+
+def _read_call(item: Mapping[str, Any], call_id: object) -> AnyChatMessage:
+    function = {"name": item.get("name"), "arguments": item.get("arguments")}
+    return read_openai_message({"role": "assistant", "tool_calls": [{"id": call_id, "function": function}]})
+
+
+def _read_result(call_id: object, output: object) -> AnyChatMessage:
+    return read_openai_message({"role": "tool", "tool_call_id": call_id, "content": _read_parts(output)})
+
+
+def _read_mcp_call(item: Mapping[str, Any]) -> list[AnyChatMessage]:
+    """A call that a server has made for an earlier response, with its answer."""
+    call_id, answer = item.get("id"), item.get("output") or item.get("error") or ""
+    return [_read_call(item, call_id), _read_result(call_id, answer)]
 
 
 def _read_message(item: Mapping[str, Any]) -> AnyChatMessage:

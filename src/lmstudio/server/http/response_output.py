@@ -13,6 +13,16 @@ from lmstudio._http_models.openai_responses import (
     FunctionCallArgumentsDelta,
     FunctionCallArgumentsDone,
     FunctionCallItem,
+    McpCallArgumentsDelta,
+    McpCallArgumentsDone,
+    McpCallCompleted,
+    McpCallFailed,
+    McpCallInProgress,
+    McpCallItem,
+    McpListToolsCompleted,
+    McpListToolsInProgress,
+    McpListToolsItem,
+    McpTool,
     MessageItem,
     OutputItemAdded,
     OutputItemDone,
@@ -36,7 +46,7 @@ from lmstudio.server.http.openai_replies import logprobs
 from lmstudio.server.http.work import arguments_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lmstudio._http_models.openai_responses import ItemStatus, OutputItem, Response, ResponseEvent
     from lmstudio._sdk_models import LlmToken, ToolCallRequest
@@ -69,11 +79,15 @@ class Output:
     stream has this item nevertheless, as incomplete; a whole reply does not.
     """
 
-    def __init__(self, *, is_stream: bool, separates_reasoning: bool) -> None:
+    def __init__(self, *, is_stream: bool, separates_reasoning: bool, labels: Mapping[str, str]) -> None:
+        """*labels* are those of the MCP servers, by the names of their tools."""
         self.items: list[OutputItem] = []
         """Of these the last one may be unfinished, as far as it has come."""
         self._is_stream = is_stream
         self._separates_reasoning = separates_reasoning
+        self._labels = labels
+        self._waiting: dict[str, int] = {}
+        """Calls of MCP servers' tools that have no answer yet: their items, by their own ids."""
         self._open: _Open | None = None
         self._call_id = ""
         self._space = ""
@@ -116,8 +130,43 @@ class Output:
                     pass
 
     def finish(self, status: ItemStatus) -> None:
-        """End the last item, if it has not ended: the model writes no more."""
+        """End the items that have not ended: the model writes no more."""
         self._close(status)
+        for call_id in list(self._waiting):
+            self._end_waiting(call_id, None)
+
+    # Tools of MCP servers --------------------------------------------------------------------------------------------
+
+    def list_tools(self, label: str, tools: Sequence[Mapping[str, Any]]) -> None:
+        """What the server *label* offers."""
+        offered = [
+            McpTool(
+                name=tool["name"],
+                description=tool.get("description"),
+                input_schema=dict(tool["parameters"]),
+                annotations=None,
+            )
+            for tool in tools
+        ]
+        item = McpListToolsItem(id=_new_id("mcpl"), server_label=label, tools=offered, error=None)
+        self.items.append(item)
+        self._emit(OutputItemAdded, output_index=self._index, item=item)
+        self._emit_inside(McpListToolsInProgress)
+        self._emit_inside(McpListToolsCompleted)
+        self._emit(OutputItemDone, output_index=self._index, item=item)
+
+    def answered(self, call_id: str, answer: str) -> None:
+        """The tool has answered the call."""
+        self._end_waiting(call_id, answer)
+
+    def _end_waiting(self, call_id: str, answer: str | None) -> None:
+        index = self._waiting.pop(call_id)
+        item = self.items[index]
+        assert isinstance(item, McpCallItem)
+        item.output = answer
+        item.status = "incomplete" if answer is None else "completed"
+        self._emit(McpCallFailed if answer is None else McpCallCompleted, item_id=item.id, output_index=index)
+        self._emit(OutputItemDone, output_index=index, item=item)
 
     # Text ------------------------------------------------------------------------------------------------------------
 
@@ -150,13 +199,31 @@ class Output:
     # Calls -----------------------------------------------------------------------------------------------------------
 
     def _begin_call(self, name: str) -> None:
+        if name in self._labels:
+            self._begin_mcp_call(name)
+            return
         call = FunctionCallItem(id=_new_id("fc"), call_id=self._call_id, name=name, arguments="", status="in_progress")
         self._begin(call)
+
+    def _begin_mcp_call(self, name: str) -> None:
+        call = McpCallItem(
+            id=_new_id("mcp"),
+            server_label=self._labels[name],
+            name=name,
+            arguments="",
+            output=None,
+            error=None,
+            status="in_progress",
+            approval_request_id=None,
+        )
+        self._begin(call)
+        self._emit_inside(McpCallInProgress)
 
     def _add_arguments(self, text: str) -> None:
         if self._open is not None and text:
             self._open.pieces.append(text)
-            self._emit_inside(FunctionCallArgumentsDelta, delta=text)
+            is_mcp = isinstance(self._open.item, McpCallItem)
+            self._emit_inside(McpCallArgumentsDelta if is_mcp else FunctionCallArgumentsDelta, delta=text)
 
     def _end_call(self, request: ToolCallRequest) -> None:
         if self._open is not None and not self._open.pieces:  # a call without arguments
@@ -176,7 +243,12 @@ class Output:
         opened = self._open
         if opened is None:
             return
+        self._open = None
         item, text = opened.item, opened.text
+        if isinstance(item, McpCallItem):
+            self._close_mcp_call(item, text, status)
+            return
+        assert not isinstance(item, McpListToolsItem)
         item.status = status
         match item:
             case MessageItem():
@@ -193,8 +265,20 @@ class Output:
                 if status == "completed":
                     self._emit_inside(FunctionCallArgumentsDone, name=item.name, arguments=text)
         self._emit(OutputItemDone, output_index=self._index, item=item)
-        self._open = None
         if isinstance(item, FunctionCallItem) and status != "completed" and not self._is_stream:
+            self.items.pop()
+
+    def _close_mcp_call(self, item: McpCallItem, text: str, status: ItemStatus) -> None:
+        """The call is written; it ends when the tool has answered."""
+        item.arguments = text
+        if status == "completed":
+            self._emit_inside(McpCallArgumentsDone, arguments=text)
+            self._waiting[self._call_id] = self._index
+            return
+        item.status = status
+        self._emit_inside(McpCallFailed)
+        self._emit(OutputItemDone, output_index=self._index, item=item)
+        if not self._is_stream:
             self.items.pop()
 
     # Events ----------------------------------------------------------------------------------------------------------

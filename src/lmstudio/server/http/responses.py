@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lmstudio._http_models.openai_responses import (
@@ -18,18 +19,19 @@ from lmstudio._http_models.openai_responses import (
     ResponseInProgress,
     ResponseUsage,
 )
-from lmstudio._sdk_models import AssistantResponse, TextData, ToolCallRequestData
+from lmstudio._sdk_models import (
+    AssistantResponse,
+    TextData,
+    ToolCallRequestData,
+    ToolCallResultData,
+    ToolResultMessage,
+)
 from lmstudio.server.http.errors import HttpError
+from lmstudio.server.http.mcp_tools import MAX_ROUNDS, ephemeral_tools
 from lmstudio.server.http.response_input import input_items, read_input, with_instructions
 from lmstudio.server.http.response_output import Output
-from lmstudio.server.http.sampling import (
-    TOOL_CHOICES,
-    reasoning_config,
-    sampling_config,
-    sampling_fields,
-    structured_config,
-    tools_fields,
-)
+from lmstudio.server.http.response_tools import RequestedTools, shown_tool
+from lmstudio.server.http.sampling import reasoning_config, sampling_config, sampling_fields, structured_config
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
 from lmstudio.server.http.work import Collected, chat, configured, running, using_model
 
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.exchange import Exchange
-    from lmstudio.server.http.work import Running
+    from lmstudio.server.http.mcp_tools import Toolbox
+    from lmstudio.server.instances import Instance
 
 __all__ = ["create_response"]
 
@@ -58,16 +61,13 @@ async def create_response(exchange: Exchange, request: ResponseRequest) -> None:
         previous = core.stored_chats.previous(request.previous_response_id)
     messages = read_input(request.input, previous.messages if previous else ())
     instructions = request.instructions or (previous.system_prompt if previous else None)
-    config = _config(core, request)
-    async with using_model(core, exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as instance:
-        prompt = await chat(core, instance, with_instructions(messages, instructions), config)
-        answer = _Answer(exchange, request, messages, instance.identifier)
-        is_one_call = request.parallel_tool_calls is False
-        async with running(core, instance, config, prompt, is_one_call=is_one_call) as prediction:
-            if request.stream:
-                await answer.stream(prediction)
-            else:
-                await answer.reply(prediction)
+    tools = RequestedTools.read(request, exchange.settings)
+    _config(core, request, {}, request.max_output_tokens)  # what is wrong in it is no reason to connect to a server
+    async with ephemeral_tools(tools.servers, param="tools") as toolbox:
+        tools.fields(toolbox, is_first=True)
+        async with using_model(core, exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as instance:
+            answer = _Answer(exchange, request, instance, messages, instructions, tools, toolbox)
+            await answer.run()
 
 
 def _refuse_unsupported(request: ResponseRequest) -> None:
@@ -85,10 +85,12 @@ def _refuse_unsupported(request: ResponseRequest) -> None:
 # What is asked for ---------------------------------------------------------------------------------------------------
 
 
-def _config(core: ServerCore, request: ResponseRequest) -> PredictionConfig:
+def _config(
+    core: ServerCore, request: ResponseRequest, tool_fields: Mapping[str, Any], max_tokens: int | None
+) -> PredictionConfig:
     effort = request.reasoning.effort if request.reasoning else None
     config = {
-        **sampling_config(request, request.max_output_tokens, "max_output_tokens"),
+        **sampling_config(request, max_tokens, "max_output_tokens"),
         **structured_config(request.text.format if request.text else None, "text.format", schema_at="schema"),
         **reasoning_config(effort, "reasoning.effort"),
         # "auto" leaves out what is oldest, as OpenAI says; else a chat that is too long is refused.
@@ -96,61 +98,7 @@ def _config(core: ServerCore, request: ResponseRequest) -> PredictionConfig:
     }
     if request.top_logprobs is not None or _LOGPROBS in (request.include or ()):
         config["log_probs"] = request.top_logprobs or 0
-    functions = [_function(tool, number) for number, tool in enumerate(request.tools or ())]
-    choice, allowed = _tool_choice(request.tool_choice, [function.get("name") for function in functions])
-    if allowed is not None:
-        functions = [function for function in functions if function.get("name") in allowed]
-    fields = {**sampling_fields(request), **tools_fields(functions, choice)}
-    return configured(core, config, fields, preset=request.preset)
-
-
-def _function(tool: Mapping[str, Any], number: int) -> Mapping[str, Any]:
-    kind, param = tool.get("type"), f"tools[{number}].type"
-    if kind == "mcp":
-        message = "This server does not call MCP servers for its clients. Offer their tools as functions."
-        raise HttpError("not_implemented", message, param=param, code="not_implemented")
-    if kind != "function":
-        message = f"{param} must be 'function', not {kind!r:.50}: there are no built-in tools here."
-        raise HttpError("invalid_request", message, param=param, code="invalid_value")
-    # Chat completions have the members one level deeper, and their users bring them along.
-    function = tool.get("function", tool)
-    if not isinstance(function, dict):
-        message = f"tools[{number}].function must be an object."
-        raise HttpError("invalid_request", message, param=f"tools[{number}].function", code="invalid_value")
-    return function
-
-
-def _tool_choice(
-    choice: str | Mapping[str, Any] | None, names: Sequence[str | None]
-) -> tuple[str | None, Sequence[str] | None]:
-    """The mode, and the names of the only functions that count; None for all."""
-    if choice is None or choice in TOOL_CHOICES:
-        return (None if choice is None else str(choice)), None
-    mode: str | None = None
-    tools: Any = None
-    if not isinstance(choice, str):
-        if choice.get("type") == "function":
-            mode, tools = "required", [choice.get("function", choice)]
-        elif choice.get("type") == "allowed_tools":
-            mode, tools = choice.get("mode", "auto"), choice.get("tools")
-    if mode not in ("auto", "required") or not isinstance(tools, list) or not all(map(_is_named, tools)):
-        modes = ", ".join(map(repr, TOOL_CHOICES))
-        message = (
-            f"tool_choice must be {modes}, {{'type': 'function', 'name': ...}} or {{'type': 'allowed_tools', 'mode': "
-            f"'auto' or 'required', 'tools': [{{'type': 'function', 'name': ...}}]}}, not {choice!r:.80}."
-        )
-        raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
-    allowed = [tool["name"] for tool in tools]
-    for name in allowed:
-        if name not in names:
-            there = ", ".join(filter(None, names)) or "none"
-            message = f"tool_choice asks for the tool {name[:50]!r}, but tools has only {there}."
-            raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
-    return mode, allowed
-
-
-def _is_named(tool: object) -> bool:
-    return isinstance(tool, dict) and tool.get("type", "function") == "function" and isinstance(tool.get("name"), str)
+    return configured(core, config, {**sampling_fields(request), **tool_fields}, preset=request.preset)
 
 
 # What is answered ----------------------------------------------------------------------------------------------------
@@ -160,76 +108,133 @@ class _Answer:
     """One response, as it comes to be."""
 
     def __init__(
-        self, exchange: Exchange, request: ResponseRequest, messages: Sequence[AnyChatMessage], model: str
+        self,
+        exchange: Exchange,
+        request: ResponseRequest,
+        instance: Instance,
+        messages: Sequence[AnyChatMessage],
+        instructions: str | None,
+        tools: RequestedTools,
+        toolbox: Toolbox,
     ) -> None:
         self._exchange = exchange
         self._request = request
-        self._messages = messages
-        separates_reasoning = exchange.settings.separate_reasoning
-        self._collected = Collected(separates_reasoning)
-        self._output = Output(is_stream=bool(request.stream), separates_reasoning=separates_reasoning)
-        self._response = _new_response(request, model, int(exchange.core.clock.time()))
+        self._instance = instance
+        self._messages = [*messages]
+        self._instructions = instructions
+        self._tools = tools
+        self._toolbox = toolbox
+        self._output = Output(
+            is_stream=bool(request.stream),
+            separates_reasoning=exchange.settings.separate_reasoning,
+            labels=toolbox.labels,
+        )
+        self._usage = _Usage()
+        self._has_begun = False
+        self._response = _new_response(request, instance.identifier, int(exchange.core.clock.time()))
 
-    async def reply(self, prediction: Running) -> None:
-        """Send it when it is whole."""
-        async for packets in prediction.packets():
-            self._add(packets)
-        self._finish(prediction.stats)
-        await self._exchange.reply(self._response)
+    async def run(self) -> None:
+        """Let the model write, and call tools of MCP servers until it has nothing more to call; reply."""
+        self._finish(await self._predict_and_call())
+        if self._request.stream:
+            is_completed = self._response.status == "completed"
+            self._output.add_response(ResponseCompleted if is_completed else ResponseIncomplete, self._response)
+            await self._flush()
+            await self._exchange.end_stream()
+        else:
+            await self._exchange.reply(self._response)
 
-    async def stream(self, prediction: Running) -> None:
-        """Send it as it comes."""
-        exchange, output = self._exchange, self._output
-        await prediction.wait_for_first()
-        exchange.end_of_failed_stream = self._failed
-        await exchange.start_stream()
-        output.add_response(ResponseCreated, self._response)
-        output.add_response(ResponseInProgress, self._response)
-        await exchange.write(output.take_events())
-        async for packets in prediction.packets():
-            self._add(packets)
-            if events := output.take_events():
-                await exchange.write(events)
-        self._finish(prediction.stats)
-        is_completed = self._response.status == "completed"
-        output.add_response(ResponseCompleted if is_completed else ResponseIncomplete, self._response)
-        await exchange.write(output.take_events())
-        await exchange.end_stream()
+    async def _predict_and_call(self) -> LlmPredictionStopReason:
+        """All rounds. Returns why the last one ended."""
+        number = 0
+        while True:
+            # The last time without tools, so that it comes to an end.
+            fields = self._tools.fields(self._toolbox, is_first=number == 0) if number < MAX_ROUNDS else {}
+            collected, reason = await self._predict(_config(self._exchange.core, self._request, fields, self._left()))
+            is_cut = reason in _LIMITS or reason == "userStopped"
+            if is_cut or number == MAX_ROUNDS or not await self._call_tools(collected):
+                return reason
+            if self._left() == 0:
+                return "maxPredictedTokensReached"
+            number += 1
 
-    def _add(self, packets: Sequence[Any]) -> None:
-        self._collected.add(packets)
-        self._output.add(packets)
+    def _left(self) -> int | None:
+        """How many tokens the model may still write; None for no limit."""
+        limit = self._request.max_output_tokens
+        if limit is None or limit <= 0:
+            return limit
+        return max(0, limit - self._usage.output_tokens)
 
-    def _finish(self, stats: LlmPredictionStats) -> None:
+    async def _predict(self, config: PredictionConfig) -> tuple[Collected, LlmPredictionStopReason]:
+        """Let the model write once."""
+        core, instance = self._exchange.core, self._instance
+        prompt = await chat(core, instance, with_instructions(self._messages, self._instructions), config)
+        collected = Collected(self._exchange.settings.separate_reasoning)
+        is_one_call = self._request.parallel_tool_calls is False
+        async with running(core, instance, config, prompt, is_one_call=is_one_call) as prediction:
+            await prediction.wait_for_first()
+            await self._begin()
+            async for packets in prediction.packets():
+                collected.add(packets)
+                self._output.add(packets)
+                await self._flush()
+            stats = prediction.stats
+        self._usage.add(stats, collected)
+        text = [TextData(text=collected.text)] if collected.text else []
+        calls = [ToolCallRequestData(tool_call_request=call) for _, call in collected.tool_calls]
+        self._messages.append(AssistantResponse(content=[*text, *calls]))
+        return collected, stats.stop_reason
+
+    async def _begin(self) -> None:
+        """Begin the stream, and the output with what the servers offer."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        output = self._output
+        if self._request.stream:
+            self._exchange.end_of_failed_stream = self._failed
+            await self._exchange.start_stream()
+            output.add_response(ResponseCreated, self._response)
+            output.add_response(ResponseInProgress, self._response)
+        for server in self._tools.servers:
+            label = server.server_label
+            functions = [each for each in self._toolbox.functions if self._toolbox.labels[each["name"]] == label]
+            output.list_tools(label, functions)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        if events := self._output.take_events():
+            await self._exchange.write(events)
+
+    async def _call_tools(self, collected: Collected) -> bool:
+        """Call the tools of MCP servers that the model wants to be called; whether it is to go on with the answers."""
+        calls = [(call_id, call) for call_id, call in collected.tool_calls if call.name in self._toolbox.labels]
+        for call_id, call in calls:
+            answer = await self._toolbox.call(call.name, call.arguments or {})
+            self._output.answered(call_id, answer)
+            await self._flush()
+            result = ToolCallResultData(content=answer, tool_call_id=call.id, name=call.name)
+            self._messages.append(ToolResultMessage(content=[result]))
+        # What else is called, only the client can answer.
+        return bool(calls) and len(calls) == len(collected.tool_calls)
+
+    def _finish(self, reason: LlmPredictionStopReason) -> None:
         """It is whole, or as whole as it gets; remember it."""
-        response, reason = self._response, stats.stop_reason
+        response = self._response
         # The server itself stops a prediction when it is about to end: the text is cut, but nothing has failed.
         is_cut = reason in _LIMITS or reason == "userStopped"
         status: Literal["completed", "incomplete"] = "incomplete" if is_cut else "completed"
         response.status = status
         self._output.finish(status)
         response.output = self._output.items
-        response.usage = _usage(stats, self._collected)
+        response.usage = self._usage.as_reply()
         if status == "completed":
             response.completed_at = int(self._exchange.core.clock.time())
         else:
             response.incomplete_details = IncompleteDetails(reason="max_output_tokens" if reason in _LIMITS else None)
         if response.store:
-            self._remember()
-
-    def _remember(self) -> None:
-        collected = self._collected
-        text = [TextData(text=collected.text)] if collected.text else []
-        calls = [ToolCallRequestData(tool_call_request=call) for _, call in collected.tool_calls]
-        answer = AssistantResponse(content=[*text, *calls])
-        self._exchange.core.stored_chats.put(
-            StoredChat(
-                self._response.id,
-                [*self._messages, answer],
-                reply=self._response,
-                input_items=input_items(self._request.input),
-            )
-        )
+            chat = StoredChat(response.id, self._messages, reply=response, input_items=input_items(self._request.input))
+            self._exchange.core.stored_chats.put(chat)
 
     def _failed(self, error: HttpError) -> bytes:
         """The last events of a stream that fails."""
@@ -269,7 +274,7 @@ def _new_response(request: ResponseRequest, model: str, created_at: int) -> Resp
         temperature=request.temperature,
         text={**form, "verbosity": text.verbosity} if text and text.verbosity else form,
         tool_choice="auto" if request.tool_choice is None else request.tool_choice,
-        tools=request.tools or [],
+        tools=[shown_tool(tool) for tool in request.tools or ()],
         top_logprobs=request.top_logprobs or 0,
         top_p=request.top_p,
         truncation=request.truncation or "disabled",
@@ -277,13 +282,31 @@ def _new_response(request: ResponseRequest, model: str, created_at: int) -> Resp
     )
 
 
-def _usage(stats: LlmPredictionStats, collected: Collected) -> ResponseUsage:
-    prompt, predicted = stats.prompt_tokens_count or 0, stats.predicted_tokens_count or 0
-    cached = collected.prompt_cached_tokens
-    return ResponseUsage(
-        input_tokens=prompt,
-        input_tokens_details=InputTokensDetails(cached_tokens=cached, cache_write_tokens=prompt - cached),
-        output_tokens=predicted,
-        output_tokens_details=OutputTokensDetails(reasoning_tokens=collected.reasoning_tokens),
-        total_tokens=prompt + predicted,
-    )
+@dataclass
+class _Usage:
+    """The tokens of all rounds."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def add(self, stats: LlmPredictionStats, collected: Collected) -> None:
+        """Count one round."""
+        self.input_tokens += stats.prompt_tokens_count or 0
+        self.cached_tokens += collected.prompt_cached_tokens
+        self.output_tokens += stats.predicted_tokens_count or 0
+        self.reasoning_tokens += collected.reasoning_tokens
+
+    def as_reply(self) -> ResponseUsage:
+        """As it travels."""
+        cached = self.cached_tokens
+        return ResponseUsage(
+            input_tokens=self.input_tokens,
+            input_tokens_details=InputTokensDetails(
+                cached_tokens=cached, cache_write_tokens=self.input_tokens - cached
+            ),
+            output_tokens=self.output_tokens,
+            output_tokens_details=OutputTokensDetails(reasoning_tokens=self.reasoning_tokens),
+            total_tokens=self.input_tokens + self.output_tokens,
+        )
