@@ -20,7 +20,7 @@ class HttpSettings:
     separate_reasoning: bool = True
     """Reasoning travels beside the content of a message; else within it, between the model's own tags."""
     allow_ephemeral_mcp: bool = False
-    """Chats of the API v1 and responses may bring MCP servers, which this server then uses ("Allow per-request MCPs")."""
+    """Chats of the API v1 and responses may bring MCP servers, which are then used ("Allow per-request MCPs")."""
     page: bool = True
     """The page at `/` is there."""
     accept_unknown_paths: bool = False
