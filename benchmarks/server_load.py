@@ -149,7 +149,7 @@ async def http_stream(client: httpx.AsyncClient, dice: random.Random) -> None:
             raise RuntimeError(f"{response.status_code} {(await response.aread()).decode()}")
         async for line in response.aiter_lines():
             seen += line.startswith("data:")
-            if line.startswith("event: error") or '"error"' in line:
+            if line.startswith('data: {"error"'):
                 raise RuntimeError(line)
             if seen == stop:
                 raise GivenUpError

@@ -6,6 +6,7 @@ program that serves many users, or several servers, is better off with its own `
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from ._sync_io import get_sync_api_timeout, set_sync_api_timeout
 from .errors import LMStudioClientError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._abort import AbortSignal
     from ._local_files import LocalFileInput
     from ._sdk_models import FileHandle
@@ -105,6 +108,21 @@ def close_default_client() -> None:
         _api_host, _api_token = None, NO_SECRET
     if client is not None:
         client.close()
+
+
+@contextlib.contextmanager
+def default_client_set_aside() -> Iterator[None]:
+    """Without the default client that there is: it comes back, with its settings, and one made meanwhile is closed."""
+    global _client, _api_host, _api_token
+    with _lock:
+        kept = _client, _api_host, _api_token
+        _client, _api_host, _api_token = None, None, NO_SECRET
+    try:
+        yield
+    finally:
+        close_default_client()
+        with _lock:
+            _client, _api_host, _api_token = kept
 
 
 def llm(

@@ -31,13 +31,12 @@ import logging
 import os
 import sys
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypedDict
 
 from ._wire import LongText
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from typing_extensions import Unpack
 
@@ -54,7 +53,7 @@ WEBSOCKET = 9
 
 ENVIRONMENT_VARIABLE = "LMSTUDIO_LOG"
 
-_LEVELS = {
+LEVELS = {
     "error": logging.ERROR,
     "warning": logging.WARNING,
     "info": logging.INFO,
@@ -63,6 +62,7 @@ _LEVELS = {
     "send": SEND,
     "recv": RECV,
 }
+"""By the words of settings."""
 _NAMES = {RECV: "RECV", SEND: "SEND", WEBSOCKET: "WEBSOCKET"}
 _LONGEST = 10_000
 """Characters of a message in the log; a file or a long chat has millions."""
@@ -79,6 +79,8 @@ class Fields(TypedDict, total=False):
     """Key or identifier."""
     address: str | None
     """The server's, as in `api_host`."""
+    peer: str | None
+    """The client's address, in the log of a server."""
     url: str | None
     """Of a connection."""
     seconds: float | None
@@ -131,12 +133,13 @@ class _Fallback(logging.NullHandler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         last_resort = logging.lastResort
-        if record.levelno >= logging.ERROR and last_resort is not None and not _is_shown(record.name):
+        if record.levelno >= logging.ERROR and last_resort is not None and not is_shown(record.name):
             last_resort.handle(record)
         return True
 
 
-def _is_shown(name: str) -> bool:
+def is_shown(name: str) -> bool:
+    """Whether the program has a handler for the logger *name*."""
     logger: logging.Logger | None = logging.getLogger(name)
     while logger is not None:
         if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
@@ -148,12 +151,17 @@ def _is_shown(name: str) -> bool:
 # From the environment ------------------------------------------------------------------------------------------------
 
 
+def level_name(record: logging.LogRecord) -> str:
+    """The level's name here; other packages may have given ours another one meanwhile."""
+    return _NAMES.get(record.levelno, record.levelname)
+
+
 class LineFormatter(logging.Formatter):
     """One line per record, with its fields at the end."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name of logging
         time = f"{self.formatTime(record, '%H:%M:%S')}.{int(record.msecs):03d}"
-        level = _NAMES.get(record.levelno, record.levelname)  # others may have named these levels meanwhile
+        level = level_name(record)
         found = [(name, getattr(record, name, None)) for name in FIELDS]
         known = [f" {name}={_shown(value)}" for name, value in found if value is not None]
         return f"{time} {level} {record.name}: {record.message}".replace("\n", " | ") + "".join(known)
@@ -190,10 +198,10 @@ def follow_environment() -> None:
         return
     _has_followed = True
     word = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
-    level = _LEVELS.get(word.lower())
+    level = LEVELS.get(word.lower())
     if level is None:
         if word:
-            known = ", ".join(_LEVELS)
+            known = ", ".join(LEVELS)
             warnings.warn(f"{ENVIRONMENT_VARIABLE} is {word!r}: use one of {known}.", stacklevel=4)
         return
     logger = logging.getLogger("lmstudio")
@@ -202,19 +210,6 @@ def follow_environment() -> None:
     handlers = (*logger.handlers, *logging.root.handlers)
     if all(getattr(handler, "stream", None) is not sys.stderr for handler in handlers):
         logger.addHandler(_StderrHandler(level))  # else the program shows it there itself
-
-
-@contextmanager
-def warnings_shown() -> Iterator[None]:
-    """Warnings reach stderr meanwhile, if nothing else shows the log."""
-    follow_environment()
-    logger = logging.getLogger("lmstudio")
-    handler = logging.NullHandler() if _is_shown(logger.name) else _StderrHandler(logging.WARNING)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 # Messages ------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ _ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+# Not for the session: as long as the driver is there, no other test could run an event loop in this thread.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, as this machine has it."""
     path = next((found for name in _BROWSERS if (found := shutil.which(name))), None)

@@ -8,14 +8,17 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from file_host import FileHost
+from patience import PATIENCE_SECONDS
 from sample_files import PNG, pdf
 from server_messages import AUTHENTICATION, NO_ENDPOINT, Messages, shape, write_recording
 from websockets.sync.client import connect
@@ -35,9 +38,12 @@ from lmstudio.server.models import EMBEDDING_MODEL_FILE
 
 from .frame_relay import FrameRelay, RecordedFrame
 from .frame_sessions import CHAT, EMBED, everything, fails, run_without_loop
+from .plugin_session import PluginCore, use_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from websockets.sync.client import ClientConnection
 
 TOKEN = "sk-lm-abcdefgh:abcdefghijklmnopqrst"
 _ENDINGS = ("channelClose", "channelError", "rpcResult", "rpcError")
@@ -47,13 +53,14 @@ def record() -> dict[str, list[Messages]]:
     """Conversations of each endpoint that show everything the server can say in them."""
     found: dict[str, list[Messages]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for frames in (_main_session(Path(folder)), _crowded_session(), _authentication(), _plain_frames()):
+        sessions = (main_session(Path(folder)), _crowded_session(), _plugins(), _authentication(), _plain_frames())
+        for frames in sessions:
             for endpoint, items in _conversations(frames).items():
                 found.setdefault(endpoint, []).extend(items)
     return {endpoint: _varied(items) for endpoint, items in found.items()}
 
 
-def _main_session(folder: Path) -> list[RecordedFrame]:
+def main_session(folder: Path) -> list[RecordedFrame]:
     engine = ScriptedEngine()
     content = EMBEDDING_MODEL_FILE.read_bytes()
     chat, *others = scripted_models()
@@ -76,6 +83,7 @@ def _main_session(folder: Path) -> list[RecordedFrame]:
             run_without_loop(_files(client, engine))
             run_without_loop(_repository(client))
             _rarities(client)
+            _without_client(relay.api_host, client, folder)
     return relay.frames
 
 
@@ -139,6 +147,108 @@ def _rarities(client: lms.Client) -> None:
     channel = client.llm._port.channel(COMPLETE_RAW_TEXT, parameter, "continue a text").open()
     while run_blocking(channel.receive()).type != "success":
         pass
+
+
+def _plugins() -> list[RecordedFrame]:
+    core = PluginCore(ScriptedEngine())
+    with Server.for_core(core) as server, FrameRelay(server.api_host) as relay:
+        use_plugins(core, relay.api_host)
+    return relay.frames
+
+
+# What no operation of the client asks for. Each is asked over a connection of its own.
+_MODEL = {"type": "model", "source": {"type": "huggingface", "user": "maker", "repo": "pebble-GGUF"}}
+_ARTIFACT = {"type": "artifact", "owner": "maker", "name": "gone-gguf"}
+_COMMIT = {"type": "commit"}
+_LOGIN = {"keyId": "a", "publicKey": "b", "privateKey": "c"}
+_ENGINE = {"name": "other", "version": "1"}
+_PLAIN_CALLS: tuple[tuple[str, Any], ...] = (
+    ("repository/isAuthenticated", None),
+    ("repository/getAuthenticationStatus", None),
+    ("repository/deauthenticate", None),
+    ("repository/loginAsComputeDevice", {"token": "a"}),
+    ("repository/loginWithPreAuthenticatedKeys", _LOGIN),
+    ("repository/getWritableArtifactOwners", None),
+    ("repository/installLocalPlugin", {"pluginPath": "/plugin"}),
+    ("repository/installPluginDependencies", {"pluginFolder": "/plugin"}),
+    ("repository/getLocalArtifactFiles", {"path": "/plugin"}),
+    ("repository/getModelCatalog", None),
+    ("repository/fuzzyFindStaffPicks", {}),
+    ("repository/lmLinkStatus", None),
+    ("repository/lmLinkSetDisabled", {"disabled": True}),
+    ("repository/lmLinkSetDisabled", {"disabled": False}),
+    ("repository/lmLinkUpdateDeviceName", {"deviceName": "a"}),
+    ("repository/lmLinkSetPreferredDevice", {"deviceIdentifier": "a"}),
+    ("runtime/listEngines", None),
+    ("runtime/getEngineSelections", {"json": None, "meta": {"values": ["undefined"]}}),
+    ("runtime/selectEngine", {"engine": _ENGINE, "modelFormatName": "GGUF"}),
+    ("runtime/removeEngine", _ENGINE),
+    ("runtime/surveyHardware", None),
+    ("runtime/searchRuntimeExtensions", {"query": "llama.cpp", "includeIncompatible": False}),
+)
+_PLAIN_CHANNELS: tuple[tuple[str, Any, tuple[dict[str, Any], ...]], ...] = (
+    ("repository/ensureAuthenticated", None, ()),
+    ("repository/pushArtifact", {"path": "/plugin"}, ()),
+    (
+        "repository/downloadArtifact",
+        {"artifactOwner": "maker", "artifactName": "gone", "revisionNumber": None, "path": "/plugin"},
+        (),
+    ),
+    ("repository/createDownloadPlan", {"target": _MODEL}, (_COMMIT,)),
+    ("repository/createDownloadPlan", {"target": _ARTIFACT}, (_COMMIT,)),
+    ("repository/createDownloadPlan", {"target": {**_ARTIFACT, "name": "none"}}, ()),
+    ("runtime/downloadRuntimeExtension", {**_ENGINE, "updateSelections": False}, ()),
+)
+
+
+def _without_client(api_host: str, client: lms.Client, folder: Path) -> None:
+    plugin = folder / "plugin"
+    plugin.mkdir()
+    (plugin / "manifest.json").write_text("{}")
+    for endpoint, parameter in (*_PLAIN_CALLS, ("repository/getLocalArtifactFiles", {"path": str(plugin)})):
+        given = {} if parameter is None else {"parameter": parameter}
+        with _plain_connection(api_host, endpoint) as socket:
+            socket.send(json.dumps({"type": "rpcCall", "endpoint": endpoint.split("/")[1], "callId": 1, **given}))
+            socket.recv(PATIENCE_SECONDS)
+    for endpoint, parameter, packets in _PLAIN_CHANNELS:
+        given = {} if parameter is None else {"creationParameter": parameter}
+        with _plain_connection(api_host, endpoint) as socket:
+            name = endpoint.split("/")[1]
+            socket.send(json.dumps({"type": "channelCreate", "endpoint": name, "channelId": 1, **given}))
+            for packet in packets:
+                socket.send(json.dumps({"type": "channelSend", "channelId": 1, "message": packet}))
+            while json.loads(socket.recv(PATIENCE_SECONDS))["type"] not in _ENDINGS:
+                pass
+    _log_stream(api_host, client)
+
+
+def _log_stream(api_host: str, client: lms.Client) -> None:
+    """Every kind of event, in the order in which they happen."""
+    with _plain_connection(api_host, "diagnostics/streamLogs") as socket:
+        socket.send(json.dumps({"type": "channelCreate", "endpoint": "streamLogs", "channelId": 1}))
+        is_open = False
+        while not is_open:  # another connection: nothing else says that the stream has begun
+            client.system.remote_call("notify", {"title": "Is it on?"})
+            with suppress(TimeoutError):
+                is_open = bool(socket.recv(0.1))
+        model = client.llm.load_new_instance(CHAT, "logged")
+        model.respond("Hi")
+        model.unload()
+        wanted = {"llm.prediction.input", "llm.prediction.output", "server.log", "runtime.log"}
+        while wanted:
+            wanted.discard(json.loads(socket.recv(PATIENCE_SECONDS))["message"]["log"]["data"]["type"])
+        socket.send(json.dumps({"type": "channelSend", "channelId": 1, "message": {"type": "stop"}}))
+        while json.loads(socket.recv(PATIENCE_SECONDS))["type"] not in _ENDINGS:
+            pass
+
+
+@contextmanager
+def _plain_connection(api_host: str, endpoint: str) -> Iterator[ClientConnection]:
+    """A connection to the namespace of *endpoint*, authenticated."""
+    with connect(f"ws://{api_host}/{endpoint.split('/', maxsplit=1)[0]}") as socket:
+        socket.send(json.dumps({"clientIdentifier": "plain", "clientPasskey": "plain", "authVersion": 1}))
+        socket.recv(PATIENCE_SECONDS)
+        yield socket
 
 
 def _authentication() -> list[RecordedFrame]:
@@ -214,6 +324,8 @@ def _without_machine(value: Any) -> Any:
         return [_without_machine(item) for item in value]
     if isinstance(value, str) and tempfile.gettempdir() in value:
         return f"/folder/{Path(value).name}"
+    if value == platform.node():
+        return "machine"
     if isinstance(value, str):
         return re.sub(r"(?<=127\.0\.0\.1:)\d+", "1234", value)
     return value

@@ -97,3 +97,52 @@ def test_failed_download_rejects_and_says_why(js: JsClient, host: FileHost) -> N
     with pytest.raises(JsError, match=f"Cannot download {host.url}/gone: 404 Not Found"):
         js.run("download", term="gone")
     assert js.run("download", term="pebble").value == KEY
+
+
+# Plans ---------------------------------------------------------------------------------------------------------------
+
+SOURCE = {"type": "huggingface", "user": "maker", "repo": "pebble-GGUF"}
+
+
+def test_staff_picks_are_found(js: JsClient) -> None:
+    (pick,) = js.call("repository.unstable.fuzzyFindStaffPicks", {"searchTerm": "gone"})
+    assert (pick["owner"], pick["name"]) == ("maker", "gone-gguf")
+
+
+@pytest.mark.parametrize("target", [{"source": SOURCE}, {"artifact": {"owner": "maker", "name": "pebble-gguf"}}])
+def test_planned_download(js: JsClient, target: dict[str, Any]) -> None:
+    run = js.run("downloadPlan", **target)
+    plan = run.wait_for("ready")
+    assert (plan["downloadAction"], plan["downloadSizeBytes"]) == ("startNewDownload", len(CONTENT))
+    assert run.all("progress")[-1]["downloadedBytes"] == len(CONTENT)
+    assert len(run.all("finalizing")) == 1
+    assert KEY in [model["modelKey"] for model in js.call("system.listDownloadedModels", "embedding")]
+    again = js.run("downloadPlan", **target).wait_for("ready")
+    assert (again["downloadAction"], again["nodes"][-1]["alreadyOwned"]["modelKey"]) == ("none", KEY)
+
+
+def test_selection_in_a_plan(js: JsClient) -> None:
+    js.run("downloadPlan", source=SOURCE)  # so that the model is there, and nothing is selected
+    run = js.run("downloadPlan", source=SOURCE, select={"nodeIndex": 0, "downloadOptionIndex": 0})
+    assert run.wait_for("ready")["nodes"][0]["selectedDownloadOptionIndex"] is None
+    selected = run.wait_for("selected")
+    assert (selected["version"], selected["nodes"][0]["selectedDownloadOptionIndex"]) == (1, 0)
+
+
+def test_discarded_plan_downloads_nothing(js: JsClient, tmp_path: Path) -> None:
+    js.run("downloadPlan", source=SOURCE, discard=True)
+    assert not list((tmp_path / "models").glob("maker/*"))
+
+
+def test_planned_download_is_aborted(js: JsClient, host: FileHost) -> None:
+    host.stop_after = 100_000
+    with pytest.raises(JsError, match=r"The test does not want it any more\."):
+        js.run("downloadPlan", source=SOURCE, abortAt=10_000)
+    assert host.hung_up.wait(PATIENCE_SECONDS)
+
+
+def test_impossible_plan_rejects_and_says_why(js: JsClient) -> None:
+    with pytest.raises(JsError, match="The catalogue has no model 'maker/other'"):
+        js.run("downloadPlan", source={**SOURCE, "repo": "other"})
+    with pytest.raises(JsError, match="this server's catalogue has no such model"):
+        js.run("downloadPlan", artifact={"owner": "lmstudio", "name": "wikipedia"})

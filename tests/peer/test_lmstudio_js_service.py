@@ -9,6 +9,7 @@ import pytest
 
 from lmstudio._version import __version__
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
+from lmstudio.server.prediction import Prediction
 
 from .node_peer import JsClient, JsError, NodePeer
 
@@ -68,7 +69,7 @@ def test_notification_is_accepted(js: JsClient) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (("system.startHttpServer", {"port": 1234}), "it is always on"),
+        (("system.startHttpServer", {"port": 1234}), "for privileged clients only"),
         (("system.stopHttpServer",), "it serves this connection, too"),
         (("system.requestShutdown",), "for privileged clients only"),
     ],
@@ -170,39 +171,6 @@ def assert_has_title(error: JsError) -> None:
     assert error.details["title"]
 
 
-# Endpoints that only LM Studio has -----------------------------------------------------------------------------------
-
-
-def test_every_endpoint_left_to_lm_studio_is_refused_and_none_hangs(js: JsClient) -> None:
-    outcomes = js.run("callUnserved").value
-
-    assert len(outcomes) == 47
-    assert {outcome["namespace"] for outcome in outcomes} == {
-        "diagnostics",
-        "repository",
-        "plugins",
-        "runtime",
-    }
-    for outcome in outcomes:
-        assert f"does not serve the {outcome['kind']} endpoint '{outcome['endpoint']}'" in outcome["message"]
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        ("repository.isAuthenticated",),
-        ("plugins.reindexPlugins",),
-        ("runtime.engine.list",),
-        ("runtime.engine.getSelections",),
-        ("runtime.surveyHardware",),
-    ],
-    ids=lambda call: call[0],
-)
-def test_method_that_only_lm_studio_serves_rejects(js: JsClient, call: tuple[Any, ...]) -> None:
-    with pytest.raises(JsError, match="Only the LM Studio application serves it"):
-        js.call(*call)
-
-
 # Authentication ------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +221,18 @@ def test_end_of_the_server_ends_what_is_in_flight(node: NodePeer) -> None:
         run = js.begin("predict", model={"key": CHAT}, input="Count.")
         assert gate.reached()
         server.stop()
+
+        result = run.end()
+        assert (result["content"], result["stats"]["stopReason"]) == ("One", "userStopped")
+
+
+def test_what_does_not_end_in_time_ends_with_the_connection(node: NodePeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Prediction, "cancel", lambda _: None)
+    gate = Gate()
+    with Server(engine=ScriptedEngine(Reply(["One", gate, " two"]))) as server, node.client(server) as js:
+        run = js.begin("predict", model={"key": CHAT}, input="Count.")
+        assert gate.reached()
+        server.stop(grace_seconds=0.01)
 
         with pytest.raises(JsError, match="WebSocket connection closed"):
             run.end()

@@ -10,7 +10,7 @@ import pkgutil
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from file_host import FileHost
@@ -47,9 +47,18 @@ def shapes(conversations: dict[str, list[Messages]]) -> dict[str, set[str]]:
 
 # The recording -------------------------------------------------------------------------------------------------------
 
-NAMESPACES = ("llm", "embedding", "system", "files", "repository")
+NAMESPACES = ("llm", "embedding", "system", "files", "repository", "diagnostics", "runtime", "plugins")
 SAYS_NOTHING = {"system/alive"}
 """Endpoints whose server says nothing: this one ends with the connection."""
+ONLY_REFUSED = {
+    "repository/downloadArtifact",
+    "repository/ensureAuthenticated",
+    "repository/pushArtifact",
+    "runtime/downloadRuntimeExtension",
+}
+"""Channels that end with an error here, always: they belong to LM Studio's hub, or to its application."""
+NEVER_SAID = {"plugins/generateWithGenerator": {"promptProcessingProgress"}}
+"""Packets that no server of ours sends: generator plugins have no word for their progress."""
 
 
 def declared_endpoints() -> set[str]:
@@ -85,7 +94,10 @@ def test_every_packet_is_recorded() -> None:
     said = shapes(recorded())
     for endpoint, lines in said.items():
         names = {line.partition(" ")[0].partition(".")[0].partition(":")[2] for line in lines}
-        assert names - {""} >= packets_of(endpoint), endpoint
+        if endpoint in ONLY_REFUSED:
+            assert not names - {""}, endpoint
+        else:
+            assert names - {""} >= packets_of(endpoint) - NEVER_SAID.get(endpoint, set()), endpoint
 
 
 def packets_of(endpoint: str) -> set[str]:
@@ -98,7 +110,8 @@ def packets_of(endpoint: str) -> set[str]:
         specs += [specs[0].load_model, specs[0].get_or_load] if specs[0] is not None else []
         for spec in specs:
             if isinstance(spec, ChannelSpec) and spec.name == name:
-                return {packet.__struct_config__.tag for packet in spec.to_client_type.__args__}
+                packets = get_args(spec.to_client_type) or (spec.to_client_type,)
+                return {packet.__struct_config__.tag for packet in packets}
     return set()
 
 

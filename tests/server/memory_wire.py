@@ -109,8 +109,43 @@ MESSAGES: dict[str, list[dict[str, Any]]] = {
             _call("searchModels", {"opts": {"searchTerm": "pebble", "limit": 3}}),
             _call("getModelDownloadOptions", {"modelSearchResultIdentifier": {"type": "hf", "identifier": "a/b"}}),
             _create("downloadModel", {"downloadIdentifier": "a"}),
+            _create(
+                "createDownloadPlan",
+                {"target": {"type": "model", "source": {"type": "huggingface", "user": "a", "repo": "b"}}, "opts": {}},
+            ),
+            _create("pushArtifact", {"path": "a"}),
+            _call("getLocalArtifactFiles", {"path": "/a"}),
+            _call("fuzzyFindStaffPicks", {"searchTerm": "a", "limit": 1}),
+            _call("lmLinkSetDisabled", {"disabled": True}),
         ],
-        "plugins": [_call("reindexPlugins")],
+        "diagnostics": [_create("streamLogs")],
+        "runtime": [
+            _call("listEngines"),
+            _call("getEngineSelections", {"json": None, "meta": {"values": ["undefined"]}}),
+            _call("selectEngine", {"engine": {"name": "a", "version": "1"}, "modelFormatName": "GGUF"}),
+            _call("surveyHardware", {"type": "custom", "engines": [{"name": "a", "version": "1"}]}),
+            _create("downloadRuntimeExtension", {"name": "a", "version": "1", "updateSelections": True}),
+        ],
+        "plugins": [
+            _call("reindexPlugins"),
+            _call("processingHasStatus", {"pci": "a", "token": "b"}),
+            _call(
+                "processingHandleUpdate", {"pci": "a", "token": "b", "update": {"type": "setSenderName", "name": "c"}}
+            ),
+            _call("setConfigSchematics", {"schematics": {"fields": []}}),
+            _create(
+                "registerDevelopmentPlugin",
+                {"manifest": {"type": "plugin", "runner": "node", "owner": "me", "name": "helper"}},
+            ),
+            _create("setGenerator"),
+            _create(
+                "startToolUseSession",
+                {
+                    "pluginIdentifier": "me/helper",
+                    "pluginConfigSpecifier": {"type": "direct", "config": {"fields": []}},
+                },
+            ),
+        ],
     }.items()
 }
 

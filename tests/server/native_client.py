@@ -72,9 +72,12 @@ class OpenChannel:
 class Session:
     """A client's connection to one namespace."""
 
-    def __init__(self, core: ServerCore, namespace: str, *, is_privileged: bool = False) -> None:
-        context = ClientContext("tester", is_privileged)
-        self.port = ServerPort(namespace, core.handlers(namespace), context, self._spawn, self._answer)
+    def __init__(
+        self, core: ServerCore, namespace: str, *, is_privileged: bool = False, client_identifier: str = "tester"
+    ) -> None:
+        self.context = ClientContext(client_identifier, is_privileged, base_url="ws://127.0.0.1:1234")
+        self.port = ServerPort(namespace, core.handlers(namespace), self.context, self._spawn, self._answer)
+        self.warnings: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = itertools.count()
         self._calls: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -90,24 +93,31 @@ class Session:
         self.port.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self.context.lifetime.end()
 
     def receive(self, message: dict[str, Any]) -> None:
         self.port.receive(msgspec.json.encode(message))
 
     def _answer(self, frame: bytes) -> None:
         message = msgspec.json.decode(frame)
-        if "callId" in message:
+        if message["type"] == "communicationWarning":
+            self.warnings.append(message["warning"])
+        elif "callId" in message:
             self._calls.pop(message["callId"]).set_result(message)
         else:
             self._channels[message["channelId"]].messages.put_nowait(message)
 
-    async def call(self, spec: Rpc[Any, Any], parameter: Any = ABSENT) -> Any:
-        """The result as JSON, after the client's own type has accepted it; ABSENT where there is none."""
+    def begin(self, spec: Rpc[Any, Any], parameter: Any = ABSENT) -> asyncio.Future[dict[str, Any]]:
+        """Send a call; the answer, once it is there."""
         call_id = next(self._ids)
         self._calls[call_id] = answer = asyncio.get_running_loop().create_future()
         given = {} if parameter is ABSENT else {"parameter": parameter}
         self.receive({"type": "rpcCall", "endpoint": spec.name, "callId": call_id, **given})
-        message = await answer
+        return answer
+
+    async def call(self, spec: Rpc[Any, Any], parameter: Any = ABSENT) -> Any:
+        """The result as JSON, after the client's own type has accepted it; ABSENT where there is none."""
+        message = await self.begin(spec, parameter)
         if message["type"] == "rpcError":
             raise Refused(message["error"])
         result = message.get("result", ABSENT)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from gguf_files import LLAMA, gguf, written
 
-from lmstudio.server import models_folder
+import lmstudio as lms
+from lmstudio.server import ScriptedEngine, Server, models_folder
 from lmstudio.server.catalog import Catalog, read_model_file
 from lmstudio.server.models_folder import ModelsFolder
 
@@ -149,3 +150,27 @@ def test_file_in_the_folder_takes_the_place_of_a_given_one(tmp_path: Path) -> No
     assert catalog.models[0].max_context_length == 32_768
     file = written(tmp_path, "models/acme/Heron-GGUF/heron-Q8_0.gguf", HERON)
     assert [(model.file, model.max_context_length) for model in catalog.models] == [(file, 8192)]
+
+
+def test_model_that_was_downloaded_to_the_folder_goes_away_with_its_file(catalog: Catalog, tmp_path: Path) -> None:
+    file = written(tmp_path, "models/acme/Heron-GGUF/heron-Q8_0.gguf", HERON)
+    added = catalog.add(read_model_file(file))
+    assert (added.model_key, keys(catalog)) == ("heron", ["heron"])
+    file.unlink()
+    assert keys(catalog) == []
+
+
+def test_loaded_model_is_found_by_its_name_whatever_becomes_of_its_file(tmp_path: Path) -> None:
+    file = written(tmp_path, "models/acme/Heron-GGUF/heron-Q8_0.gguf", HERON)
+    with (
+        Server(engine=ScriptedEngine(), models_folder=tmp_path / "models") as server,
+        lms.Client(server.api_host) as client,
+    ):
+        loaded = client.llm.load_new_instance("heron", "mine")
+        written(tmp_path, "models/reef/Heron-GGUF/heron-Q8_0.gguf", HERON)
+        assert [model.model_key for model in client.llm.list_downloaded()][1:] == ["acme/heron", "reef/heron"]
+        for name in ("heron", "acme/heron"):
+            assert client.llm.model(name) == loaded
+        file.unlink()
+        assert client.llm.model("acme/heron") == loaded
+        assert client.llm.model("reef/heron") != loaded

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lmstudio._endpoints import embedding, llm, models
+from lmstudio.server._known_endpoints import KNOWN_ENDPOINTS
 from lmstudio.server.catalog import Catalog, read_model_file
 from lmstudio.server.core import ServerCore, available_memory_bytes
 from lmstudio.server.engine.base import LoadOptions
@@ -49,8 +50,8 @@ def test_namespace_is_complete(namespace: str, rpcs: int, channels: int) -> None
 
 def test_namespace_that_the_server_does_not_have_has_no_handlers() -> None:
     core = ServerCore(ScriptedEngine(), Catalog())
-    assert core.handlers("diagnostics").rpcs == {}
-    assert core.handlers("diagnostics") is core.handlers("diagnostics")
+    assert core.handlers("dreams").rpcs == {}
+    assert core.handlers("dreams") is core.handlers("dreams")
 
 
 # Loading -------------------------------------------------------------------------------------------------------------
@@ -541,3 +542,13 @@ def test_free_memory_is_read_from_the_system(tmp_path: Path, monkeypatch: pytest
     assert available_memory_bytes(tmp_path / "missing") == 300
     monkeypatch.delattr(os, "sysconf")
     assert available_memory_bytes(tmp_path / "missing") is None
+
+
+def test_every_endpoint_of_the_protocol_has_a_handler() -> None:
+    async def test() -> None:
+        async with staged() as stage:
+            for namespace, kinds in KNOWN_ENDPOINTS.items():
+                handlers = stage.core.handlers(namespace)
+                assert (set(handlers.rpcs), set(handlers.channels)) == (set(kinds["rpc"]), set(kinds["channel"]))
+
+    run(test)

@@ -18,6 +18,7 @@ from transport_stub import OTHER_TOKEN, TOKEN, call, client, token_packet
 
 from lmstudio._address import API_SERVER_PORTS
 from lmstudio.server import Server, serve
+from lmstudio.server.settings import TOKENS_VARIABLE, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +157,7 @@ def test_tokens_come_from_files_and_from_the_environment(
     file = tmp_path / "tokens"
     file.write_text(f"# of the lab\n\n {TOKEN}\n")
     file.chmod(0o600)
-    monkeypatch.setenv(serve.TOKENS_VARIABLE, f" {OTHER_TOKEN} {LAST_TOKEN} ")
+    monkeypatch.setenv(TOKENS_VARIABLE, f" {OTHER_TOKEN} {LAST_TOKEN} ")
 
     def visit(server: Server) -> None:
         for token in (TOKEN, OTHER_TOKEN, LAST_TOKEN):
@@ -209,10 +210,10 @@ def test_file_without_usable_tokens_does_not_open_the_server_to_everybody(
 def test_bad_token_in_the_environment_is_refused_without_repeating_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(serve.TOKENS_VARIABLE, "sk-secret")
-    assert serve.run(parse("--engine", "scripted", "--port", "0")) == 1
+    monkeypatch.setenv(TOKENS_VARIABLE, "sk-secret")
+    assert serve.run(parse("--engine", "scripted", "--port", "0")) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"lmstudio serve: In the environment variable {serve.TOKENS_VARIABLE}: An API token has")
+    assert err.startswith(f"lmstudio serve: In the environment variable {TOKENS_VARIABLE}: An API token has")
     assert "sk-secret" not in err
 
 
@@ -221,7 +222,7 @@ def test_help_recommends_the_file(capsys: pytest.CaptureFixture[str]) -> None:
         parse("--help")
     words = " ".join(capsys.readouterr().out.split())
     assert "Other users of this machine can see it in the list of processes: better use --api-token-file" in words
-    assert serve.TOKENS_VARIABLE in words
+    assert TOKENS_VARIABLE in words
 
 
 @pytest.fixture
@@ -317,16 +318,18 @@ def test_bad_arguments_exit_with_two(arguments: list[str], words: str, capsys: p
 
 
 def test_defaults_are_those_of_a_local_server() -> None:
-    assert vars(parse()) == {
+    values = vars(resolve_settings(vars(parse()), {}).values)
+    expected = {
         "host": "127.0.0.1",
         "port": None,
         "models": None,
         "engine": "llama_cpp",
-        "api_tokens": [],
-        "api_token_files": [],
+        "api_tokens": (),
+        "api_token_files": (),
         "insecure": False,
-        "allowed_origins": [],
+        "allowed_origins": (),
     }
+    assert {name: values[name] for name in expected} == expected
     assert API_SERVER_PORTS[0] == 41343
 
 

@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from lmstudio._endpoints import ChannelSpec, Rpc
 from lmstudio.server._port import ClientContext, Handlers, ServerChannel
+from lmstudio.server.auth import IssuedCredentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,7 @@ class StubCore:
         self.unblocked = threading.Event()
         self.sent_bytes = 0
         self.is_closed = False
+        self.credentials = IssuedCredentials()
 
     def handlers(self, namespace: str) -> Handlers:
         handlers = Handlers()
@@ -70,6 +72,9 @@ class StubCore:
 
     def http_routes(self, settings: HttpSettings) -> list[BaseRoute]:
         return []
+
+    async def wind_down(self, grace_seconds: float) -> None:
+        pass
 
     async def aclose(self) -> None:
         self.is_closed = True

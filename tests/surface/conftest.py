@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from lmstudio import logs
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
@@ -81,7 +82,7 @@ def server(engine: ScriptedEngine) -> Iterator[Server]:
 @pytest.fixture
 def proxy(server: Server) -> Iterator[FaultProxy]:
     """A proxy in front of *server*."""
-    with FaultProxy(server.port) as proxy:
+    with FaultProxy(server.port, patience_seconds=PATIENCE_SECONDS) as proxy:
         yield proxy
 
 

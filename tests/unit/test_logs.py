@@ -232,9 +232,12 @@ def test_the_level_that_a_program_chose_is_not_raised() -> None:
 
 def test_a_server_in_the_foreground_shows_its_warnings() -> None:
     code = """
+import argparse
 from lmstudio.server import serve
-serve._api_tokens = lambda arguments: lms.logs.get_logger('server').warning('careful') or sys.exit(print(1))
-serve.run(None)
+serve._api_tokens = lambda *_: lms.logs.get_logger('server').warning('careful') or sys.exit(print(1))
+parser = argparse.ArgumentParser()
+serve.add_arguments(parser)
+serve.run(parser.parse_args([]))
 """
     assert [(level, message) for level, _, message in lines(output(code))] == [("WARNING", "careful")]
     assert len(output(code, "debug").splitlines()) == 1

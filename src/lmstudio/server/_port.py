@@ -53,6 +53,8 @@ class ClientLifetime:
 
     def __init__(self) -> None:
         self._actions: list[Callable[[], object]] = []
+        self.connections: dict[object, Callable[[], object]] = {}
+        """What ends each connection of the client, by anything that stands for it."""
 
     def at_end(self, action: Callable[[], object]) -> None:
         """Call *action* when the client is gone."""
@@ -62,6 +64,11 @@ class ClientLifetime:
         """The client is gone."""
         while self._actions:
             self._actions.pop()()
+
+    def hang_up(self) -> None:
+        """End all connections of the client."""
+        for end in tuple(self.connections.values()):
+            end()
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class ClientContext:
     """The client has proved that it is known to this server, with one of its API tokens."""
     lifetime: ClientLifetime = field(default_factory=ClientLifetime, compare=False)
     """The same on all connections of one client, too."""
+    base_url: str | None = None
+    """Where the client has found this server, e.g. "ws://127.0.0.1:1234"; None if that is not known."""
 
 
 class ServerChannel(Generic[InT, OutT]):
@@ -84,6 +93,7 @@ class ServerChannel(Generic[InT, OutT]):
         self.id = channel_id
         self.spec = spec
         self._callback: Callable[[OutT], None] | None = None
+        self._on_invalid: Callable[[bytes, Exception], None] | None = None
         self._early: list[OutT] = []
         self.is_open = True
         """The client can still be reached, and the handler has not ended."""
@@ -94,12 +104,24 @@ class ServerChannel(Generic[InT, OutT]):
             # Encoded in one go: the envelope takes the packet as it is, whatever its annotation says.
             self._port.emit_frame(_wire.encode(_wire.ChannelSend(self.id, cast("msgspec.Raw", packet))))
 
-    def listen(self, callback: Callable[[OutT], None]) -> None:
-        """Call *callback* with every packet of the client, beginning with those that came already."""
+    def listen(
+        self, callback: Callable[[OutT], None], on_invalid: Callable[[bytes, Exception], None] | None = None
+    ) -> None:
+        """Call *callback* with every packet of the client, beginning with those that came already.
+
+        *on_invalid* hears of packets that do not have the form of any, and why: for those whose sender will not try
+        again while somebody waits.
+        """
         self._callback = callback
+        self._on_invalid = on_invalid
         early, self._early = self._early, []
         for packet in early:
             callback(packet)
+
+    def deliver_invalid(self, packet: bytes, problem: Exception) -> None:
+        """A packet has come that is none. Called by the port, which has told the client."""
+        if self._on_invalid is not None:
+            self._on_invalid(packet, problem)
 
     async def drain(self) -> None:
         """Wait while the client is too slow for what was sent. Await it after every packet of a long stream."""
@@ -308,16 +330,17 @@ class ServerPort:
                 self._warn("channelUnknown", f"Channel {incoming.channel_id} is not open.")
             return
         spec = channel.spec
+        raw = incoming.message or b"null"
         try:
-            packet = spec.decode_to_server(incoming.message or b"null")
+            deliver = partial(channel.deliver, spec.decode_to_server(raw))
         except _DECODE_ERRORS as error:
             self._warn(
                 "channelMessageTypeError",
                 f"Ignored a packet for {self.namespace}/{spec.name}, which does not have the expected form: {error}",
             )
-            return
+            deliver = partial(channel.deliver_invalid, bytes(raw), error)
         try:
-            channel.deliver(packet)
+            deliver()
         except Exception:
             known = fields(namespace=self.namespace, endpoint=spec.name)
             _logger.exception("Unexpected error in the listener of %s/%s", self.namespace, spec.name, extra=known)

@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket
 
 from lmstudio._address import NAMESPACES
 from lmstudio._version import __version__
-from lmstudio.server.auth import ApiTokens, Authenticator
+from lmstudio.server.auth import ApiTokens, Authenticator, IssuedCredentials
 from lmstudio.server.connection import Connection, ConnectionLimits, Message, Receive, Send
 from lmstudio.server.http.access import Access
 from lmstudio.server.http.errors import HttpError, surface_of
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 class Core(Protocol):
     """Everything a server does but sockets; `ServerCore` is one."""
 
+    credentials: IssuedCredentials
+    """What this server has given to plugins, for their processes to connect with."""
+
     def handlers(self, namespace: str) -> Handlers:
         """What is served in *namespace*; an empty `Handlers` where nothing is."""
         raise NotImplementedError
@@ -49,6 +52,9 @@ class Core(Protocol):
     def http_routes(self, settings: HttpSettings) -> Sequence[BaseRoute]:
         """What is served over HTTP besides."""
         raise NotImplementedError
+
+    async def wind_down(self, grace_seconds: float) -> None:
+        """Begin nothing more, end what is running and tell its clients, within *grace_seconds*; not yet `aclose`."""
 
     async def aclose(self) -> None:
         """Unload all models and end the engine."""
@@ -69,7 +75,7 @@ class AppSettings:
 def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
     """The application that serves *core*. uvicorn must run it with `DirectWebSocket`."""
     settings = settings or AppSettings()
-    authenticator = Authenticator(settings.api_tokens)
+    authenticator = Authenticator(settings.api_tokens, core.credentials)
     routes: list[BaseRoute] = [Route("/lmstudio-greeting", _greeting), Route("/lms-status", _status)]
     for namespace in NAMESPACES:
         endpoint = _Namespace(namespace, core.handlers(namespace), authenticator, settings)
@@ -136,7 +142,14 @@ class _Namespace:
             return
         await websocket.accept()
         direct = direct_websocket(scope)
-        connection = Connection(self._namespace, self._handlers, self._authenticator, self._settings.limits, direct)
+        connection = Connection(
+            self._namespace,
+            self._handlers,
+            self._authenticator,
+            self._settings.limits,
+            direct,
+            f"{websocket.url.scheme}://{websocket.url.netloc}",
+        )
         try:
             await connection.run(receive, send)
         finally:

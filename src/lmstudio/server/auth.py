@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import os
 import re
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,7 +16,7 @@ from lmstudio.errors import LMStudioValueError
 from lmstudio.server._port import ClientContext, ClientLifetime
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 AUTHENTICATION_SECONDS = 10.0
 """As long as lmstudio.js's server waits for the first frame."""
@@ -86,6 +87,40 @@ class ApiTokens:
         return is_same and identifier in self._digests
 
 
+class IssuedCredentials:
+    """Pairs of identifier and passkey that this server has given out. Each is good until it is revoked.
+
+    Nobody else can take an identifier of that kind, so what connects with one is who it was given to.
+    """
+
+    PREFIX: Final = "plugin:"
+
+    def __init__(self) -> None:
+        self._digests: dict[str, bytes] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def issue(self, name: str) -> tuple[str, str]:
+        """A new pair, for what is called *name*."""
+        identifier, passkey = f"{self.PREFIX}{name}:{secrets.token_hex(8)}", secrets.token_urlsafe(24)
+        self._digests[identifier] = _digest(passkey)
+        return identifier, passkey
+
+    def revoke(self, identifier: str) -> None:
+        """Let nobody in with this pair any more, and end the connections of those who came in with it."""
+        del self._digests[identifier]
+        for listener in self._listeners:
+            listener(identifier)
+
+    def on_revoked(self, listener: Callable[[str], None]) -> None:
+        """Call *listener* with each identifier that is revoked."""
+        self._listeners.append(listener)
+
+    def accept(self, identifier: str, passkey: str) -> bool:
+        """Whether this pair is good. Takes the same time for an identifier that is not known."""
+        is_same = hmac.compare_digest(self._digests.get(identifier, _NOBODYS_DIGEST), _digest(passkey))
+        return is_same and identifier in self._digests
+
+
 class _Client:
     """One client identifier in use."""
 
@@ -99,11 +134,13 @@ class Authenticator:
     """Decides who may connect, and remembers who is connected.
 
     Without *api_tokens* everybody is let in, and the first connection of an identifier fixes its passkey until its last
-    connection ends. With them, only their holders are.
+    connection ends. With them, only their holders are. Those who bring *issued* credentials are let in either way.
     """
 
-    def __init__(self, api_tokens: ApiTokens | None = None) -> None:
+    def __init__(self, api_tokens: ApiTokens | None = None, issued: IssuedCredentials | None = None) -> None:
         self._api_tokens = api_tokens or ApiTokens()
+        self._issued = issued or IssuedCredentials()
+        self._issued.on_revoked(self._hang_up)
         self._clients: dict[str, _Client] = {}
 
     def admit(self, packet: AuthPacket) -> ClientContext:
@@ -119,7 +156,14 @@ class Authenticator:
             raise AuthenticationRefusedError(
                 f"Client identifier and passkey may have at most {MAX_CREDENTIAL_LENGTH} characters"
             )
-        if self._api_tokens and not self._api_tokens.accept(identifier, passkey):
+        is_issued = identifier.startswith(IssuedCredentials.PREFIX)
+        if is_issued:
+            if not self._issued.accept(identifier, passkey):
+                raise AuthenticationRefusedError(
+                    f"Identifiers that begin with '{IssuedCredentials.PREFIX}' are those of registered plugins, and "
+                    "these are not the credentials of one; the plugin may have been registered anew"
+                )
+        elif self._api_tokens and not self._api_tokens.accept(identifier, passkey):
             what = "none was given" if identifier.startswith("guest:") else "the one given is not valid"
             raise AuthenticationRefusedError(f"This server requires an API token, and {what}")
         digest = _digest(passkey)
@@ -130,7 +174,7 @@ class Authenticator:
                 f'Failed to validate client: Invalid client passkey for client "{identifier}"'
             )
         client.connections += 1
-        return ClientContext(identifier, bool(self._api_tokens), client.lifetime)
+        return ClientContext(identifier, bool(self._api_tokens) and not is_issued, client.lifetime)
 
     def release(self, context: ClientContext) -> None:
         """One connection of this client has ended; after the last one its identifier is free again."""
@@ -139,6 +183,10 @@ class Authenticator:
         if client.connections == 0:
             del self._clients[context.client_identifier]
             client.lifetime.end()
+
+    def _hang_up(self, identifier: str) -> None:
+        if identifier in self._clients:
+            self._clients[identifier].lifetime.hang_up()
 
 
 def _digest(passkey: str) -> bytes:

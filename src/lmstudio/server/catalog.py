@@ -100,8 +100,10 @@ class Catalog:
 
         Returns the model under the key that it got.
         """
-        self._given = (*(given for given in self._given if given.path != model.path), model)
-        self._index = None
+        others = tuple(given for given in self._given if given.path != model.path)
+        is_found = self._folder is not None and model.path in {found.path for found in self._folder.models()}
+        # What is in the folder is offered for as long as it is there.
+        self._given, self._index = others if is_found else (*others, model), None
         return next(each for each in self.models if each.path == model.path)
 
     def matching(self, name: str) -> list[ModelFile]:

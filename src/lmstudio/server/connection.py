@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmstudio import _wire
@@ -31,6 +32,8 @@ _logger = get_logger("server")
 
 HANDLER_END_SECONDS = 1.0
 """How long to wait for cancelled handlers before going on without them."""
+HANG_UP_SECONDS = 0.5
+"""How long a connection whose credentials were revoked has for its last words."""
 _WRITE_BYTES = 256 * 1024
 _UNSUPPORTED_DATA = 1003
 _POLICY_VIOLATION = 1008
@@ -109,19 +112,29 @@ class Outbox:
         with contextlib.suppress(OSError):
             while True:
                 await self._filled.wait()
-                size = 0
-                batch = []
-                while self._frames and size < _WRITE_BYTES:
-                    batch.append(self._frames.popleft())
-                    size += len(batch[-1])
-                await self._websocket.send_text(batch)
-                self._queued_bytes -= size
-                self._sent_bytes += size
-                if not self._frames:
-                    self._filled.clear()
-                if self._queued_bytes <= self._limits.busy_bytes // 2:
-                    self._has_room.set()
+                await self._websocket.can_send()
+                self._send_batch()
         self._end(None)
+
+    def _send_batch(self) -> None:
+        size = 0
+        batch = []
+        while self._frames and size < _WRITE_BYTES:
+            batch.append(self._frames.popleft())
+            size += len(batch[-1])
+        self._websocket.send_now(batch)
+        self._queued_bytes -= size
+        self._sent_bytes += size
+        if not self._frames:
+            self._filled.clear()
+        if self._queued_bytes <= self._limits.busy_bytes // 2:
+            self._has_room.set()
+
+    def flush(self) -> None:
+        """Send all that waits, whether the client reads or not: the connection is about to be closed."""
+        with contextlib.suppress(OSError):
+            while self._frames:
+                self._send_batch()
 
 
 class Connection:
@@ -134,8 +147,10 @@ class Connection:
         authenticator: Authenticator,
         limits: ConnectionLimits,
         websocket: DirectWebSocket,
+        base_url: str | None = None,
     ) -> None:
         self._namespace = namespace
+        self._base_url = base_url
         self._handlers = handlers
         self._authenticator = authenticator
         self._limits = limits
@@ -165,7 +180,7 @@ class Connection:
         return None
 
     async def _refuse(self, send: Send, reason: str) -> None:
-        known = fields(namespace=self._namespace)
+        known = fields(namespace=self._namespace, peer=self._websocket.peer)
         # %r, because the reason may hold an identifier of the client's choice, line breaks and all.
         _logger.info("Refused a connection to %s: %r", self._namespace, reason, extra=known)
         with contextlib.suppress(OSError):
@@ -173,8 +188,13 @@ class Connection:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "Authentication failed"})
 
     async def _serve(self, context: ClientContext, receive: Receive, send: Send) -> None:
-        self._websocket.admit()
+        context = replace(context, base_url=self._base_url)
+        context.lifetime.connections[self] = self._hang_up
         outbox = Outbox(self._namespace, self._limits, self._websocket)
+        self._websocket.admit(outbox.flush)
+        started = time.monotonic()
+        peer = self._websocket.peer
+        _logger.info("Connected to %s", self._namespace, extra=fields(namespace=self._namespace, peer=peer))
         outbox.put(_wire.encode(_wire.AuthResult(success=True)))
         port = ServerPort(self._namespace, self._handlers, context, self._spawn, outbox.put, outbox.drain)
         writer = self._spawn(outbox.write())
@@ -184,7 +204,10 @@ class Connection:
             port.close()
             writer.cancel()
             await self._end_tasks()
+            del context.lifetime.connections[self]
             self._authenticator.release(context)
+            known = fields(namespace=self._namespace, peer=peer, seconds=time.monotonic() - started)
+            _logger.info("A connection to %s has ended", self._namespace, extra=known)
         if was_binary:
             reason = "Messages are JSON in text frames, this one is binary"
             with contextlib.suppress(OSError):
@@ -199,6 +222,10 @@ class Connection:
             port.receive(text)
             await outbox.drain()
         return False
+
+    def _hang_up(self) -> None:
+        # Not at once: channels that end with what the client was admitted for shall say so.
+        asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._websocket.abort)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from lmstudio._sdk_models import DiagnosticsLogEventDataRuntimeLog
+from lmstudio.logs import fields, get_logger
 from lmstudio.server._port import Handlers
+from lmstudio.server.auth import IssuedCredentials
 from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
+from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.files.store import FileLimits, FileStore
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS, Clock, InstanceManager
+from lmstudio.server.plugins.host import PluginHost
 from lmstudio.server.presets import Presets
 from lmstudio.server.repository.downloads import Downloads, free_disk_bytes
 from lmstudio.server.repository.jobs import DownloadJobs
 from lmstudio.server.repository.listing import DownloadCatalog
+from lmstudio.server.runtime.engines import InstalledEngine
+from lmstudio.server.runtime.hardware import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,12 +32,15 @@ if TYPE_CHECKING:
 
     from lmstudio._sdk_models import KvConfigStack
     from lmstudio.server.catalog import Catalog
-    from lmstudio.server.engine.base import Engine
+    from lmstudio.server.engine.base import Engine, EngineLogLine
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.http.stored_chats import StoredChats
     from lmstudio.server.presets import PresetSource
+    from lmstudio.server.running import RunningWork
 
-__all__ = ["ServerCore", "available_memory_bytes"]
+__all__ = ["HttpServer", "ServerCore", "available_memory_bytes"]
+
+_logger = get_logger("server")
 
 _MEMORY_FILE: Final = Path("/proc/meminfo")
 
@@ -45,8 +56,23 @@ def available_memory_bytes(memory_file: Path = _MEMORY_FILE) -> int | None:
     return None
 
 
+class HttpServer(Protocol):
+    """One more port, at the wish of clients."""
+
+    @property
+    def is_started(self) -> bool:
+        """It listens."""
+        raise NotImplementedError
+
+    async def start(self, host: str | None, port: int | None, *, cors: bool) -> None:
+        """Listen there. Raises RequestError if that is not possible."""
+
+    async def stop(self) -> None:
+        """Listen there no longer."""
+
+
 class ServerCore:
-    """Serves the namespaces llm, embedding, system, files and repository for any number of connections.
+    """Serves LM Studio's namespaces for any number of connections.
 
     Belongs to one event loop. Close it with `aclose`, which also closes the engine.
     """
@@ -87,6 +113,7 @@ class ServerCore:
         self.engine = engine
         self.catalog = catalog
         self.clock: Clock = clock or Clock()
+        self.events: EventHub = EventHub(self.clock.time)
         self.instances: InstanceManager = InstanceManager(
             engine,
             catalog,
@@ -94,13 +121,20 @@ class ServerCore:
             jit_loading=jit_loading,
             jit_ttl_seconds=jit_ttl_seconds,
             evict_jit=evict_jit,
+            events=self.events,
         )
+        self.installed_engine: InstalledEngine = InstalledEngine(engine, Machine())
+        engine.on_log = self._pass_on
         self.free_memory = free_memory
         self.download_catalog: DownloadCatalog = download_catalog or DownloadCatalog()
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
         self.download_jobs: DownloadJobs = DownloadJobs(self.downloads, self.clock)
         self.files: FileStore = FileStore(file_limits)
+        self.credentials: IssuedCredentials = IssuedCredentials()
+        self.plugins: PluginHost = PluginHost(self.credentials)
         self.on_shutdown_request = on_shutdown_request
+        self.http_server: HttpServer | None = None
+        """Set by who has sockets, for clients that want one more port."""
         self._prediction_defaults = {**DEFAULT_PREDICTION_FIELDS, **(prediction_defaults or {})}
         PredictionConfig(self._prediction_defaults)  # a bad default is the caller's mistake, not a client's
         self._presets = Presets(presets)
@@ -146,8 +180,44 @@ class ServerCore:
             defaults = {**defaults, **self._presets.find(preset)}
         return PredictionConfig.parse(stack, defaults, is_raw=is_raw)
 
+    def _pass_on(self, line: EngineLogLine) -> None:
+        if self.events.is_watched:
+            instance = self.instances.in_process(line.pid)
+            self.events.publish(
+                DiagnosticsLogEventDataRuntimeLog(
+                    level=line.level,
+                    message=line.text,
+                    engine_name=self.installed_engine.name,
+                    engine_version=self.engine.version,
+                    engine_type=self.engine.name,
+                    model_identifier=None if instance is None else instance.identifier,
+                    instance_reference=None if instance is None else instance.instance_reference,
+                    pid=line.pid,
+                )
+            )
+
+    @property
+    def work(self) -> RunningWork:
+        """What is waited for when the server stops."""
+        return self.instances.work
+
+    async def wind_down(self, grace_seconds: float) -> None:
+        """Begin nothing more; end predictions (`userStopped`), loads and downloads, and let other work finish.
+
+        When this returns their clients have been told, unless that took longer than *grace_seconds*; 0 is for not
+        waiting at all.
+        """
+        ending = self.instances.begin_stop() | self.downloads.begin_stop()
+        if ending and grace_seconds > 0:
+            _logger.info("Ending %d requests", len(ending), extra=fields())
+            _done, late = await asyncio.wait(ending, timeout=grace_seconds)
+            if late:
+                text = "%d requests did not end within %g s; their connections are closed"
+                _logger.warning(text, len(late), grace_seconds, extra=fields())
+
     async def aclose(self) -> None:
         """Cancel all loads and downloads, unload all models, close the engine, delete all files of clients."""
+        self.events.close()
         self.files.close()
         await self.instances.aclose()
         await self.engine.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from lmstudio._address import LOOPBACK_OF, ServerAddress
-from lmstudio.errors import LMStudioRuntimeError
+from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.logs import fields, follow_environment, get_logger
 from lmstudio.server.auth import ApiTokens
 from lmstudio.server.binding import Binding
@@ -43,8 +43,10 @@ T = TypeVar("T")
 
 _logger = get_logger("server")
 
+DEFAULT_GRACE_SECONDS = 10.0
+"""For telling clients, when the server stops, how what they wait for has ended."""
 CORE_END_SECONDS = 5.0
-"""For unloading all models when the server stops."""
+"""For unloading all models then."""
 _STOP_SECONDS = 15.0
 _TRANSPORT_PACKAGES = ("starlette", "uvicorn", "wsproto")
 
@@ -78,7 +80,7 @@ class Server:
     engine. *port* 0 takes any free port. *api_tokens*: if there are any, clients must hold one of them. *insecure*:
     listen at an address that other machines can reach although there is no API token. *allowed_origins*: web pages that
     may connect besides those of this machine, e.g. "https://example.com". *limits*: what one client may cost.
-    *http*: what the HTTP surfaces allow. *core_settings*: see `CoreSettings`.
+    *http*: what the HTTP surfaces allow. *grace_seconds*: see `stop`. *core_settings*: see `CoreSettings`.
 
     Raises:
         LMStudioValueError: an API token or an origin does not have the form of one.
@@ -102,12 +104,14 @@ class Server:
         allowed_origins: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
         http: HttpSettings | None = None,
+        grace_seconds: float = DEFAULT_GRACE_SECONDS,
         **core_settings: Unpack[CoreSettings],
     ) -> None:
         if not isinstance(engine, Engine) and engine not in ("llama_cpp", "scripted"):
             raise ValueError(f"engine must be 'llama_cpp', 'scripted' or an Engine, not {engine!r:.80}.")
         if isinstance(models, (str, Path)):
             raise ValueError(f"models must be a list of files, e.g. [{str(models)!r}].")
+        self._grace_seconds = require_grace(grace_seconds)
         self.host = host
         self.port: int = port
         """The port that clients connect to, once the server has been started."""
@@ -131,6 +135,8 @@ class Server:
         self._listener: Listener | None = None
         self._socket: socket.socket | None = None
         self._is_ending = False
+        self._ending_seconds = self._grace_seconds
+        self._winding_down: asyncio.Task[None] | None = None
 
     @classmethod
     def for_core(
@@ -143,6 +149,8 @@ class Server:
         insecure: bool = False,
         allowed_origins: Sequence[str] = (),
         limits: ConnectionLimits | None = None,
+        http: HttpSettings | None = None,
+        grace_seconds: float = DEFAULT_GRACE_SECONDS,
     ) -> Server:
         """A server for *core* instead of one of its own; it closes *core* when it stops."""
         server = cls(
@@ -152,6 +160,8 @@ class Server:
             insecure=insecure,
             allowed_origins=allowed_origins,
             limits=limits,
+            http=http,
+            grace_seconds=grace_seconds,
         )
         server._given_core = core
         return server
@@ -192,13 +202,18 @@ class Server:
         """Clients can connect."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def was_asked_to_stop(self) -> bool:
+        """It ends, or has ended, because this program or a privileged client wants that."""
+        return self._is_ending
+
     def start(self) -> None:
         """Listen; clients can connect when this returns. Does nothing while the server is running."""
         with self._lock:
             if self.is_running:
                 return
             follow_environment()
-            binding = self._find_binding()
+            binding = self._find_binding(self.host, self.port)
             if self._given_core is None:
                 self._prepare()
             _require_extras(*_TRANSPORT_PACKAGES)
@@ -206,6 +221,7 @@ class Server:
             port = sock.getsockname()[1]
             started: Future[None] = Future()
             self._is_ending = False
+            self._ending_seconds = self._grace_seconds
             # A daemon, because Python waits for other threads before it runs what `atexit` has to stop this one.
             self._thread = threading.Thread(
                 target=self._run, args=(sock, started), name=f"lmstudio-server-{port}", daemon=True
@@ -222,17 +238,30 @@ class Server:
             self.port = port
             _running.add(self)
 
-    def stop(self) -> None:
-        """End all connections, unload all models, free the port. Takes a second at most, whatever clients do.
+    def stop(self, grace_seconds: float | None = None) -> None:
+        """End all connections, unload all models, free the port.
+
+        First no more connections and requests are taken, predictions end with the stop reason `userStopped`, loads and
+        downloads with an error, and their clients are told; other requests may finish. That takes *grace_seconds* at
+        most (by default as the server was told), mostly much less, and 0 leaves it out. What follows takes a second,
+        whatever clients do.
 
         Does nothing when the server is not running. Called in the server's own thread it returns before that is done.
         """
         if threading.current_thread() is self._thread:
-            self._request_end()
+            self.begin_stop(grace_seconds)
             return
         with self._lock:
-            self._end_thread()
+            self._end_thread(grace_seconds)
             _running.discard(self)
+
+    def begin_stop(self, grace_seconds: float | None = None) -> None:
+        """As `stop`, but return at once; `is_running` turns False when that is done, and `stop` waits for it.
+
+        May be called again with 0, so that what an earlier call waits for is waited for no longer.
+        """
+        self._ending_seconds = self._grace_seconds if grace_seconds is None else require_grace(grace_seconds)
+        self._request_end()
 
     def __enter__(self) -> Self:
         self.start()
@@ -273,18 +302,24 @@ class Server:
                     _logger.exception("The server on port %s ended unexpectedly", self.port, extra=fields())
 
     async def _serve(self, sock: socket.socket, started: Future[None]) -> None:
+        from lmstudio.server.core import ServerCore
+        from lmstudio.server.extra_listener import ExtraListener
         from lmstudio.server.listener import Listener
 
-        self._core = self._given_core or self._new_core()
+        core = self._core = self._given_core or self._new_core()
+        extra = ExtraListener(core, self._app_settings(), self._find_binding)
+        if isinstance(core, ServerCore):
+            core.http_server = extra
         try:
-            self._listener = Listener(self._core, self._app_settings(), lambda: started.set_result(None))
+            self._listener = Listener(core, self._app_settings(), lambda: started.set_result(None), self._wind_down)
             self._loop = asyncio.get_running_loop()
             if self._is_ending:
                 self._listener.stopping.set()
             await self._listener.serve([sock])
         finally:
+            await extra.aclose()
             try:
-                await asyncio.wait_for(self._core.aclose(), CORE_END_SECONDS)
+                await asyncio.wait_for(core.aclose(), CORE_END_SECONDS)
             except Exception:
                 _logger.exception("Could not unload all models", extra=fields())
 
@@ -293,9 +328,8 @@ class Server:
         from lmstudio.server.connection import ConnectionLimits
         from lmstudio.server.http.settings import HttpSettings
 
-        return AppSettings(
-            self._api_tokens, self._origins, self._limits or ConnectionLimits(), self._http or HttpSettings()
-        )
+        http = self._http or HttpSettings()
+        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits(), http)
 
     def _new_core(self) -> Core:
         from lmstudio.server.core import ServerCore
@@ -309,12 +343,12 @@ class Server:
             **self._core_settings,
         )
 
-    def _find_binding(self) -> Binding:
+    def _find_binding(self, host: str, port: int) -> Binding:
         """Where to listen. Refuses to be open to everybody, unless that is wanted."""
-        binding = Binding.find(self.host, self.port)
+        binding = Binding.find(host, port)
         if not (binding.is_local or self._api_tokens or self._is_insecure):
             raise ServerStartError(
-                f"Everybody who can reach {self.host} could use this server, because it has no API token; give it one "
+                f"Everybody who can reach {host} could use this server, because it has no API token; give it one "
                 "(api_tokens, or --api-token-file on the command line), listen on 127.0.0.1, or say that this is "
                 "wanted (insecure=True, or --insecure)."
             )
@@ -370,14 +404,31 @@ class Server:
         self._is_ending = True
         if self._loop is not None and self._listener is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended already
-                self._loop.call_soon_threadsafe(self._listener.stopping.set)
+                self._loop.call_soon_threadsafe(self._end_in_loop, self._listener)
 
-    def _end_thread(self) -> None:
+    def _end_in_loop(self, listener: Listener) -> None:
+        listener.stopping.set()
+        if self._winding_down is not None and self._ending_seconds == 0:
+            self._winding_down.cancel()
+
+    async def _wind_down(self) -> None:
+        assert self._core is not None  # the listener that calls this serves it
+        self._winding_down = asyncio.ensure_future(self._core.wind_down(self._ending_seconds))
+        try:
+            await asyncio.wait([self._winding_down])
+            if not self._winding_down.cancelled():
+                self._winding_down.result()
+        except Exception:
+            _logger.exception("Could not end all requests properly", extra=fields())
+        finally:
+            self._winding_down = None
+
+    def _end_thread(self, grace_seconds: float | None = None) -> None:
         thread = self._thread
         if thread is None:
             return
-        self._request_end()
-        thread.join(_STOP_SECONDS)
+        self.begin_stop(grace_seconds)
+        thread.join(self._ending_seconds + _STOP_SECONDS)
         if thread.is_alive():
             _logger.error("The server on port %s does not end", self.port, extra=fields())
         self._thread = self._loop = self._listener = None
@@ -402,6 +453,17 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
+
+
+def require_grace(seconds: float) -> float:
+    """*seconds*, if that is how long somebody can wait.
+
+    Raises:
+        LMStudioValueError: it is not.
+    """
+    if not 0 <= seconds <= threading.TIMEOUT_MAX - _STOP_SECONDS:
+        raise LMStudioValueError(f"grace_seconds must be a number of seconds from 0 on, not {seconds!r}.")
+    return seconds
 
 
 def _if_started(value: T | None) -> T:

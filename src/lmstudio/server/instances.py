@@ -19,11 +19,13 @@ from lmstudio._sdk_models import (
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.catalog import ModelNotFoundError, distinct_keys, is_name_of
 from lmstudio.server.config import LoadConfig
+from lmstudio.server.diagnostics import EventHub
 from lmstudio.server.drafts import DraftedModels
 from lmstudio.server.engine.base import EngineError, ModelDiedError
 from lmstudio.server.errors import RequestError
 from lmstudio.server.instance import Clock, Instance, Timer, Use, model_info
 from lmstudio.server.loads import EvictedInstance, PendingLoad, StartedLoad
+from lmstudio.server.running import RunningWork, StoppingError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -68,13 +70,16 @@ class InstanceManager:
         jit_loading: bool = True,
         jit_ttl_seconds: float | None = DEFAULT_JIT_TTL_SECONDS,
         evict_jit: bool = False,
+        events: EventHub | None = None,
     ) -> None:
         """*jit_ttl_seconds* is for JIT loads that name no time to live, None for no end.
 
         Without *jit_loading*, `acquire` finds loaded instances only. With *evict_jit* a JIT load first unloads all
-        instances that were loaded so, each as soon as nobody uses it.
+        instances that were loaded so, each as soon as nobody uses it. *events* hears of predictions.
         """
         self.is_jit_enabled: bool = jit_loading
+        self.events: EventHub = events or EventHub(clock.time)
+        self.work: RunningWork = RunningWork()
         self._engine = engine
         self._catalog = catalog
         self._clock = clock
@@ -131,6 +136,11 @@ class InstanceManager:
                 query=query, loaded_models_sample=names[:_SAMPLE_SIZE], total_loaded_models=len(names)
             ),
         )
+
+    def in_process(self, pid: int | None) -> Instance | None:
+        """The instance whose model is held by this process of its own."""
+        held = (each for each in self._instances.values() if pid is not None and each.model.process_id == pid)
+        return next(held, None)
 
     def _loaded_names(self, kind: ModelKind) -> list[str]:
         return [instance.identifier for instance in self.loaded(kind)]
@@ -267,6 +277,7 @@ class InstanceManager:
     def _begin(
         self, file: ModelFile, config: LoadConfig, identifier: str, ttl_ms: int | None, *, is_jit: bool
     ) -> PendingLoad:
+        self.work.refuse_if_stopping()
         options, draft_key = config.options, None
         if config.draft_model_key is not None:
             draft = self.resolve("llm", config.draft_model_key)[0]
@@ -326,10 +337,18 @@ class InstanceManager:
     # Using -----------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def use(self, instance: Instance, status: ModelProcessingStatus | None = None) -> Iterator[Use]:
+    def use(
+        self,
+        instance: Instance,
+        status: ModelProcessingStatus | None = None,
+        cancel: Callable[[], object] | None = None,
+    ) -> Iterator[Use]:
         """Keep *instance* from being unloaded for idling, and note that it was used.
 
+        *cancel* ends the body early, and properly, when the server stops; see `RunningWork.track`.
+
         Raises:
+            StoppingError: nothing new may begin.
             RequestError: the model died or was unloaded meanwhile, and the body could not go on.
         """
         use = Use(status)
@@ -339,7 +358,8 @@ class InstanceManager:
             instance.timer.cancel()
             instance.timer = None
         try:
-            yield use
+            with self.work.track(cancel):
+                yield use
         except ModelDiedError as error:
             raise self._died(instance, error) from error
         finally:
@@ -449,6 +469,13 @@ class InstanceManager:
         except EngineError as error:
             known = fields(model=instance.identifier)
             _logger.warning("Unloading %r failed: %s", instance.identifier, error, extra=known)
+
+    def begin_stop(self) -> set[asyncio.Task[Any]]:
+        """Begin nothing more, cancel all predictions and loads; the tasks that are about to say so."""
+        ending = self.work.begin_stop()
+        for load in tuple(self._loads):
+            ending |= load.fail(StoppingError())
+        return ending
 
     async def aclose(self) -> None:
         """Cancel all loads, unload all instances."""

@@ -17,7 +17,7 @@ from lmstudio.server.websocket import DirectWebSocket
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 _logger = get_logger("server")
 
@@ -30,7 +30,14 @@ _ACCEPT_TURNS = 5
 class Listener(uvicorn.Server):
     """Serves *core* on sockets that listen already, until `stopping` is set."""
 
-    def __init__(self, core: Core, settings: AppSettings, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        settings: AppSettings,
+        on_started: Callable[[], None],
+        wind_down: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """*wind_down* is awaited between the last connection that is accepted and the end of all of them."""
         super().__init__(
             ListenerConfig(
                 create_app(core, settings),
@@ -56,6 +63,7 @@ class Listener(uvicorn.Server):
         )
         self.stopping: asyncio.Event = asyncio.Event()
         self._on_started = on_started
+        self._wind_down = wind_down
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections, then report that."""
@@ -75,6 +83,8 @@ class Listener(uvicorn.Server):
             server.close()
         for sock in sockets or ():
             sock.close()
+        if self._wind_down is not None:
+            await self._wind_down()
         state = self.server_state
         for connection in list(state.connections):
             # One whose closing handshake is done, but whose transport is still open, cannot be closed again.

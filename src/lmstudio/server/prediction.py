@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from lmstudio._sdk_models import (
+    DiagnosticsLogEventDataLlmPredictionInput,
+    DiagnosticsLogEventDataLlmPredictionOutput,
     LlmChannelPredictToClientPacketPromptProcessingProgress,
     LlmPredictionStats,
     PromptProcessingDetails,
@@ -144,7 +146,7 @@ class Prediction:
         Raises:
             RequestError, EngineError: it failed.
         """
-        with self._instances.use(self._instance, "processingPrompt") as use:
+        with self._instances.use(self._instance, "processingPrompt", self.cancel) as use:
             # A task of its own, so that a cancelled prediction is not a cancelled handler.
             self._task = asyncio.ensure_future(self._generate(use))
             if self._is_cancelled:
@@ -174,6 +176,15 @@ class Prediction:
 
     async def _stream(self, prompt: str, use: Use) -> None:
         request = await self._prepare(prompt)
+        events = self._instances.events
+        if events.is_watched:
+            events.publish(
+                DiagnosticsLogEventDataLlmPredictionInput(
+                    input=request.prompt,
+                    model_path=self._instance.file.path,
+                    model_identifier=self._instance.identifier,
+                )
+            )
         await self._read(request, use)
         if self._tally.end is None and self._is_over_budget():
             await self._read_answer(request, use)
@@ -276,6 +287,12 @@ class Prediction:
             for packet in self._stage.finish(reason):
                 self._output.send(packet)
         stats = self._stats(reason)
+        if self._instances.events.is_watched:
+            self._instances.events.publish(
+                DiagnosticsLogEventDataLlmPredictionOutput(
+                    output=self._written, stats=stats, model_identifier=self._instance.identifier
+                )
+            )
         _logger.info(
             "Predicted %s tokens with %r in %.2f s: %s",
             stats.predicted_tokens_count,

@@ -9,115 +9,189 @@ import signal
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lmstudio._address import API_SERVER_PORTS
+from lmstudio._address import API_SERVER_PORTS, NAMESPACES
 from lmstudio.errors import LMStudioError, LMStudioValueError
-from lmstudio.logs import warnings_shown
+from lmstudio.logs import fields, get_logger
 from lmstudio.server.auth import parse_api_token
 from lmstudio.server.embedded import Server
 from lmstudio.server.errors import PortInUseError, ServerStartError
+from lmstudio.server.home import default_models_folder
+from lmstudio.server.log_output import log_shown
+from lmstudio.server.service_manager import tell_service_manager
+from lmstudio.server.setting_kinds import Choice, Many, Switch
+from lmstudio.server.settings import CONFIG_VARIABLE, SETTINGS, public_file_warnings, resolve_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from lmstudio.server.setting_kinds import Kind
+    from lmstudio.server.settings import ServerSettings, Setting
+
+_logger = get_logger("server")
 
 EXIT_STOPPED = 0
 EXIT_FAILED = 1
-SERVED_NAMESPACES = ("llm", "embedding", "files", "repository", "system")
-TOKENS_VARIABLE = "LMSTUDIO_SERVER_API_TOKENS"
+EXIT_WRONG_SETTINGS = 2
+_MODELS_SHOWN = 20
 _LOOK_SECONDS = 0.5
+_END_LOOK_SECONDS = 0.05
+"""Ending takes less than that, mostly."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `serve`."""
-    ports = ", ".join(map(str, API_SERVER_PORTS))
+    """Declare the options of `serve`: `--config`, `--show-settings`, and one for each setting."""
     parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (default: %(default)s); one that other machines can reach needs an API token",
-    )
-    parser.add_argument(
-        "--port",
-        type=_port,
-        help=f"port to listen on, 0 for any free one (default: the first free one of {ports}, where "
-        "clients look that are given no address)",
-    )
-    parser.add_argument(
-        "--model",
-        action="append",
-        metavar="FILE.gguf",
-        dest="models",
-        help="a model to offer; may be repeated (default: the two tiny ones that come with this package)",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=("llama_cpp", "scripted"),
-        default="llama_cpp",
-        help="what runs the models; scripted makes up its replies, for tests (default: %(default)s)",
-    )
-    _add_access_arguments(parser)
-
-
-def _add_access_arguments(parser: argparse.ArgumentParser) -> None:
-    """Who may connect."""
-    parser.add_argument(
-        "--api-token",
-        action="append",
-        type=_api_token,
-        default=[],
-        metavar="TOKEN",
-        dest="api_tokens",
-        help="let in only clients with this token, sk-lm-xxxxxxxx:xxxxxxxxxxxxxxxxxxxx; may be repeated. Other "
-        "users of this machine can see it in the list of processes: better use --api-token-file",
-    )
-    parser.add_argument(
-        "--api-token-file",
-        action="append",
+        "--config",
         type=Path,
-        default=[],
-        metavar="FILE",
-        dest="api_token_files",
-        help="let in only clients with one of the tokens in this file, one per line; may be repeated. The environment "
-        f"variable {TOKENS_VARIABLE} may hold tokens, too, with spaces between them",
+        metavar="FILE.toml",
+        help="file of settings, with the names of these options: jit_ttl_seconds = 600. The environment variable "
+        f"{CONFIG_VARIABLE} may name it, too, and there is one for every option: "
+        f"{SETTINGS['jit_ttl_seconds'].variable}. An option wins over the environment, and that over the file",
     )
     parser.add_argument(
-        "--insecure",
-        action="store_true",
-        help="listen on an address that other machines can reach although no API token is given",
+        "--show-settings", action="store_true", help="print the settings that apply and where each comes from, and exit"
     )
-    parser.add_argument(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        dest="allowed_origins",
-        help="let web pages of this origin connect, e.g. https://example.com; '*' for all; may be repeated",
-    )
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for setting in SETTINGS.values():
+        title = setting.section.title
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        _add_argument(groups[title], setting)
+
+
+def _add_argument(group: argparse._ArgumentGroup, setting: Setting) -> None:
+    kind = setting.kind
+    options: dict[str, Any] = {"dest": setting.name, "help": _help(setting), "default": argparse.SUPPRESS}
+    if isinstance(kind, Switch):
+        group.add_argument(setting.flag, action=argparse.BooleanOptionalAction, **options)
+        return
+    if isinstance(kind, Many):
+        options["action"] = "append"
+        kind = kind.kind
+    if isinstance(kind, Choice):
+        group.add_argument(setting.flag, choices=kind.words, **options)
+    else:
+        group.add_argument(setting.flag, type=_reader(kind), metavar=kind.metavar, **options)
+
+
+def _help(setting: Setting) -> str:
+    is_told = setting.default in (None, (), False)
+    default = "" if is_told else f" (default: {setting.kind.toml(setting.default).strip(chr(34))})"
+    return f"{setting.help}{default}".replace("%", "%%")
+
+
+def _reader(kind: Kind) -> Callable[[str], object]:
+    def read(text: str) -> object:
+        try:
+            return kind.parse(text)
+        except LMStudioValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM. Returns the exit code: 0 when stopped, 1 when the server could not start."""
-    with warnings_shown(), _stop_signals() as stop_requests:
-        try:
-            tokens = _api_tokens(arguments)
-            server = _start(arguments, tokens)
-        except LMStudioError as error:
-            _complain(str(error))
-            return EXIT_FAILED
-        try:
-            _say(*_describe(server, has_tokens=bool(tokens)))
-            if not (tokens or server.is_local):
-                _complain(
-                    f"warning: everybody who can reach {arguments.host} may use this server; see --api-token-file"
-                )
-            was_asked = _wait(server, stop_requests)
-        finally:
-            server.stop()
-    if not was_asked:
-        _complain("the server has ended by itself; its log says why")
+    """Serve until Ctrl-C or SIGTERM.
+
+    Returns the exit code: 0 when stopped, 1 when the server could not start or broke down, 2 for wrong settings.
+    """
+    speaker = _Speaker()
+    try:
+        settings = resolve_settings(vars(arguments), os.environ, arguments.config)
+    except LMStudioValueError as error:
+        speaker.complain(str(error))
+        return EXIT_WRONG_SETTINGS
+    if arguments.show_settings:
+        speaker.say(*settings.lines())
+        speaker.warn(*settings.warnings)
+        return EXIT_STOPPED
+    values = settings.values
+    try:
+        with log_shown(values.log_format, values.log_level, values.log_file), _stop_signals() as stop_requests:
+            speaker.is_logged = values.log_format == "json"
+            speaker.warn(*settings.warnings)
+            try:
+                return _serve(values, stop_requests, speaker)
+            except LMStudioError as error:
+                speaker.complain(str(error))
+    except LMStudioValueError as error:
+        speaker.complain(str(error))
+    return EXIT_FAILED
+
+
+class _Speaker:
+    """Tells people what happens, on stdout and stderr; or machines, in the log."""
+
+    is_logged = False
+
+    def say(self, *lines: str) -> None:
+        """What is as it should be."""
+        if self.is_logged:
+            for line in lines:
+                _logger.info("%s", line, extra=fields())
+        else:
+            sys.stdout.write("".join(f"{line}\n" for line in lines))
+            sys.stdout.flush()
+
+    def introduce(self, server: Server, *, has_tokens: bool, has_page: bool) -> None:
+        """Where the server is, and what it has."""
+        if self.is_logged:
+            for model in server.models:
+                _logger.info("Offering %s", model.model_key, extra=fields(model=model.model_key))
+            known = fields(address=server.api_host)
+            _logger.info("Serving LM Studio's protocol at ws://%s/", server.api_host, extra=known)
+        else:
+            self.say(*_describe(server, has_tokens=has_tokens, has_page=has_page))
+
+    def warn(self, *texts: str) -> None:
+        """What may be a mistake."""
+        for text in texts:
+            if self.is_logged:
+                _logger.warning("%s", text, extra=fields())
+            else:
+                self.complain(f"warning: {text}")
+
+    def complain(self, text: str) -> None:
+        """What went wrong."""
+        if self.is_logged:
+            _logger.error("%s", text, extra=fields())
+        else:
+            sys.stderr.write(f"lmstudio serve: {text}\n")
+            sys.stderr.flush()
+
+
+def _serve(settings: ServerSettings, stop_requests: queue.SimpleQueue[int], speaker: _Speaker) -> int:
+    tokens = _api_tokens(settings, speaker)
+    server = _start(settings, tokens)
+    try:
+        speaker.introduce(server, has_tokens=bool(tokens), has_page=settings.page)
+        if not (tokens or server.is_local):
+            speaker.warn(f"everybody who can reach {settings.host} may use this server; see --api-token-file")
+        tell_service_manager("READY=1")
+        was_signalled = _wait(server, stop_requests)
+        tell_service_manager("STOPPING=1")
+        is_wanted = was_signalled or server.was_asked_to_stop
+        if was_signalled:
+            _end(server, stop_requests, speaker)
+    finally:
+        server.stop(0)
+    if not is_wanted:
+        speaker.complain("the server has ended by itself; its log says why")
         return EXIT_FAILED
-    _say("Stopped.")
+    speaker.say("Stopped.")
     return EXIT_STOPPED
+
+
+def _end(server: Server, stop_requests: queue.SimpleQueue[int], speaker: _Speaker) -> None:
+    """Let running requests end, unless a second signal comes."""
+    server.begin_stop()
+    while server.is_running:
+        with suppress(queue.Empty):
+            stop_requests.get(timeout=_END_LOOK_SECONDS)
+            speaker.say("Stopping at once.")
+            return
 
 
 def _wait(server: Server, stop_requests: queue.SimpleQueue[int]) -> bool:
@@ -128,16 +202,6 @@ def _wait(server: Server, stop_requests: queue.SimpleQueue[int]) -> bool:
             stop_requests.get(timeout=_LOOK_SECONDS)
             return True
     return False
-
-
-def _say(*lines: str) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"lmstudio serve: {text}\n")
-    sys.stderr.flush()
 
 
 @contextmanager
@@ -156,25 +220,19 @@ def _stop_signals() -> Iterator[queue.SimpleQueue[int]]:
             signal.signal(number, handler)
 
 
-def _api_tokens(arguments: argparse.Namespace) -> list[str]:
-    """The tokens of the command line, of files and of the environment.
+def _api_tokens(settings: ServerSettings, speaker: _Speaker) -> list[str]:
+    """The tokens of the settings and of the files that they name.
 
     Raises:
         LMStudioValueError: one has another form, or a file cannot be read or has none.
     """
-    tokens = list(arguments.api_tokens)
-    for file in arguments.api_token_files:
-        tokens += _tokens_of(file)
-    for token in os.environ.get(TOKENS_VARIABLE, "").split():
-        try:
-            parse_api_token(token)
-        except LMStudioValueError as error:
-            raise LMStudioValueError(f"In the environment variable {TOKENS_VARIABLE}: {error}") from None
-        tokens.append(token)
+    tokens = list(settings.api_tokens)
+    for file in settings.api_token_files:
+        tokens += _tokens_of(file, speaker)
     return tokens
 
 
-def _tokens_of(file: Path) -> list[str]:
+def _tokens_of(file: Path, speaker: _Speaker) -> list[str]:
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeError) as error:
@@ -192,60 +250,45 @@ def _tokens_of(file: Path) -> list[str]:
     if not tokens:
         # Going on would open the server to everybody, which whoever names a file does not expect.
         raise LMStudioValueError(f"There is no API token in {file}; write one per line.")
-    if os.name == "posix" and file.stat().st_mode & 0o077:
-        _complain(f"warning: other users of this machine may read {file}; run: chmod 600 {file}")
+    speaker.warn(*public_file_warnings(file))
     return tokens
 
 
-def _start(arguments: argparse.Namespace, tokens: list[str]) -> Server:
-    ports = API_SERVER_PORTS if arguments.port is None else (arguments.port,)
+def _models_folder(settings: ServerSettings) -> Path | None:
+    """LM Studio's own, unless something else was said about models."""
+    is_open = settings.models is None and settings.models_folder is None and settings.engine == "llama_cpp"
+    return default_models_folder() if is_open else settings.models_folder
+
+
+def _start(settings: ServerSettings, tokens: list[str]) -> Server:
+    ports = API_SERVER_PORTS if settings.port is None else (settings.port,)
     for port in ports:
-        server = Server(
-            arguments.models,
-            engine=arguments.engine,
-            host=arguments.host,
-            port=port,
-            api_tokens=tokens,
-            insecure=arguments.insecure,
-            allowed_origins=arguments.allowed_origins,
-        )
+        given: dict[str, Any] = {**settings.server_arguments(), "models_folder": _models_folder(settings), "port": port}
+        server = Server(api_tokens=tokens, **given)
         try:
             server.start()
         except PortInUseError:
-            if arguments.port is not None:
+            if settings.port is not None:
                 raise
         else:
             return server
     raise ServerStartError(f"The ports {', '.join(map(str, ports))} are all in use; choose another one with --port.")
 
 
-def _describe(server: Server, *, has_tokens: bool) -> Iterator[str]:
+def _describe(server: Server, *, has_tokens: bool, has_page: bool) -> Iterator[str]:
     address = server.api_host
-    yield f"Serving LM Studio's protocol at ws://{address}/ (namespaces {', '.join(SERVED_NAMESPACES)})"
+    yield f"Serving LM Studio's protocol at ws://{address}/ (namespaces {', '.join(NAMESPACES)})"
     yield f'Connect with   import lmstudio as lms; client = lms.Client("{address}")'
     if server.port in API_SERVER_PORTS and server.is_local:
         condition = "" if server.port == API_SERVER_PORTS[0] else ", unless a server on an earlier port answers first"
         yield f"               lms.Client() without an address finds it as well{condition}"
     if has_tokens:
         yield "               and an API token of this server in LM_API_TOKEN, or as api_token=..."
-    for model in server.models:
+    yield f"OpenAI         http://{address}/v1 (Anthropic's clients: http://{address})"
+    if has_page:
+        yield f"In a browser   http://{address}/"
+    for model in server.models[:_MODELS_SHOWN]:
         yield f"Model          {model.model_key} ({model.kind}, {model.size_bytes / 1e6:.1f} MB)"
+    if len(server.models) > _MODELS_SHOWN:
+        yield f"               and {len(server.models) - _MODELS_SHOWN} more"
     yield "Press Ctrl-C to stop."
-
-
-def _port(text: str) -> int:
-    try:
-        port = int(text)
-    except ValueError:
-        port = -1
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535, or 0 for any free one")
-    return port
-
-
-def _api_token(text: str) -> str:
-    try:
-        parse_api_token(text)
-    except LMStudioValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text

@@ -20,6 +20,8 @@ class JobTicket(Generic[EventT, ResultT]):
     def __init__(self, job: SharedJob[EventT, ResultT], listener: Callable[[EventT], None]) -> None:
         self.listener = listener
         self._job = job
+        self.waiter: asyncio.Task[Any] | None = None
+        """Who awaits the result."""
         self.outcome: asyncio.Future[ResultT | None] = asyncio.get_running_loop().create_future()
 
     async def result(self) -> ResultT | None:
@@ -28,6 +30,7 @@ class JobTicket(Generic[EventT, ResultT]):
         Raises:
             EngineError, RequestError: the job failed.
         """
+        self.waiter = asyncio.current_task()
         try:
             return await self.outcome
         finally:
@@ -90,6 +93,15 @@ class SharedJob(Generic[EventT, ResultT]):
         if not self.task.done():
             self.is_abandoned = True
             self.task.cancel()
+
+    def fail(self, error: Exception) -> set[asyncio.Task[Any]]:
+        """Stop the job at once; all who wait for it get *error*. Their tasks, which go on with that."""
+        waiting = tuple(self._tickets)
+        for ticket in waiting:
+            if not ticket.outcome.done():
+                ticket.outcome.set_exception(error)
+        self.abandon()
+        return {ticket.waiter for ticket in waiting if ticket.waiter is not None}
 
     def _so_far(self) -> Iterable[EventT]:
         """What one who joins now has to hear."""

@@ -18,7 +18,7 @@ from wsproto.events import CloseConnection, RejectConnection
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from wsproto.events import Ping, Request
 
@@ -43,6 +43,7 @@ class DirectWebSocket(WSProtocol):
         self._owed_pong: Ping | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._is_lost = False
+        self._before_end: Callable[[], None] | None = None
 
     # What uvicorn calls ----------------------------------------------------------------------------------------------
 
@@ -83,16 +84,24 @@ class DirectWebSocket(WSProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport has ended. Releases `send_text`, which some releases of uvicorn leave waiting."""
         self._is_lost = True
+        self._before_end = None
         self._leave_lobby()
         if self._end_timer is not None:
             self._end_timer.cancel()
         super().connection_lost(exc)
         self.writable.set()
 
+    def shutdown(self) -> None:
+        """The server stops: what the application has for the peer goes out before the goodbye."""
+        if self._before_end is not None:
+            self._before_end()
+        super().shutdown()
+
     # What the application calls --------------------------------------------------------------------------------------
 
-    def admit(self) -> None:
-        """The peer has authenticated."""
+    def admit(self, before_end: Callable[[], None] | None = None) -> None:
+        """The peer has authenticated. *before_end* is called when the server ends the connection, to send the rest."""
+        self._before_end = before_end
         self._leave_lobby()
         self.buffer.max_length = self.config.ws_max_size
 
@@ -111,6 +120,14 @@ class DirectWebSocket(WSProtocol):
             OSError: the connection is gone, or closing.
         """
         await self.writable.wait()
+        self.send_now(messages)
+
+    async def can_send(self) -> None:
+        """Wait while the system's buffers are full."""
+        await self.writable.wait()
+
+    def send_now(self, messages: Iterable[bytes]) -> None:
+        """As `send_text`, whether the system's buffers are full or not."""
         if self.transport.is_closing() or self.close_sent:
             raise ClientDisconnected
         buffer = bytearray()
@@ -129,6 +146,11 @@ class DirectWebSocket(WSProtocol):
     def unsent_bytes(self) -> int:
         """What was written and the system has not taken yet."""
         return self.transport.get_write_buffer_size()
+
+    @property
+    def peer(self) -> str | None:
+        """The client's address, for the log."""
+        return None if self.client is None else ":".join(map(str, self.client))
 
     def abort(self) -> None:
         """End the connection at once, without a goodbye: the peer does not read."""

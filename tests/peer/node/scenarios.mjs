@@ -13,6 +13,8 @@ import { createInterface } from "node:readline";
 import { LMStudioClient, rawFunctionTool, tool, unimplementedRawFunctionTool } from "@lmstudio/sdk";
 import { z } from "zod";
 
+import { PLUGIN_SCENARIOS } from "./plugin_scenarios.mjs";
+
 const ZOD_SCHEMAS = { person: z.object({ name: z.string(), age: z.number().int() }) };
 const MODEL_MEMBERS = [
   "identifier",
@@ -26,8 +28,6 @@ const MODEL_MEMBERS = [
   "vision",
   "trainedForToolUse",
 ];
-const UNSERVED_NAMESPACES = ["diagnostics", "repository", "plugins", "runtime"];
-const SERVED_ENDPOINTS = ["searchModels", "getModelDownloadOptions", "downloadModel"];
 
 const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const warn = (...parts) => print({ warning: parts.map((part) => part?.stack ?? String(part)).join(" ") });
@@ -252,10 +252,68 @@ async function download(client, { term, abortAt }, emit) {
     },
     onStartFinalizing: () => emit("finalizing"),
   });
-  return await downloaded.catch((error) => {
+  return await mayFail(downloaded);
+}
+
+const mayFail = (promise) =>
+  promise.catch((error) => {
     downloadFailures.add(error);
     throw error;
   });
+
+/** A plan for a download: *select* chooses an option, *discard* gives it up; else it is carried out. */
+async function downloadPlan(client, { artifact, source, opts, select, discard, abortAt }, emit) {
+  const given = { ...opts, onPlanUpdated: (plan) => emit("plan", plan) };
+  const planner = artifact
+    ? client.repository.createArtifactDownloadPlanner({ ...artifact, ...given })
+    : client.repository.createModelDownloadPlanner({ source, ...given });
+  try {
+    await planner.untilReady();
+    emit("ready", planner.getPlan());
+    if (select !== undefined) {
+      await planner.selectModelDownloadOption(select);
+      emit("selected", planner.getPlan());
+    }
+    if (discard) {
+      return;
+    }
+    const controller = new AbortController();
+    await planner.download({
+      signal: controller.signal,
+      onProgress(update) {
+        emit("progress", update);
+        if (update.downloadedBytes >= abortAt) {
+          controller.abort(new Error("The test does not want it any more."));
+        }
+      },
+      onStartFinalizing: () => emit("finalizing"),
+    });
+  } finally {
+    planner[Symbol.dispose]();
+  }
+}
+
+/** Every event of the log until one of the type *until* has come. */
+async function streamLogs(client, { until }, emit) {
+  let isOpen = false;
+  let stop;
+  await new Promise((resolve) => {
+    stop = client.diagnostics.unstable_streamLogs((log) => {
+      isOpen = true;
+      emit("log", log);
+      if (log.data.type === until) {
+        resolve();
+      }
+    });
+    // Another connection: nothing else says when the stream has begun.
+    (async () => {
+      while (!isOpen) {
+        await client.system.notify({ title: "Is it on?" });
+      }
+      emit("open");
+    })();
+  });
+  stop();
 }
 
 /** Handles of files, each given as {method, parameters}. */
@@ -328,34 +386,6 @@ async function respondToImages(client, { files, text }) {
   return content;
 }
 
-const endOf = (channel) =>
-  new Promise((resolve, reject) => {
-    channel.onError.subscribeOnce(reject);
-    channel.onClose.subscribeOnce(resolve);
-  });
-
-/** All endpoints that the server leaves to LM Studio, with the words of each refusal. */
-async function callUnserved(client) {
-  const outcomes = [];
-  const isLeftOut = ({ name }) => !SERVED_ENDPOINTS.includes(name);
-  const note = (namespace, kind, { name: endpoint }, answer) => {
-    const refusal = answer.then(() => null, (error) => error.message);
-    outcomes.push(refusal.then((message) => ({ namespace, kind, endpoint, message })));
-  };
-  for (const namespace of UNSERVED_NAMESPACES) {
-    const port = client[`${namespace}Port`];
-    for (const endpoint of port.backendInterface.getAllRpcEndpoints().filter(isLeftOut)) {
-      endpoint.parameter = z.any(); // whatever it is, it is refused
-      note(namespace, "rpc", endpoint, port.callRpc(endpoint.name, undefined));
-    }
-    for (const endpoint of port.backendInterface.getAllChannelEndpoints().filter(isLeftOut)) {
-      endpoint.creationParameter = z.any();
-      note(namespace, "channel", endpoint, endOf(port.createChannel(endpoint.name, undefined)));
-    }
-  }
-  return await Promise.all(outcomes);
-}
-
 const SCENARIOS = {
   /** Any method, e.g. "system.getLMStudioVersion". */
   call: (client, { method, parameters }) => invoke(client, method, parameters),
@@ -365,7 +395,6 @@ const SCENARIOS = {
     Promise.all(inputs.map((input) => predict(client, { ...args, input }, () => {}))),
   act,
   load,
-  callUnserved,
   searchModels,
   downloadOptions: async (client, args) =>
     (await downloadOptions(client, args)).map((option) => ({
@@ -373,10 +402,20 @@ const SCENARIOS = {
       isRecommended: option.isRecommended(),
     })),
   download,
+  downloadPlan,
+  streamLogs,
+  engineSelections: async (client) => [...(await client.runtime.engine.getSelections())],
+  downloadExtension: (client, { specifier }) => mayFail(client.runtime.extensions.download(specifier, {})),
+  downloadArtifact: (client, { opts }) => mayFail(client.repository.downloadArtifact(opts)),
+  ensureAuthenticated: (client, _args, emit) =>
+    client.repository.ensureAuthenticated({ onAuthenticationCode: (code) => emit("code", code) }),
   prepare,
   parseDocument,
   retrieve,
   respondToImages,
+  ...PLUGIN_SCENARIOS,
+  generatorAct: (client, { tools, ...args }, emit) =>
+    PLUGIN_SCENARIOS.generatorAct(client, { ...args, tools: tools.map((each) => makeTool(each, emit)) }, emit),
   async whenDisconnected(client, _args, emit) {
     const end = client.system.whenDisconnected();
     // On the same connection, so the channel is open when this is answered.

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sample_files import PNG
 
 import lmstudio as lms
 from lmstudio.server import Server
@@ -195,3 +196,14 @@ async def test_model_that_comes_to_the_folder_can_be_used_at_once(own_server: Se
         place.mkdir(parents=True)
         (place / "tern.gguf").symlink_to(CHAT_MODEL_FILE)
         assert (await client.llm.model("tern")).path == "reef/Tern-GGUF/tern.gguf"
+
+
+async def test_image_is_refused_where_it_would_not_be_looked_at(own_server: Server, library: Path) -> None:
+    (library / "acme" / "Heron-GGUF" / "mmproj-heron.gguf").write_bytes(b"not looked at")
+    async with lms.AsyncClient(own_server.api_host) as client:
+        model = await client.llm.model("heron")
+        assert (await model.get_info()).vision
+        chat = lms.Chat()
+        chat.add_user_message("What is this?", images=[await client.prepare_image(PNG, "cat.png")])
+        with pytest.raises(lms.LMStudioServerError, match="takes text only"):
+            await model.respond(chat)

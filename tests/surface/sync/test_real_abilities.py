@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sample_files import PNG
 
 import lmstudio as lms
 from lmstudio.server import Server
@@ -196,3 +197,14 @@ def test_model_that_comes_to_the_folder_can_be_used_at_once(own_server: Server, 
         place.mkdir(parents=True)
         (place / "tern.gguf").symlink_to(CHAT_MODEL_FILE)
         assert (client.llm.model("tern")).path == "reef/Tern-GGUF/tern.gguf"
+
+
+def test_image_is_refused_where_it_would_not_be_looked_at(own_server: Server, library: Path) -> None:
+    (library / "acme" / "Heron-GGUF" / "mmproj-heron.gguf").write_bytes(b"not looked at")
+    with lms.Client(own_server.api_host) as client:
+        model = client.llm.model("heron")
+        assert (model.get_info()).vision
+        chat = lms.Chat()
+        chat.add_user_message("What is this?", images=[client.prepare_image(PNG, "cat.png")])
+        with pytest.raises(lms.LMStudioServerError, match="takes text only"):
+            model.respond(chat)

@@ -16,12 +16,24 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lmstudio.server.engine.base import EngineError, ModelDiedError, ProgressCallback
+from lmstudio.server.engine.base import (
+    EngineDevice,
+    EngineError,
+    EngineLogLine,
+    LogLevel,
+    ModelDiedError,
+    ProgressCallback,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lmstudio.server.engine.base import LogCallback
+
 WORKER: Final = Path(__file__).with_name("_llama_worker.py")
+_DEVICES_PROGRAM: Final = Path(__file__).with_name("_llama_devices.py")
+_DEVICES_SECONDS: Final = 30.0
+"""A driver of a graphics card may take a while to wake up."""
 INSTALL_HINT: Final = "Install the engine with: pip install 'lmstudio[server]'"
 _STATE_PREFIX: Final = "cmd_child_to_router:state:"
 _ENVIRONMENT: Final = {
@@ -32,6 +44,7 @@ _ENVIRONMENT: Final = {
 }
 _DEATH_PATIENCE_SECONDS: Final = 2.0
 """How long a process may take to end after its connections broke."""
+_LEVELS: Final[dict[str, LogLevel]] = {"D": "debug", "I": "info", "W": "warn", "E": "error"}
 _KEPT_LINES: Final = 100
 _KEPT_LINE_LENGTH: Final = 2000
 
@@ -45,14 +58,15 @@ class LastLines:
         self.count = 0
         """How many lines there have been in all."""
 
-    def feed(self, data: bytes) -> None:
-        """More of the stream; empty at its end."""
+    def feed(self, data: bytes) -> list[str]:
+        """More of the stream, empty at its end; returns the lines that are complete now."""
         *lines, self._partial = (self._partial + data).split(b"\n") if data else (self._partial, b"")
         self._partial = self._partial[:_KEPT_LINE_LENGTH]
-        for line in lines:
-            if text := line[:_KEPT_LINE_LENGTH].decode("utf-8", "replace").rstrip():
-                self._lines.append(text)
-                self.count += 1
+        texts = (line[:_KEPT_LINE_LENGTH].decode("utf-8", "replace").rstrip() for line in lines)
+        complete = [text for text in texts if text]
+        self._lines.extend(complete)
+        self.count += len(complete)
+        return complete
 
     def since(self, count: int) -> list[str]:
         """The lines after the first *count* ones, as far as they are kept."""
@@ -63,6 +77,12 @@ class LastLines:
 def _without_log_prefix(line: str) -> str:
     """*line* without the time, level and function name that the engine's log begins with."""
     return re.sub(r"^(?:[\d.]+ )?[A-Z] (?:\w+ +)?\w*(?:\(\))?: ", "", line).strip()
+
+
+def log_line(line: str, pid: int) -> EngineLogLine:
+    """A line of the engine's log, which begins with a time and a letter for the level: `0.01.234 I load: ...`."""
+    level = re.match(r"(?:[\d.]+ )?([DIWE]) ", line)
+    return EngineLogLine(_LEVELS.get(level[1] if level else "", "info"), line, pid)
 
 
 _REASONS: Final = (
@@ -126,9 +146,10 @@ def load_failure(file: str, failed: Mapping[str, Any] | None, return_code: int, 
 class EngineProcess:
     """A running worker with one loaded model."""
 
-    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, name: str, on_log: LogCallback | None = None) -> None:
         self._process = process
         self._name = name
+        self._on_log = on_log
         self._log = LastLines()
         self._log_grew = asyncio.Event()
         self._messages: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
@@ -149,19 +170,18 @@ class EngineProcess:
         on_progress: ProgressCallback,
         *,
         command: Sequence[str] | None = None,
+        on_log: LogCallback | None = None,
     ) -> EngineProcess:
         """Start a worker and wait until it has loaded.
 
         *parameters* are the engine's settings by dotted name, *name* is the file for messages, *command* replaces the
-        Python interpreter and the worker. Cancelling kills the process.
+        Python interpreter and the worker, *on_log* hears every line of the engine's log. Cancelling kills the process.
 
         Raises:
             EngineError: it cannot be started, or it ended; with the engine's own reason.
         """
         if command is None:
-            if not sys.executable:
-                raise EngineError("Cannot start the inference engine: this Python does not know its own executable.")
-            command = (sys.executable, str(WORKER))
+            command = (_python(), str(WORKER))
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -172,7 +192,7 @@ class EngineProcess:
             )
         except OSError as error:
             raise EngineError(f"Cannot start the inference engine ({command[0]}): {error.strerror}.") from error
-        self = cls(process, name)
+        self = cls(process, name, on_log)
         try:
             self._send_settings({"parameters": parameters, "sys_path": [path for path in sys.path if path]})
             await self._follow_load(on_progress)
@@ -232,9 +252,14 @@ class EngineProcess:
 
     async def _read_stderr(self) -> None:
         while data := await _read_some(self._process.stderr):
-            self._log.feed(data)
+            self._pass_on(self._log.feed(data))
             self._log_grew.set()
-        self._log.feed(b"")
+        self._pass_on(self._log.feed(b""))
+
+    def _pass_on(self, lines: Sequence[str]) -> None:
+        if self._on_log is not None:
+            for line in lines:
+                self._on_log(log_line(line, self.pid))
 
     @property
     def log_position(self) -> int:
@@ -319,3 +344,43 @@ def _overall_progress(message: Mapping[str, Any]) -> float:
     if isinstance(stages, list) and payload.get("current") in stages:
         value = (stages.index(payload["current"]) + value) / len(stages)
     return min(1.0, max(0.0, float(value)))
+
+
+def _python() -> str:
+    if not sys.executable:
+        raise EngineError("Cannot start the inference engine: this Python does not know its own executable.")
+    return sys.executable
+
+
+async def find_devices(command: Sequence[str] | None = None) -> list[EngineDevice]:
+    """The devices that the engine can use besides the processor; *command* replaces the program that looks for them.
+
+    Raises:
+        EngineError: the engine is not installed, or could not be asked.
+    """
+    if command is None:
+        command = (_python(), str(_DEVICES_PROGRAM))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        raise EngineError(f"Cannot ask the inference engine ({command[0]}): {error.strerror}.") from error
+    settings = json.dumps([path for path in sys.path if path]).encode()
+    try:
+        said, log = await asyncio.wait_for(process.communicate(settings), _DEVICES_SECONDS)
+    except asyncio.TimeoutError:
+        raise EngineError(f"The inference engine does not say within {_DEVICES_SECONDS:g} s what it finds.") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    for line in said.decode("utf-8", "replace").splitlines():
+        if line.startswith("devices:"):
+            return [EngineDevice(**device) for device in json.loads(line.removeprefix("devices:"))]
+    lines = log.decode("utf-8", "replace").strip().splitlines()
+    reason = lines[-1] if lines else exit_name(process.returncode or 0)
+    raise EngineError(f"The inference engine cannot say what it finds: {reason[:_KEPT_LINE_LENGTH]}.")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ModelKind: TypeAlias = Literal["llm", "embedding"]
 ProgressCallback: TypeAlias = Callable[[float], None]
+LogLevel: TypeAlias = Literal["debug", "info", "warn", "error"]
 
 
 SMALL_MODEL_BYTES: Final = 64 * 2**20
@@ -245,6 +246,11 @@ class LoadedModel(ABC):
     context_length: int
     """What one conversation may use, in tokens."""
 
+    @property
+    def process_id(self) -> int | None:
+        """The process that holds it, if that is one of its own."""
+        return None
+
     @abstractmethod
     async def render_chat(
         self,
@@ -285,6 +291,31 @@ class LoadedModel(ABC):
         """Free the model. Generations in flight end with ModelDiedError. Safe to call twice."""
 
 
+@dataclass(frozen=True)
+class EngineLogLine:
+    """What an engine has written into its log."""
+
+    level: LogLevel
+    text: str
+    pid: int | None = None
+    """The process of the model that it is about, if that is one of its own."""
+
+
+@dataclass(frozen=True)
+class EngineDevice:
+    """What an engine can compute with besides the processor: a graphics card."""
+
+    name: str
+    """The engine's own, e.g. CUDA0."""
+    description: str
+    memory_bytes: int
+    shares_memory: bool = False
+    """Its memory is the machine's."""
+
+
+LogCallback: TypeAlias = Callable[[EngineLogLine], object]
+
+
 class Engine(ABC):
     """Loads models."""
 
@@ -292,6 +323,8 @@ class Engine(ABC):
     version: str
     default_options: LoadOptions = LoadOptions()
     """What it takes for a language model where options leave the choice to it, as far as that is always the same."""
+    on_log: LogCallback | None = None
+    """Set by the server. Call it in the server's event loop, with each line of the engine's log if it has one."""
 
     @abstractmethod
     async def load(self, model: ModelFile, options: LoadOptions, on_progress: ProgressCallback) -> LoadedModel:
@@ -299,6 +332,13 @@ class Engine(ABC):
 
         Raises EngineError with the engine's own reason when the file cannot be loaded.
         """
+
+    async def devices(self) -> Sequence[EngineDevice]:
+        """What it can compute with besides the processor.
+
+        Raises EngineError when it cannot find out.
+        """
+        return ()
 
     @abstractmethod
     async def close(self) -> None:

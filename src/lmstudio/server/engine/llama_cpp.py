@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from lmstudio.server.engine._llama_process import INSTALL_HINT, EngineProcess
+from lmstudio.server.engine._llama_process import INSTALL_HINT, EngineProcess, find_devices
 from lmstudio.server.engine._llama_requests import (
     completion_body,
     encode,
@@ -35,6 +35,7 @@ from lmstudio.server.engine._loopback_http import ConnectionLostError, LoopbackC
 from lmstudio.server.engine.base import (
     BadInputError,
     Engine,
+    EngineDevice,
     EngineError,
     GenerationEvent,
     GenerationRequest,
@@ -90,7 +91,9 @@ class LlamaCppEngine(Engine):
             raise EngineError("The inference engine xllamacpp is not installed.", suggestion=INSTALL_HINT)
         key = secrets.token_hex(16)
         parameters = load_parameters(model, options, key=key)
-        process = await EngineProcess.start(parameters, model.file.name, on_progress, command=self._worker_command)
+        process = await EngineProcess.start(
+            parameters, model.file.name, on_progress, command=self._worker_command, on_log=self.on_log
+        )
         loaded = LlamaCppModel(
             model, process, key, worker_command=self._worker_command, has_draft_model=options.draft_model is not None
         )
@@ -100,6 +103,10 @@ class LlamaCppEngine(Engine):
             await loaded.close()
             raise
         return loaded
+
+    async def devices(self) -> Sequence[EngineDevice]:
+        """The graphics cards that xllamacpp can use; a process of its own looks for them."""
+        return await find_devices()
 
     async def close(self) -> None:
         """Nothing to release: every process belongs to a model."""
@@ -187,6 +194,11 @@ class LlamaCppModel(LoadedModel):
         The engine takes a template only when it loads a model, so the first chat with another *template* starts a
         second process, which maps the weights and never reads them. It is kept for the next chat with that template.
         """
+        if any(message.get("images") for message in messages):
+            raise EngineError(
+                "The chat contains images, and the llama.cpp engine of this server takes text only.",
+                suggestion="Describe the images in words, or use another server.",
+            )
         body: dict[str, Any] = {"messages": messages}
         if tools:
             body["tools"] = tools

@@ -30,6 +30,7 @@ from lmstudio.server.engine.base import (
     ChatImage,
     Engine,
     EngineError,
+    EngineLogLine,
     GenerationEnd,
     GenerationEvent,
     GenerationRequest,
@@ -55,15 +56,17 @@ __all__ = [
     "ScriptedEngine",
     "ScriptedModel",
     "ToolCall",
+    "scripted_model",
     "scripted_models",
 ]
 
 _CHUNKS_PER_TURN: Final = 64
 _END_OF_TEXT: Final = "\n<|"
+_PUBLISHER: Final = "lmstudio-python"
 
 
 Answer: TypeAlias = "Reply | Chunk | Sequence[Chunk]"
-Script: TypeAlias = "Reply | Chunk | Sequence[Reply | Chunk] | Callable[[GenerationRequest], Answer] | None"
+Script: TypeAlias = "Reply | Chunk | Sequence[Reply | Chunk] | Callable[[GenerationRequest], Answer | None] | None"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class RenderedChat:
     template: str | None
     enable_thinking: bool | None
     prompt: str
+    model_key: str = ""
 
     @property
     def images(self) -> list[ChatImage]:
@@ -92,7 +96,8 @@ class ScriptedEngine(Engine):
         ScriptedEngine([Reply(["Let me see.", ToolCall("add", {"a": 1, "b": 2})]), "1 + 2 = 3."])
 
     *load_steps* progress reports follow the initial 0, *load_delay_seconds* apart; *load_gate* stands after that 0.
-    *fail_load* fails every load with this message. *embedding_length* is the length of the vectors.
+    *fail_load* fails every load with this message, or is a function that has a message for some models. *vectors* is a
+    function that has the vector of some texts; that of the others has *embedding_length* numbers.
     """
 
     name = "scripted"
@@ -106,8 +111,9 @@ class ScriptedEngine(Engine):
         load_steps: int = 4,
         load_delay_seconds: float = 0.0,
         load_gate: Gate | None = None,
-        fail_load: str | None = None,
+        fail_load: str | Callable[[ModelFile], str | None] | None = None,
         embedding_length: int = 16,
+        vectors: Callable[[str], Sequence[float] | None] | None = None,
     ) -> None:
         self.reply = reply
         self.load_steps = load_steps
@@ -115,6 +121,7 @@ class ScriptedEngine(Engine):
         self.load_gate = load_gate
         self.fail_load = fail_load
         self.embedding_length = embedding_length
+        self.vectors = vectors
         self.requests: list[GenerationRequest] = []
         """Every generation asked for, in order."""
         self.chats: list[RenderedChat] = []
@@ -133,22 +140,25 @@ class ScriptedEngine(Engine):
     async def load(self, model: ModelFile, options: LoadOptions, on_progress: ProgressCallback) -> ScriptedModel:
         """Make up *model*; see `Engine.load`."""
         self.loads.append((model, options))
+        failure = self.fail_load(model) if callable(self.fail_load) else self.fail_load
         try:
             on_progress(0.0)
             if self.load_gate is not None:
                 await self.load_gate.pass_through()
             for step in range(1, self.load_steps + 1):
                 await asyncio.sleep(self.load_delay_seconds)
-                if self.fail_load is not None and step == self.load_steps:
+                if failure is not None and step == self.load_steps:
                     break
                 on_progress(step / self.load_steps)
         except asyncio.CancelledError:
             self.note_cancel()
             raise
-        if self.fail_load is not None:
-            raise EngineError(self.fail_load)
+        if failure is not None:
+            raise EngineError(failure)
         loaded = ScriptedModel(self, model, options)
         self.models.append(loaded)
+        if self.on_log is not None:
+            self.on_log(EngineLogLine("info", f"Made up {model.model_key}."))
         return loaded
 
     async def close(self) -> None:
@@ -287,7 +297,8 @@ class ScriptedModel(LoadedModel):
             if calls := message.get("tool_calls"):
                 blocks.append(_role_line("tool_calls") + json.dumps(calls) + "\n")
         prompt = "".join((template + "\n" if template else "", *blocks, _role_line("assistant")))
-        self._engine.chats.append(RenderedChat(messages, tools, template, enable_thinking, prompt))
+        chat = RenderedChat(messages, tools, template, enable_thinking, prompt, self.model.model_key)
+        self._engine.chats.append(chat)
         return prompt
 
     async def chat_template(self) -> str:
@@ -300,13 +311,19 @@ class ScriptedModel(LoadedModel):
         return self._engine.tokenize(text)
 
     async def embed(self, text: str) -> list[float]:
-        """A vector of length 1 that depends on nothing but *text*. Like texts are no closer than others."""
+        """The vector that the engine was given for *text*, else one of length 1 that depends on nothing but *text*.
+
+        Like texts are no closer than others.
+        """
         self._check_usable("embedding")
         length = len(self._engine.tokenize(text))
         if length > self.context_length:
             raise BadInputError(
                 f"The text has {length} tokens, {self.model.model_key} embeds at most {self.context_length}."
             )
+        given = None if self._engine.vectors is None else self._engine.vectors(text)
+        if given is not None:
+            return list(given)
         size = self._engine.embedding_length
         noise = hashlib.shake_256(text.encode("utf-8", "surrogatepass")).digest(2 * size)
         raw = [int.from_bytes(noise[at : at + 2], "big") - 32767.5 for at in range(0, 2 * size, 2)]
@@ -352,28 +369,39 @@ class ScriptedModel(LoadedModel):
         self._check_usable("llm")
 
 
+def scripted_model(
+    model_key: str,
+    kind: ModelKind = "llm",
+    *,
+    display_name: str | None = None,
+    max_context_length: int | None = None,
+    vision: bool = False,
+    trained_for_tool_use: bool | None = None,
+) -> ModelFile:
+    """A model that the scripted engine makes up. *model_key* may be "publisher/name"."""
+    publisher, _, name = model_key.rpartition("/")
+    is_llm = kind == "llm"
+    return ModelFile(
+        kind=kind,
+        model_key=model_key,
+        path=f"{publisher or _PUBLISHER}/{name}/{name}.gguf",
+        file=None,
+        display_name=display_name or name,
+        publisher=publisher or _PUBLISHER,
+        size_bytes=1_000_000,
+        max_context_length=max_context_length or (4096 if is_llm else 512),
+        architecture="scripted",
+        params_string="1M",
+        quantization=("Q8_0", 8),
+        vision=vision,
+        trained_for_tool_use=is_llm if trained_for_tool_use is None else trained_for_tool_use,
+        can_reason=is_llm,
+    )
+
+
 def scripted_models() -> list[ModelFile]:
     """The models that the scripted engine makes up: one that chats, one that embeds."""
-    publisher = "lmstudio-python"
-
-    def made_up(kind: ModelKind, name: str, display_name: str, max_context_length: int) -> ModelFile:
-        return ModelFile(
-            kind=kind,
-            model_key=name,
-            path=f"{publisher}/{name}/{name}.gguf",
-            file=None,
-            display_name=display_name,
-            publisher=publisher,
-            size_bytes=1_000_000,
-            max_context_length=max_context_length,
-            architecture="scripted",
-            params_string="1M",
-            quantization=("Q8_0", 8),
-            trained_for_tool_use=kind == "llm",
-            can_reason=kind == "llm",
-        )
-
     return [
-        made_up("llm", "scripted-chat", "Scripted Chat", 4096),
-        made_up("embedding", "scripted-embed", "Scripted Embed", 512),
+        scripted_model("scripted-chat", display_name="Scripted Chat"),
+        scripted_model("scripted-embed", "embedding", display_name="Scripted Embed"),
     ]

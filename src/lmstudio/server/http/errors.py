@@ -13,6 +13,7 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.server.engine.base import BadInputError, EngineError, PromptTooLongError
 from lmstudio.server.errors import RequestError, as_request_error
+from lmstudio.server.running import StoppingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +104,8 @@ def _sentence(text: str) -> str:
 def _reason(error: BaseException, refusal: RequestError) -> ErrorReason:
     if isinstance(error, PromptTooLongError):
         return "context_overflow"
+    if isinstance(error, StoppingError):
+        return "unavailable"
     if isinstance(error, (BadInputError, RecursionError)):
         return "invalid_request"
     if isinstance(

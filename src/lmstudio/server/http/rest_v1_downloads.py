@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lmstudio._http_models import rest_v1 as wire
 from lmstudio._near import near_matches
 from lmstudio.server.http.errors import HttpError, as_http_error
-from lmstudio.server.native.repository import fitting_options, recommended_option
+from lmstudio.server.repository.plans import fitting_options, recommended_option
 
 if TYPE_CHECKING:
     from lmstudio.server.core import ServerCore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from lmstudio.server.native import embedding, files, llm, repository, system
+from lmstudio.server.native import diagnostics, embedding, files, llm, plugins, repository, runtime, system
 
 if TYPE_CHECKING:
     from lmstudio.server._port import Handlers
@@ -20,6 +20,9 @@ BINDERS: Final[dict[str, Binder]] = {
     "embedding": embedding.bind,
     "files": files.bind,
     "system": system.bind,
+    "diagnostics": diagnostics.bind,
+    "runtime": runtime.bind,
     "repository": repository.bind,
+    "plugins": plugins.bind,
 }
 """By namespace: what fills its handlers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from lmstudio._endpoints.system import (
     ALIVE,
@@ -123,30 +123,43 @@ class SystemHandlers:
     async def _get_experiment_flags(self, _: ClientContext, __: None) -> list[str]:
         return sorted(self._flags)
 
-    async def _start_http_server(self, _: ClientContext, __: SystemRpcStartHttpServerParameter) -> NoReturn:
-        raise RequestError(
-            "The HTTP server of this server cannot be started: it is always on.",
-            suggestion="Start the server with the port and the address that you want.",
-        )
+    async def _start_http_server(self, context: ClientContext, parameter: SystemRpcStartHttpServerParameter) -> None:
+        """Listen at one more port. The one that serves this connection answers HTTP anyway."""
+        server = self._core.http_server
+        if server is None:
+            raise RequestError(
+                "The HTTP server of this server cannot be started: it is always on.",
+                suggestion="Start the server with the port and the address that you want.",
+            )
+        _require_privilege(context, "Opening another port of the server")
+        await server.start(parameter.network_interface, parameter.port, cors=bool(parameter.cors))
 
-    async def _stop_http_server(self, _: ClientContext, __: None) -> NoReturn:
-        raise RequestError(
-            "The HTTP server of this server cannot be stopped alone: it serves this connection, too.",
-            suggestion="Stop the server itself.",
-        )
+    async def _stop_http_server(self, context: ClientContext, _: None) -> None:
+        """Listen there no longer."""
+        server = self._core.http_server
+        if server is None or not server.is_started:
+            raise RequestError(
+                "The HTTP server of this server cannot be stopped alone: it serves this connection, too.",
+                suggestion="Stop the server itself.",
+            )
+        _require_privilege(context, "Closing a port of the server")
+        await server.stop()
 
     async def _request_shutdown(self, context: ClientContext, _: None) -> None:
         if self._core.on_shutdown_request is None:
             raise RequestError(
                 "This server cannot be shut down by a client.", suggestion="Stop the process that runs it."
             )
-        if not context.is_privileged:
-            raise RequestError(
-                "Shutting down the server is for privileged clients only.", suggestion="Connect with an API token."
-            )
+        _require_privilege(context, "Shutting down the server")
         _logger.info("Shutting down: the client %s asked for it", context.client_identifier, extra=fields())
         self._core.on_shutdown_request()
 
     async def _alive(self, _: ClientContext, __: None, ___: ServerChannel[None, None]) -> None:
         """Stay open: the end of the connection cancels this."""
         await asyncio.get_running_loop().create_future()
+
+
+def _require_privilege(context: ClientContext, what: str) -> None:
+    """Raise RequestError for a client that has no API token."""
+    if not context.is_privileged:
+        raise RequestError(f"{what} is for privileged clients only.", suggestion="Connect with an API token.")

@@ -16,6 +16,7 @@ from lmstudio._sdk_models import ChannelPacketDownloadProgress, ChannelPacketSta
 from lmstudio.server.catalog import InvalidModelFileError, read_model_file
 from lmstudio.server.errors import RequestError
 from lmstudio.server.repository.fetching import fetch, in_thread
+from lmstudio.server.running import StoppingError
 from lmstudio.server.shared_job import SharedJob
 
 if TYPE_CHECKING:
@@ -113,11 +114,18 @@ class Downloads:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._clock = clock
         self._free_bytes = free_bytes
+        self._is_stopping = False
         self._running: dict[str, Download] = {}
         self._tasks: set[asyncio.Task[ModelFile]] = set()
 
     def start(self, option: DownloadOption) -> Download:
-        """The download of *option*; the one in progress, if there is one. Nobody waits for it yet: `join` it."""
+        """The download of *option*; the one in progress, if there is one. Nobody waits for it yet: `join` it.
+
+        Raises:
+            StoppingError: nothing new may begin.
+        """
+        if self._is_stopping:
+            raise StoppingError
         running = self._running.get(option.identifier)
         if running is not None and not running.is_abandoned:
             return running
@@ -130,6 +138,14 @@ class Downloads:
         self._tasks.discard(task)
         if self._running.get(download.option.identifier) is download:
             del self._running[download.option.identifier]
+
+    def begin_stop(self) -> set[asyncio.Task[Any]]:
+        """Begin nothing more, end all downloads; the tasks of those who wait for one."""
+        self._is_stopping = True
+        ending: set[asyncio.Task[Any]] = set()
+        for download in tuple(self._running.values()):
+            ending |= download.fail(StoppingError())
+        return ending
 
     async def aclose(self) -> None:
         """End all downloads; delete the models, if their folder is a temporary one."""
@@ -157,6 +173,11 @@ class Downloads:
                 await in_thread(partial(shutil.rmtree, parts, ignore_errors=True))
         except OSError as error:
             raise self._write_error(option, error) from error
+
+    def is_running(self, option: DownloadOption) -> bool:
+        """Whether `start` would join a download in progress."""
+        running = self._running.get(option.identifier)
+        return running is not None and not running.is_abandoned
 
     def find(self, option: DownloadOption) -> ModelFile | None:
         """The model, if it is here already."""
