@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from openai.types.responses import FunctionToolParam
 
 MODEL = "pebble-2.6m"
-EMBEDDER = "pebble-embed-0.8m"
+EMBEDDER = "text-embedding-pebble-embed-0.8m"
 CAPITAL = "What is the capital of France?"
 WEATHER = "What is the weather in Oslo?"
 PARAMETERS: dict[str, object] = {
