@@ -277,6 +277,10 @@ class ServerSettings:
         default=HttpSettings.allow_ephemeral_mcp,
         metadata=_about(HTTP, Switch(), "let chats bring MCP servers, which this server then connects to"),
     )
+    allow_plugins: bool = field(
+        default=HttpSettings.allow_plugins,
+        metadata=_about(HTTP, Switch(), "let chats over HTTP use the tools of plugins"),
+    )
     page: bool = field(
         default=HttpSettings.page, metadata=_about(HTTP, Switch(), "show a page at /, with models, a chat and the log")
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lmstudio._http_models.openai_responses import ResponseRequest
-    from lmstudio.server.http.mcp_tools import Toolbox
+    from lmstudio.server.http.server_tools import Toolbox
     from lmstudio.server.http.settings import HttpSettings
 
 __all__ = ["RequestedTools", "shown_tool"]

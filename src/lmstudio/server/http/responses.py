@@ -27,11 +27,11 @@ from lmstudio._sdk_models import (
     ToolResultMessage,
 )
 from lmstudio.server.http.errors import HttpError
-from lmstudio.server.http.mcp_tools import MAX_ROUNDS, ephemeral_tools
 from lmstudio.server.http.response_input import input_items, read_input, with_instructions
 from lmstudio.server.http.response_output import Output
 from lmstudio.server.http.response_tools import RequestedTools, shown_tool
 from lmstudio.server.http.sampling import reasoning_config, sampling_config, sampling_fields, structured_config
+from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
 from lmstudio.server.http.work import Collected, chat, configured, running, using_model
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.exchange import Exchange
-    from lmstudio.server.http.mcp_tools import Toolbox
+    from lmstudio.server.http.server_tools import Toolbox
     from lmstudio.server.instances import Instance
 
 __all__ = ["create_response"]
@@ -63,7 +63,7 @@ async def create_response(exchange: Exchange, request: ResponseRequest) -> None:
     instructions = request.instructions or (previous.system_prompt if previous else None)
     tools = RequestedTools.read(request, exchange.settings)
     _config(core, request, {}, request.max_output_tokens)  # what is wrong in it is no reason to connect to a server
-    async with ephemeral_tools(tools.servers, param="tools") as toolbox:
+    async with server_tools(core, tools.servers, param="tools") as toolbox:
         tools.fields(toolbox, is_first=True)
         async with using_model(core, exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as instance:
             answer = _Answer(exchange, request, instance, messages, instructions, tools, toolbox)

@@ -19,10 +19,10 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.server.files.chat import with_contents
 from lmstudio.server.http.errors import REST_V1, HttpError
-from lmstudio.server.http.mcp_tools import MAX_ROUNDS, ephemeral_tools
 from lmstudio.server.http.rest_v1_models import load_config
 from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
 from lmstudio.server.http.sampling import reasoning_config, tools_fields
+from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
 from lmstudio.server.http.work import CLIENT, chat, configured, refusing_bad_messages, running, using_model
 from lmstudio.server.loads import StartedLoad
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.exchange import Exchange
-    from lmstudio.server.http.mcp_tools import Toolbox
+    from lmstudio.server.http.server_tools import Toolbox
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Instance
     from lmstudio.server.loads import AcquireEvent
@@ -45,11 +45,11 @@ async def v1_chat(exchange: Exchange, request: wire.ChatRequest) -> None:
 
     *context_length* counts if this request loads the model, as a time to live does.
     """
-    servers = _ephemeral_servers(exchange.settings, request)
+    integrations = _integrations(exchange.settings, request)
     turn = _Turn(exchange, request)
     await turn.check()
     try:
-        async with ephemeral_tools(servers) as tools:
+        async with server_tools(exchange.core, integrations) as tools:
             await turn.answer(tools)
     finally:
         turn.stream.close()
@@ -249,21 +249,21 @@ def _config(core: ServerCore, request: wire.ChatRequest, tools: Toolbox | None =
     return configured(core, given, tools_fields(tools.functions) if tools else {}, preset=None)
 
 
-def _ephemeral_servers(settings: HttpSettings, request: wire.ChatRequest) -> list[wire.EphemeralMcpIntegration]:
-    """The MCP servers that *request* brings.
+def _integrations(
+    settings: HttpSettings, request: wire.ChatRequest
+) -> list[wire.PluginIntegration | wire.EphemeralMcpIntegration]:
+    """Whose tools *request* wants.
 
     Raises:
-        HttpError: it may not do that, or names a plugin.
+        HttpError: the server does not allow that.
     """
-    servers = []
-    for integration in request.integrations or ():
-        if not isinstance(integration, wire.EphemeralMcpIntegration):
-            name = integration if isinstance(integration, str) else integration.id
-            message = f"This server has no plugin {name[:100]!r} that a request could use; leave integrations out."
-        elif not settings.allow_ephemeral_mcp:
-            message = "This server does not let requests bring MCP servers (allow_ephemeral_mcp); leave them out."
-        else:
-            servers.append(integration)
-            continue
-        raise HttpError("not_implemented", message, param="integrations")
-    return servers
+    integrations = [
+        wire.PluginIntegration(id=given) if isinstance(given, str) else given for given in request.integrations or ()
+    ]
+    for integration in integrations:
+        is_plugin = isinstance(integration, wire.PluginIntegration)
+        if not (settings.allow_plugins if is_plugin else settings.allow_ephemeral_mcp):
+            what, switch = ("use plugins", "plugins") if is_plugin else ("bring MCP servers", "ephemeral_mcp")
+            message = f"This server does not let requests {what}: start it with allow_{switch}, or leave them out."
+            raise HttpError("not_implemented", message, param="integrations")
+    return integrations

@@ -1,32 +1,40 @@
-"""Tools of MCP servers that a request brings: connected to for this request, called here, for the model.
+"""Tools that this server calls for the model: those of MCP servers that a request brings, and those of plugins.
 
-The session lives in a task of its own, because task groups inside of it would wrap what the request raises.
+The session with an MCP server lives in a task of its own, because task groups inside of it would wrap what the request
+raises.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from lmstudio._http_models import encode
-from lmstudio._http_models.rest_v1 import EphemeralMcpProvider
+from lmstudio._http_models.rest_v1 import EphemeralMcpProvider, PluginIntegration, PluginProvider
+from lmstudio._tool_results import result_text
 from lmstudio.errors import LMStudioRuntimeError
 from lmstudio.mcp import mcp_tools
-from lmstudio.server.http.errors import HttpError
+from lmstudio.server.config import tool_definitions
+from lmstudio.server.errors import RequestError
+from lmstudio.server.http.errors import HttpError, as_http_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     import mcp
 
     from lmstudio._http_models.rest_v1 import EphemeralMcpIntegration, Provider
+    from lmstudio.server.core import ServerCore
 
-__all__ = ["MAX_ROUNDS", "Toolbox", "ephemeral_tools"]
+__all__ = ["MAX_ROUNDS", "Toolbox", "server_tools"]
 
 MAX_ROUNDS: Final = 25
 """So often may a model call tools before it has to answer."""
+
+_Caller: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[str]]
 
 _CONNECT_SECONDS: Final = 30.0
 _CALL_SECONDS: Final = 300.0
@@ -37,62 +45,98 @@ _END_SECONDS: Final = 5.0
 class Toolbox:
     """Tools that this server calls itself."""
 
+    param: str
+    """Where the request names them."""
     functions: list[dict[str, Any]] = field(default_factory=list)
     """For the model: `name`, `description`, `parameters`."""
     providers: dict[str, Provider] = field(default_factory=dict)
     """Where each tool is from, by its name."""
-    _sessions: dict[str, _Session] = field(default_factory=dict)
+    _callers: dict[str, _Caller] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:
-        """The server of each tool, by the tool's name."""
-        return {name: session.integration.server_label for name, session in self._sessions.items()}
+        """The MCP server of each tool, by the tool's name."""
+        return {
+            name: provider.server_label
+            for name, provider in self.providers.items()
+            if isinstance(provider, EphemeralMcpProvider)
+        }
 
-    def add(self, session: _Session) -> None:
-        """Offer what *session* has.
+    def add(
+        self, functions: Sequence[dict[str, Any]], allowed: Sequence[str] | None, provider: Provider, call: _Caller
+    ) -> None:
+        """Offer *functions*, which are *provider*'s and called with *call*; with *allowed*, only those.
 
         Raises:
-            HttpError: there is a tool of that name already.
+            HttpError: there is a tool of that name already, or one that is allowed is none of them.
         """
-        label = session.integration.server_label
-        for function in session.functions:
+        names = [function["name"] for function in functions]
+        for name in allowed or ():
+            if name not in names:
+                message = f"allowed_tools has {name[:100]!r}, but the tools there are: {', '.join(names) or 'none'}."
+                raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
+        for function in functions:
             name = function["name"]
+            if allowed is not None and name not in allowed:
+                continue
             if name in self.providers:
-                message = f"Two MCP servers have a tool {name!r}; choose others with allowed_tools."
-                raise HttpError("invalid_request", message, param=session.param, code="invalid_value")
+                message = f"Two {self.param} have a tool {name!r}; choose others with allowed_tools."
+                raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
             self.functions.append(function)
-            self.providers[name] = EphemeralMcpProvider(server_label=label)
-            self._sessions[name] = session
+            self.providers[name] = provider
+            self._callers[name] = call
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
-        """What the tool says: the content of its answer as JSON, also where that is an error.
+        """What the tool says, also where that is an error.
 
         Raises:
             HttpError: the connection is lost, or the tool takes too long.
         """
-        return await self._sessions[name].call(name, dict(arguments))
+        return await self._callers[name](name, dict(arguments))
 
 
 @asynccontextmanager
-async def ephemeral_tools(
-    integrations: Iterable[EphemeralMcpIntegration], *, param: str = "integrations"
+async def server_tools(
+    core: ServerCore,
+    integrations: Iterable[EphemeralMcpIntegration | PluginIntegration],
+    *,
+    param: str = "integrations",
 ) -> AsyncIterator[Toolbox]:
-    """Connections to these servers, for as long as the block runs. *param* is where the request names them.
+    """The tools of *integrations*, for as long as the block runs. *param* is where the request names them.
 
     Raises:
         HttpError: one of them cannot be used, or has not the tools that are asked for.
     """
-    toolbox, sessions = Toolbox(), []
-    try:
+    toolbox = Toolbox(param)
+    async with AsyncExitStack() as stack:
         for integration in integrations:
+            if isinstance(integration, PluginIntegration):
+                await _add_plugin(stack, toolbox, core, integration)
+                continue
             session = _Session(integration, param)
-            sessions.append(session)
+            stack.push_async_callback(session.close)
             await session.open()
-            toolbox.add(session)
+            provider = EphemeralMcpProvider(server_label=integration.server_label)
+            toolbox.add(session.functions, integration.allowed_tools, provider, session.call)
         yield toolbox
-    finally:
-        for session in sessions:
-            await session.close()
+
+
+async def _add_plugin(
+    stack: AsyncExitStack, toolbox: Toolbox, core: ServerCore, integration: PluginIntegration
+) -> None:
+    try:
+        session = await stack.enter_async_context(core.plugins.tools(integration.id))
+    except RequestError as error:
+        raise HttpError("plugin_connection", as_http_error(error, "").message, param="integrations") from None
+
+    async def call(name: str, arguments: dict[str, Any]) -> str:
+        try:
+            return result_text(await session.call(name, arguments))
+        except RequestError as error:
+            return as_http_error(error, "").message  # for the model, which may know better
+
+    functions = [tool["function"] for tool in tool_definitions(session.definitions)]
+    toolbox.add(functions, integration.allowed_tools, PluginProvider(plugin_id=integration.id), call)
 
 
 class _Session:
@@ -126,21 +170,6 @@ class _Session:
             raise self._problem(_cause(self._task.exception()))
         if not self._is_open.is_set():
             raise self._problem(f"it did not answer within {_CONNECT_SECONDS:g} seconds")
-        self._choose()
-
-    def _choose(self) -> None:
-        allowed = self.integration.allowed_tools
-        if allowed is None:
-            return
-        names = [function["name"] for function in self.functions]
-        missing = [name for name in allowed if name not in names]
-        if missing:
-            message = (
-                f"The MCP server {self.integration.server_label[:100]!r} has no tool {missing[0][:100]!r}; "
-                f"it has: {', '.join(names) or 'none'}."
-            )
-            raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
-        self.functions = [function for function in self.functions if function["name"] in allowed]
 
     async def _hold(self) -> None:
         async with AsyncExitStack() as stack:
