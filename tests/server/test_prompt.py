@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from lmstudio.server.config import PredictionConfig
+from lmstudio.server.config import DEFAULT_PREDICTION_FIELDS, PredictionConfig
 from lmstudio.server.engine.base import (
     ModelDiedError,
     PromptTooLongError,
 )
 from lmstudio.server.engine.scripted import ScriptedEngine
 from lmstudio.server.errors import RequestError
-from lmstudio.server.prompt import chat_prompt, template_messages
+from lmstudio.server.prompt import ContinuedPrompt, RawPrompt, chat_prompt, template_messages
 from lmstudio.server.tool_calls.naming import ToolNames
 
 if TYPE_CHECKING:
@@ -270,3 +270,33 @@ def test_model_that_dies_while_the_prompt_is_made_is_reported() -> None:
         assert isinstance(caught.value.__cause__, ModelDiedError)
 
     run(test)
+
+
+# Answers whose beginning is given ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("<|assistant|>\n", "<|assistant|>\nThe sky is"),
+        ("<|assistant|>\n<think>\n", "<|assistant|>\n<think>\n</think>\n\nThe sky is"),
+    ],
+    ids=["at once", "after reasoning"],
+)
+def test_given_beginning_follows_the_prompt_and_is_no_reasoning(prompt: str, expected: str) -> None:
+    continued = ContinuedPrompt(RawPrompt(prompt), PredictionConfig(DEFAULT_PREDICTION_FIELDS), "The sky is")
+    assert asyncio.run(continued.text()) == expected
+
+
+def test_chat_with_a_given_beginning_is_shortened_as_any_other() -> None:
+    async def test() -> ScriptedEngine:
+        stage = await Stage(ScriptedEngine("ok")).load()
+        stage.instance.model.context_length = 100
+        config = config_of(contextOverflowPolicy="rollingWindow")
+        prompt = chat_prompt(stage.instance.model, chat(SYSTEM, *long_chat(9), ("user", "u9")), config)
+        await stage.prediction(ContinuedPrompt(prompt, config, "Well,")).run()
+        return stage.engine
+
+    prompt = asyncio.run(test()).requests[-1].prompt
+    assert prompt.endswith("Well,")
+    assert "u0" not in prompt

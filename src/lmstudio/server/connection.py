@@ -47,7 +47,7 @@ class ConnectionLimits:
     """Larger messages end the connection. Images travel as base64, 4/3 of their size."""
     authentication_seconds: float = AUTHENTICATION_SECONDS
     request_seconds: float = 10.0
-    """For an HTTP request to arrive, also one that opens a WebSocket, and for its answer to be read."""
+    """For an HTTP request to arrive, also one that opens a WebSocket; a long body has as much for every 64 KiB."""
     max_strangers: int = 512
     """With more connections that have not authenticated yet, the oldest of them ends."""
     busy_bytes: int = 1024 * 1024

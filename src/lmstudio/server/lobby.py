@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     import asyncio
 
     import h11
+    from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
 _logger = logging.getLogger("lmstudio.server")
+
+BODY_BYTES = 64 * 1024
+"""With each so many of them a body gets the time of a request again: it may be long, but it must not trickle."""
 
 
 class Lobby:
@@ -62,6 +66,10 @@ class BriefHttp(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
+    _timed_cycle: RequestResponseCycle | None = None
+    """The request whose body the deadline is for."""
+    _bytes = 0
+    """How many have come since the deadline was set."""
 
     @property
     def _settings(self) -> ListenerConfig:
@@ -80,15 +88,21 @@ class BriefHttp(H11Protocol):
         self._settings.lobby.leave(self.transport)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """The peer has sent something."""
+        self._bytes += len(data)
+        super().data_received(data)
+
     def handle_events(self) -> None:
         """Something has come: a request, the next part of its body, or the whole of it."""
         super().handle_events()
         if self._is_answering():
             self._settings.lobby.leave(self.transport)  # the application has its own opinion of who asks
-            if self.cycle.more_body:
-                self._restart_deadline()
-            else:
+            if not self.cycle.more_body:
                 self._end_deadline()
+            elif self.cycle is not self._timed_cycle or self._bytes >= BODY_BYTES:
+                self._timed_cycle = self.cycle
+                self._restart_deadline()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete and not self.transport.is_closing()
@@ -119,6 +133,7 @@ class BriefHttp(H11Protocol):
 
     def _restart_deadline(self) -> None:
         self._end_deadline()
+        self._bytes = 0
         self._deadline = self.loop.call_later(self._settings.request_seconds, self.transport.abort)
 
     def _end_stall(self) -> None:

@@ -126,7 +126,7 @@ class Prediction:
         self._stage: OutputStage | None = None
         self._model = instance.model
         self._draft_model_key = instance.draft_model_key or ""
-        self._written = ""
+        self._written: list[str] = []
         self._tally = _Tally(clock.monotonic())
         self._task: asyncio.Task[None] | None = None
         self._is_cancelled = False
@@ -210,7 +210,7 @@ class Prediction:
                     tally.end = event
 
     def _feed(self, chunk: TextChunk) -> None:
-        self._written += chunk.text
+        self._written.append(chunk.text)
         if self._stage is not None:
             for packet in self._stage.feed(chunk):
                 self._output.send(packet)
@@ -232,7 +232,7 @@ class Prediction:
         end = GenerationEnd("maxPredictedTokensReached", None, prompt_tokens or 0, 0, None)
         if left is None or left > 0:
             try:
-                await self._read(replace(request, prompt=request.prompt + self._written, max_tokens=left), use)
+                await self._read(replace(request, prompt=request.prompt + "".join(self._written), max_tokens=left), use)
             except PromptTooLongError:
                 end = replace(end, stop_reason="contextLengthReached")
             else:
@@ -248,7 +248,7 @@ class Prediction:
     async def _prepare(self, prompt: str) -> GenerationRequest:
         """What to ask the engine for; from now on `_stage` reads its text."""
         config = self._config
-        self._written = ""
+        self._written = []
         self._splitter = reasoning_splitter(config.reasoning, prompt)
         if self._splitter.is_inside and (config.reasoning_budget == 0 or config.must_call_tool):
             prompt += self._reasoning_end().lstrip("\n")
@@ -290,7 +290,7 @@ class Prediction:
         if self._instances.events.is_watched:
             self._instances.events.publish(
                 DiagnosticsLogEventDataLlmPredictionOutput(
-                    output=self._written, stats=stats, model_identifier=self._instance.identifier
+                    output="".join(self._written), stats=stats, model_identifier=self._instance.identifier
                 )
             )
         _logger.info(

@@ -17,6 +17,7 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.server.engine.base import ChatImage, PromptTooLongError
 from lmstudio.server.errors import RequestError
+from lmstudio.server.output import reasoning_splitter
 from lmstudio.server.tool_calls.plain_prompt import knows_tools, plain_messages
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from lmstudio.server.engine.base import LoadedModel
     from lmstudio.server.tool_calls.naming import ToolNames
 
-__all__ = ["ChatPrompt", "Prompt", "RawPrompt", "chat_prompt", "template_messages"]
+__all__ = ["ChatPrompt", "ContinuedPrompt", "Prompt", "RawPrompt", "chat_prompt", "template_messages"]
 
 Message: TypeAlias = dict[str, Any]
 """A message as chat templates expect it: `role`, `content`, and for tool use `tool_calls`, `tool_call_id`, `name`."""
@@ -65,6 +66,30 @@ class RawPrompt:
     async def shortened(self, error: PromptTooLongError) -> str:
         """A text has no part that could be left out."""
         raise error
+
+
+@dataclass(frozen=True)
+class ContinuedPrompt:
+    """A prompt for an answer whose beginning is given."""
+
+    prompt: Prompt
+    config: PredictionConfig
+    beginning: str
+
+    async def text(self) -> str:
+        """The whole prompt, and the beginning of the answer."""
+        return self._continued(await self.prompt.text())
+
+    async def shortened(self, error: PromptTooLongError) -> str:
+        """As the prompt itself; the beginning takes room that is meant for the answer."""
+        return self._continued(await self.prompt.shortened(error))
+
+    def _continued(self, text: str) -> str:
+        # A template may begin the answer inside of the reasoning; what is given comes after it.
+        reasoning = self.config.reasoning
+        if reasoning is not None and reasoning_splitter(reasoning, text).is_inside:
+            text += f"{reasoning.end_string}\n\n"
+        return text + self.beginning
 
 
 def chat_prompt(

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from starlette.routing import BaseRoute, Route
 
 from lmstudio._http_models import rest_v1
+from lmstudio._http_models.anthropic import CountTokensRequest, MessagesRequest
 from lmstudio._http_models.openai import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
 from lmstudio._http_models.openai_responses import ResponseRequest
+from lmstudio.server.http.anthropic import count_tokens, messages
 from lmstudio.server.http.chat_completions import chat_completions, v0_chat_completions
 from lmstudio.server.http.completions import completions, v0_completions
 from lmstudio.server.http.embeddings import embeddings
@@ -57,6 +59,9 @@ _PATHS: Final = (
     _Path("GET", "/v1/responses/{response_id}", retrieve_response),
     _Path("DELETE", "/v1/responses/{response_id}", delete_response),
     _Path("GET", "/v1/responses/{response_id}/input_items", list_input_items),
+    # Anthropic
+    _Path("POST", "/v1/messages", messages, MessagesRequest),
+    _Path("POST", "/v1/messages/count_tokens", count_tokens, CountTokensRequest),
     # LM Studio, v0
     _Path("GET", "/api/v0/models", list_v0_models),
     _Path("GET", "/api/v0/models/{model:path}", retrieve_v0_model),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from lmstudio._http_models import encode
 from lmstudio.logs import fields, get_logger
@@ -107,6 +107,8 @@ class Endpoint(Generic[BodyT]):
             if self.body_type is not None:
                 body = decode_body(await _read_body(request, self.settings.max_body_bytes), self.body_type)
             await _while_connected(receive, self.handler(exchange, body))
+        except ClientDisconnect:
+            return  # within its body
         except Exception as error:
             await self._fail(exchange, as_http_error(error, scope["path"]))
 

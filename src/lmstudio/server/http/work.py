@@ -29,7 +29,7 @@ from lmstudio.server.errors import RequestError
 from lmstudio.server.files.chat import with_contents
 from lmstudio.server.http.errors import HttpError, as_http_error
 from lmstudio.server.prediction import Prediction
-from lmstudio.server.prompt import RawPrompt, chat_prompt
+from lmstudio.server.prompt import ContinuedPrompt, RawPrompt, chat_prompt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -117,15 +117,21 @@ def configured(
 
 
 async def chat(
-    core: ServerCore, instance: Instance, messages: Sequence[AnyChatMessage], config: PredictionConfig
+    core: ServerCore,
+    instance: Instance,
+    messages: Sequence[AnyChatMessage],
+    config: PredictionConfig,
+    *,
+    beginning: str = "",
 ) -> Prompt:
-    """The prompt for *messages*.
+    """The prompt for *messages*. The model goes on with *beginning*, which is not part of the reply.
 
     Raises:
         RequestError: the model cannot be shown what is in them.
     """
     history = await with_contents(core.files, CLIENT, ChatHistoryData(messages=list(messages)), instance.file)
-    return chat_prompt(instance.model, history, config)
+    prompt = chat_prompt(instance.model, history, config)
+    return ContinuedPrompt(prompt, config, beginning) if beginning else prompt
 
 
 def raw_text(text: str) -> Prompt:
@@ -255,6 +261,7 @@ class Collected:
     failures: list[str] = field(default_factory=list)
     """What the model wrote in place of a call."""
     tokens: list[LlmToken] = field(default_factory=list)
+    prompt_tokens: int = 0
     prompt_cached_tokens: int = 0
     _open_id: str = ""
 
@@ -279,6 +286,7 @@ class Collected:
                 case LlmChannelPredictToClientPacketToolCallGenerationFailed(raw_content=raw):
                     self.failures.append(raw or "")
                 case LlmChannelPredictToClientPacketPromptProcessingProgress(details=details):
+                    self.prompt_tokens = details.total_prompt_token_count
                     self.prompt_cached_tokens = details.cached_token_count
                 case _:
                     pass
