@@ -63,10 +63,9 @@ def test_openai_embeddings(client: openai.OpenAI) -> None:
 
 @shows(12)
 def test_openai_structured_output(client: openai.OpenAI) -> None:
-    kinds = {"kind": {"enum": ["heron", "owl"]}}
-    bird = {"type": "object", "properties": kinds, "required": ["kind"], "additionalProperties": False}
+    bird = {"type": "object", "properties": {"kind": {"enum": ["heron", "owl"]}}, "required": ["kind"]}
     birds = {"type": "array", "items": bird, "minItems": 1, "maxItems": 3}
-    schema = {"type": "object", "properties": {"birds": birds}, "required": ["birds"], "additionalProperties": False}
+    schema = {"type": "object", "properties": {"birds": birds}, "required": ["birds"]}
     form: Any = {"type": "json_schema", "json_schema": {"name": "birds", "schema": schema}}
     completion = client.chat.completions.create(model=MODEL, messages=[user("Name birds.")], response_format=form)
     (*_, last) = json.loads(completion.choices[0].message.content or "")["birds"]

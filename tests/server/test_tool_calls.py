@@ -309,26 +309,7 @@ def definition(name: str, **parameters: Any) -> dict[str, Any]:
 def test_schema_of_a_forced_call_allows_one_call_of_any_tool() -> None:
     schema = HERMES.forced_schema([definition("a", properties={"x": {"type": "string"}}), definition("b")])
     assert [option["properties"]["name"] for option in schema["anyOf"]] == [{"const": "a"}, {"const": "b"}]
-    assert schema["anyOf"][0]["properties"]["arguments"]["properties"] == {"x": {"type": "string"}}
-
-
-@pytest.mark.parametrize(
-    ("parameters", "is_closed"),
-    [
-        ({"properties": {}}, True),
-        ({"properties": {"x": {"type": "string"}}, "required": ["x"]}, True),
-        ({}, False),
-        ({"properties": {}, "additionalProperties": {"type": "string"}}, False),
-        ({"properties": {}, "patternProperties": {"^x": {}}}, False),
-        ({"properties": {}, "anyOf": [{"properties": {"x": {}}}]}, False),
-    ],
-)
-def test_schema_of_a_forced_call_allows_no_invented_arguments(parameters: dict[str, Any], *, is_closed: bool) -> None:
-    given = definition("a", **parameters)
-    arguments = HERMES.forced_schema([given])["properties"]["arguments"]
-    expected = {"additionalProperties": False} if is_closed else {}
-    assert arguments == {"type": "object", **parameters, **expected}
-    assert given == definition("a", **parameters)
+    assert schema["anyOf"][0]["properties"]["arguments"] == {"type": "object", "properties": {"x": {"type": "string"}}}
 
 
 def test_schema_of_a_forced_call_of_mistral_is_an_array() -> None:

@@ -83,20 +83,10 @@ class ToolCallFormat:
             definitions[f"{number}.{key}"] = definition
         return {
             "type": "object",
-            "properties": {"name": {"const": function["name"]}, self.arguments_key: _closed(parameters)},
+            "properties": {"name": {"const": function["name"]}, self.arguments_key: parameters},
             "required": ["name", self.arguments_key],
             "additionalProperties": False,
         }
-
-
-def _closed(parameters: dict[str, Any]) -> dict[str, Any]:
-    """*parameters* with no others besides: a tool fails with those that a model invents.
-
-    A schema that leaves open what there is, or says it in another way than by properties, stays as it is.
-    """
-    if "properties" in parameters and _PLAIN_OBJECT.issuperset(parameters):
-        return {**parameters, "additionalProperties": False}
-    return parameters
 
 
 def _with_moved_references(schema: Any, prefix: str) -> Any:
@@ -125,7 +115,6 @@ array ::= "[" ws (value (ws "," ws value)*)? ws "]"
 string ::= "\"" ([^"\\\x7F\x00-\x1F] | "\\" (["\\bfnrt/] | "u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F]))* "\""
 number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [-+]? [0-9]+)?
 """
-_PLAIN_OBJECT: Final = frozenset(("type", "properties", "required", "title", "description", "$schema"))
 _TAGS: Final = Opening("<tool_call>", "</tool_call>")
 _REQUEST: Final = Opening("[TOOL_REQUEST]", "[END_TOOL_REQUEST]")
 _ARRAY: Final = Opening("[TOOL_CALLS]")
