@@ -1,6 +1,9 @@
 """The fixtures of `lmstudio.testing` for pytest, which finds this module by itself.
 
 Nothing is imported before a fixture is used, so the plugin is harmless where the extra packages are missing.
+
+The next word keeps pytest from rewriting assertions, of which there are none, and from warning where it cannot, because
+the module was found and named (`-p lmstudio.testing.plugin`): PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
