@@ -26,6 +26,7 @@ from lmstudio.server.engine._scripted_calls import CALL_START, BrokenToolCall, R
 from lmstudio.server.engine._scripted_json import minimal_instance
 from lmstudio.server.engine._scripted_run import Chunk, Reply, is_continued, play, token_id, words
 from lmstudio.server.engine.base import (
+    BadInputError,
     ChatImage,
     Engine,
     EngineError,
@@ -317,7 +318,7 @@ class ScriptedModel(LoadedModel):
         self._check_usable("embedding")
         length = len(self._engine.tokenize(text))
         if length > self.context_length:
-            raise EngineError(
+            raise BadInputError(
                 f"The text has {length} tokens, {self.model.model_key} embeds at most {self.context_length}."
             )
         given = None if self._engine.vectors is None else self._engine.vectors(text)

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from lmstudio._http_models import rest_v1
 from lmstudio._http_models.anthropic import CountTokensRequest, MessagesRequest
 from lmstudio._http_models.openai import ChatCompletionRequest, CompletionRequest, EmbeddingRequest
+from lmstudio._http_models.openai_responses import ResponseRequest
 from lmstudio.server.http.anthropic import count_tokens, messages
 from lmstudio.server.http.chat_completions import chat_completions, v0_chat_completions
 from lmstudio.server.http.completions import completions, v0_completions
@@ -23,9 +24,11 @@ from lmstudio.server.http.health import health
 from lmstudio.server.http.model_lists import list_models, list_v0_models, retrieve_model, retrieve_v0_model
 from lmstudio.server.http.openai_replies import DONE
 from lmstudio.server.http.page import page_routes
+from lmstudio.server.http.responses import create_response
 from lmstudio.server.http.rest_v1_chat import v1_chat
 from lmstudio.server.http.rest_v1_downloads import download_model, download_status, list_downloads
 from lmstudio.server.http.rest_v1_models import list_v1_models, load_model, unload_model
+from lmstudio.server.http.stored_responses import delete_response, list_input_items, retrieve_response
 
 if TYPE_CHECKING:
     from lmstudio.server.core import ServerCore
@@ -55,6 +58,10 @@ _PATHS: Final = (
     # Anthropic
     _Path("POST", "/v1/messages", messages, MessagesRequest),
     _Path("POST", "/v1/messages/count_tokens", count_tokens, CountTokensRequest),
+    _Path("POST", "/v1/responses", create_response, ResponseRequest),
+    _Path("GET", "/v1/responses/{response_id}", retrieve_response),
+    _Path("DELETE", "/v1/responses/{response_id}", delete_response),
+    _Path("GET", "/v1/responses/{response_id}/input_items", list_input_items),
     # LM Studio, v0
     _Path("GET", "/api/v0/models", list_v0_models),
     _Path("GET", "/api/v0/models/{model:path}", retrieve_v0_model),

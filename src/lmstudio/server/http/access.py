@@ -25,7 +25,7 @@ __all__ = ["PUBLIC_PATHS", "Access"]
 PUBLIC_PATHS: Final = PAGE_PATHS | {"/lmstudio-greeting", "/lms-status", "/health"}
 """What everybody may ask: clients look for servers without a token, and monitors have none."""
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
-_ALLOWED_METHODS: Final = "GET, POST, OPTIONS"
+_ALLOWED_METHODS: Final = "GET, POST, DELETE, OPTIONS"
 _ALLOWED_HEADERS: Final = "Authorization, Content-Type, X-Api-Key, Anthropic-Version"
 _PREFLIGHT_SECONDS: Final = "600"
 

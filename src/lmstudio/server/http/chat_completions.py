@@ -26,6 +26,7 @@ from lmstudio._sdk_models import (
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, logprobs, usage_of
 from lmstudio.server.http.sampling import (
+    TOOL_CHOICES,
     reasoning_config,
     sampling_config,
     sampling_fields,
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 
 __all__ = ["chat_completions", "v0_chat_completions"]
 
-_CHOICES = ("none", "auto", "required")
-
 
 async def chat_completions(exchange: Exchange, request: ChatCompletionRequest) -> None:
     """Answer a chat as OpenAI does."""
@@ -80,7 +79,8 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
         prompt = await chat(exchange.core, instance, messages, config)
         head = Head.new("chatcmpl", exchange.core, instance, is_v0=is_v0)
         collected = Collected(exchange.settings.separate_reasoning)
-        async with running(exchange.core, instance, config, prompt) as prediction:
+        is_one_call = request.parallel_tool_calls is False
+        async with running(exchange.core, instance, config, prompt, is_one_call=is_one_call) as prediction:
             if request.stream:
                 await _stream(exchange, prediction, head, collected, has_usage=request.has_usage_chunk)
             else:
@@ -90,9 +90,9 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
 
 
 def _config(core: ServerCore, request: ChatCompletionRequest) -> PredictionConfig:
-    limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+    name = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
     config = {
-        **sampling_config(request, limit),
+        **sampling_config(request, getattr(request, name), name),
         **structured_config(request.response_format, "response_format"),
         **reasoning_config(request.reasoning_effort, "reasoning_effort"),
     }
@@ -114,12 +114,12 @@ def _function(tool: Mapping[str, Any], number: int) -> dict[str, Any]:
 
 def _tool_choice(choice: str | Mapping[str, Any] | None) -> tuple[str | None, str | None]:
     """The mode, and the name of the only function that counts."""
-    if choice is None or choice in _CHOICES:
+    if choice is None or choice in TOOL_CHOICES:
         return choice, None
     function = choice.get("function") if not isinstance(choice, str) else None
     if isinstance(function, dict) and isinstance(function.get("name"), str):
         return "required", function["name"]
-    modes = ", ".join(map(repr, _CHOICES))
+    modes = ", ".join(map(repr, TOOL_CHOICES))
     message = f"tool_choice must be {modes} or {{'type': 'function', 'function': {{'name': ...}}}}, not {choice!r:.80}."
     raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
 

@@ -75,7 +75,7 @@ async def _whole(
         TextChoice(
             index=index,
             text=(prompt if request.echo else "") + collected.text,
-            logprobs=_logprobs(collected.tokens),
+            logprobs=_logprobs(collected.tokens, len(prompt) if request.echo else 0),
             finish_reason=finish_reason(stats, collected),
         )
         for index, (prompt, (collected, stats)) in enumerate(zip(prompts, results, strict=True))
@@ -104,9 +104,12 @@ async def _stream(
     exchange: Exchange, request: CompletionRequest, prompt: str, config: PredictionConfig, head: Head
 ) -> None:
     members = head.members("text_completion")
+    length = 0
 
     def chunk(text: str, tokens: Sequence[LlmToken] = (), reason: FinishReason | None = None, **others: Any) -> bytes:
-        choice = TextChoice(index=0, text=text, logprobs=_logprobs(tokens), finish_reason=reason)
+        nonlocal length
+        choice = TextChoice(index=0, text=text, logprobs=_logprobs(tokens, length), finish_reason=reason)
+        length += len(text)
         return event(Completion(**members, choices=[choice], **others))
 
     collected = Collected(separates_reasoning=False)
@@ -132,11 +135,11 @@ async def _stream(
     await exchange.end_stream()
 
 
-def _logprobs(tokens: Sequence[LlmToken]) -> dict[str, Any] | None:
-    """The probabilities of *tokens* as completions have them: lists side by side."""
+def _logprobs(tokens: Sequence[LlmToken], offset: int) -> dict[str, Any] | None:
+    """The probabilities of *tokens*, the first of which begins at *offset*, as completions have them: in lists."""
     if not tokens:
         return None
-    offsets = [0]
+    offsets = [offset]
     for token in tokens:
         offsets.append(offsets[-1] + len(token.text))
     return {

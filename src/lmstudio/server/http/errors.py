@@ -9,6 +9,7 @@ from lmstudio._sdk_models import (
     ErrorDisplayDataGenericIdentifierNotFound,
     ErrorDisplayDataGenericNoModelMatchingQuery,
     ErrorDisplayDataGenericPathNotFound,
+    ErrorDisplayDataGenericPresetNotFound,
 )
 from lmstudio.server.engine.base import BadInputError, EngineError, PromptTooLongError
 from lmstudio.server.errors import RequestError, as_request_error
@@ -119,6 +120,8 @@ def _reason(error: BaseException, refusal: RequestError) -> ErrorReason:
 
 
 def _param(refusal: RequestError) -> str | None:
+    if isinstance(refusal.display_data, ErrorDisplayDataGenericPresetNotFound):
+        return "preset"
     return "model" if refusal.display_data is not None else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models import rest_v1 as wire
 from lmstudio._openai_messages import read_openai_part
@@ -22,7 +22,7 @@ from lmstudio.server.http.errors import REST_V1, HttpError
 from lmstudio.server.http.rest_v1_models import load_config
 from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
 from lmstudio.server.http.sampling import reasoning_config, tools_fields
-from lmstudio.server.http.server_tools import server_tools
+from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
 from lmstudio.server.http.work import CLIENT, chat, configured, refusing_bad_messages, running, using_model
 from lmstudio.server.loads import StartedLoad
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from lmstudio.server.loads import AcquireEvent
 
 __all__ = ["v1_chat"]
-
-_MAX_ROUNDS: Final = 25
-"""So often may a model call tools before it has to answer."""
 
 
 async def v1_chat(exchange: Exchange, request: wire.ChatRequest) -> None:
@@ -156,7 +153,7 @@ class _Turn:
     async def _predict(self, instance: Instance, tools: Toolbox) -> None:
         """Let the model write, and call its tools until it has nothing more to call."""
         config = _config(self._core, self._request, tools)
-        for _ in range(_MAX_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             calls = await self._round(instance, config)
             if not calls:
                 return

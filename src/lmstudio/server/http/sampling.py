@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
     from lmstudio._http_models.openai import SamplingRequest
 
-__all__ = ["reasoning_config", "sampling_config", "sampling_fields", "structured_config", "tools_fields"]
+__all__ = [
+    "TOOL_CHOICES",
+    "reasoning_config",
+    "sampling_config",
+    "sampling_fields",
+    "structured_config",
+    "tools_fields",
+]
 
 _REASONING_TOKENS: Final[Mapping[str, int | None]] = {
     "off": 0,
@@ -25,12 +32,21 @@ _REASONING_TOKENS: Final[Mapping[str, int | None]] = {
     "on": None,
 }
 """After how many tokens the reasoning of each effort ends; 0 for none at all, None for no limit."""
+TOOL_CHOICES: Final = ("none", "auto", "required")
+"""Whether a tool may be called, or has to be."""
 _NO_BIAS: Final = 100
 """OpenAI's largest bias, which forbids a token where it is negative."""
 
 
-def sampling_config(request: SamplingRequest, max_tokens: int | None) -> dict[str, Any]:
-    """The members of *request* as members of `LlmPredictionConfig`; *max_tokens* below 0 is no limit."""
+def sampling_config(request: SamplingRequest, max_tokens: int | None, limit_name: str = "max_tokens") -> dict[str, Any]:
+    """The members of *request* as members of `LlmPredictionConfig`; *max_tokens* below 0 is no limit.
+
+    Raises:
+        HttpError: *max_tokens*, which is called *limit_name* in this request, is 0.
+    """
+    if max_tokens == 0:
+        message = f"{limit_name} must be at least 1, or -1 for no limit: a reply has at least one token."
+        raise HttpError("invalid_request", message, param=limit_name, code="invalid_value")
     stop = [request.stop] if isinstance(request.stop, str) else request.stop
     config = {
         "temperature": request.temperature,
@@ -87,10 +103,13 @@ def reasoning_config(effort: str | None, param: str) -> dict[str, Any]:
     return {"enable_thinking": True, "reasoning_budget": False if budget is None else budget}
 
 
-def structured_config(response_format: Mapping[str, Any] | None, param: str) -> dict[str, Any]:
+def structured_config(
+    response_format: Mapping[str, Any] | None, param: str, *, schema_at: str = "json_schema.schema"
+) -> dict[str, Any]:
     """The form that the reply must have, as a member of `LlmPredictionConfig`.
 
-    OpenAI's chat completions have the schema in `json_schema.schema`, its responses in `schema`.
+    OpenAI's chat completions have the schema in `json_schema.schema`, its responses in `schema`. Either is taken;
+    *schema_at* is what an error names.
 
     Raises:
         HttpError: the form is not known, or has no schema.
@@ -107,7 +126,7 @@ def structured_config(response_format: Mapping[str, Any] | None, param: str) -> 
     schema = holder.get("schema") if isinstance(holder, dict) else None
     if not isinstance(schema, dict):
         message = f"{param} has the type 'json_schema' but no schema, which must be an object."
-        raise HttpError("invalid_request", message, param=f"{param}.json_schema.schema", code="invalid_value")
+        raise HttpError("invalid_request", message, param=f"{param}.{schema_at}", code="invalid_value")
     return {"structured": {"type": "json", "json_schema": schema}}
 
 
@@ -119,7 +138,7 @@ def tools_fields(
     *choice* is "none", "auto" or "required"; with *only*, that function has to be called.
 
     Raises:
-        HttpError: there is no function *only*, or one has no name.
+        HttpError: there is no function *only*, or none at all where one has to be called, or one has no name.
     """
     offered: list[dict[str, Any]] = []
     for number, tool in enumerate(tools):
@@ -140,6 +159,9 @@ def tools_fields(
             raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
         choice = "required"
     if not offered:
+        if choice == "required":
+            message = "tool_choice is 'required', but there are no tools."
+            raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
         return {}
     fields: dict[str, Any] = {"tools": {"type": "toolArray", "tools": offered}}
     if choice is not None:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from lmstudio._http_models.rest_v1 import EphemeralMcpIntegration, Provider
     from lmstudio.server.core import ServerCore
 
-__all__ = ["Toolbox", "server_tools"]
+__all__ = ["MAX_ROUNDS", "Toolbox", "server_tools"]
+
+MAX_ROUNDS: Final = 25
+"""So often may a model call tools before it has to answer."""
 
 _Caller: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[str]]
 
@@ -42,11 +45,22 @@ _END_SECONDS: Final = 5.0
 class Toolbox:
     """Tools that this server calls itself."""
 
+    param: str
+    """Where the request names them."""
     functions: list[dict[str, Any]] = field(default_factory=list)
     """For the model: `name`, `description`, `parameters`."""
     providers: dict[str, Provider] = field(default_factory=dict)
     """Where each tool is from, by its name."""
     _callers: dict[str, _Caller] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The MCP server of each tool, by the tool's name."""
+        return {
+            name: provider.server_label
+            for name, provider in self.providers.items()
+            if isinstance(provider, EphemeralMcpProvider)
+        }
 
     def add(
         self, functions: Sequence[dict[str, Any]], allowed: Sequence[str] | None, provider: Provider, call: _Caller
@@ -60,14 +74,14 @@ class Toolbox:
         for name in allowed or ():
             if name not in names:
                 message = f"allowed_tools has {name[:100]!r}, but the tools there are: {', '.join(names) or 'none'}."
-                raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+                raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
         for function in functions:
             name = function["name"]
             if allowed is not None and name not in allowed:
                 continue
             if name in self.providers:
-                message = f"Two integrations have a tool {name!r}; choose others with allowed_tools."
-                raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+                message = f"Two {self.param} have a tool {name!r}; choose others with allowed_tools."
+                raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
             self.functions.append(function)
             self.providers[name] = provider
             self._callers[name] = call
@@ -83,20 +97,23 @@ class Toolbox:
 
 @asynccontextmanager
 async def server_tools(
-    core: ServerCore, integrations: Iterable[EphemeralMcpIntegration | PluginIntegration]
+    core: ServerCore,
+    integrations: Iterable[EphemeralMcpIntegration | PluginIntegration],
+    *,
+    param: str = "integrations",
 ) -> AsyncIterator[Toolbox]:
-    """The tools of *integrations*, for as long as the block runs.
+    """The tools of *integrations*, for as long as the block runs. *param* is where the request names them.
 
     Raises:
         HttpError: one of them cannot be used, or has not the tools that are asked for.
     """
-    toolbox = Toolbox()
+    toolbox = Toolbox(param)
     async with AsyncExitStack() as stack:
         for integration in integrations:
             if isinstance(integration, PluginIntegration):
                 await _add_plugin(stack, toolbox, core, integration)
                 continue
-            session = _Session(integration)
+            session = _Session(integration, param)
             stack.push_async_callback(session.close)
             await session.open()
             provider = EphemeralMcpProvider(server_label=integration.server_label)
@@ -125,8 +142,9 @@ async def _add_plugin(
 class _Session:
     """A connection to one MCP server."""
 
-    def __init__(self, integration: EphemeralMcpIntegration) -> None:
+    def __init__(self, integration: EphemeralMcpIntegration, param: str) -> None:
         self.integration = integration
+        self.param = param
         self.functions: list[dict[str, Any]] = []
         self._session: mcp.ClientSession | None = None
         self._is_open = asyncio.Event()
@@ -141,7 +159,7 @@ class _Session:
         """
         if not self.integration.server_url.lower().startswith(("http://", "https://")):
             message = f"server_url {self.integration.server_url[:200]!r} is no http or https address."
-            raise HttpError("invalid_request", message, param="integrations", code="invalid_value")
+            raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
         self._task = asyncio.ensure_future(self._hold())
         opened = asyncio.ensure_future(self._is_open.wait())
         try:
@@ -186,9 +204,7 @@ class _Session:
 
     def _problem(self, reason: str) -> HttpError:
         label, url = self.integration.server_label[:100], self.integration.server_url[:200]
-        return HttpError(
-            "mcp_connection", f"Cannot use the MCP server {label!r} at {url}: {reason}.", param="integrations"
-        )
+        return HttpError("mcp_connection", f"Cannot use the MCP server {label!r} at {url}: {reason}.", param=self.param)
 
 
 async def _connected(stack: AsyncExitStack, integration: EphemeralMcpIntegration) -> mcp.ClientSession:
@@ -203,6 +219,8 @@ async def _connected(stack: AsyncExitStack, integration: EphemeralMcpIntegration
     connect: Any = getattr(streamable_http, "streamable_http_client", None)
     if connect is not None:
         client = await stack.enter_async_context(create_mcp_http_client(headers=headers))
+        hooks: Any = client.event_hooks
+        client.event_hooks = {**hooks, "request": [*hooks.get("request", ()), _refuse_to_listen]}
         streams = await stack.enter_async_context(connect(url, http_client=client))
     else:  # before version 1.24
         connect = streamable_http.streamablehttp_client  # type: ignore[attr-defined, unused-ignore]
@@ -210,6 +228,16 @@ async def _connected(stack: AsyncExitStack, integration: EphemeralMcpIntegration
     session = await stack.enter_async_context(ClientSession(streams[0], streams[1]))
     await session.initialize()
     return session
+
+
+async def _refuse_to_listen(request: Any) -> None:
+    """Keep the session from asking for messages that the server may send of itself: nobody would read them.
+
+    A short session would end while that connection is being made, and the package then loses it without closing it.
+    What the session asks for again after an interruption names the last event.
+    """
+    if request.method == "GET" and "last-event-id" not in request.headers:
+        raise LMStudioRuntimeError("Nothing but answers is wanted of this MCP server.")
 
 
 def _cause(error: BaseException | None) -> str:

@@ -20,7 +20,7 @@ class HttpSettings:
     separate_reasoning: bool = True
     """Reasoning travels beside the content of a message; else within it, between the model's own tags."""
     allow_ephemeral_mcp: bool = False
-    """A chat of the API v1 may bring MCP servers, which this server then connects to ("Allow per-request MCPs")."""
+    """Chats of the API v1 and responses may bring MCP servers, which are then used ("Allow per-request MCPs")."""
     allow_plugins: bool = False
     """A chat of the API v1 may use the tools of plugins ("Allow calling servers from mcp.json")."""
     page: bool = True

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from lmstudio._http_models import encode
 from lmstudio._kv_config import override_stack, prediction_config_to_kv
 from lmstudio._sdk_models import (
@@ -23,8 +25,9 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server._port import ClientContext
+from lmstudio.server.errors import RequestError
 from lmstudio.server.files.chat import with_contents
-from lmstudio.server.http.errors import HttpError
+from lmstudio.server.http.errors import HttpError, as_http_error
 from lmstudio.server.prediction import Prediction
 from lmstudio.server.prompt import ContinuedPrompt, RawPrompt, chat_prompt
 
@@ -104,7 +107,12 @@ def configured(
     given = core.prediction_config(stack, preset=preset, is_raw=is_raw)
     result = type(given)({**given.fields, **fields}, is_raw=is_raw)
     if result.draft_model_key:
-        core.instances.resolve("llm", result.draft_model_key)
+        try:
+            core.instances.resolve("llm", result.draft_model_key)
+        except RequestError as error:
+            refusal = as_http_error(error, "draft_model")
+            refusal.param = "draft_model"
+            raise refusal from None
     return result
 
 
@@ -134,8 +142,12 @@ def raw_text(text: str) -> Prompt:
 class Running:
     """A prediction in progress: its packets, as they come."""
 
-    def __init__(self, core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt) -> None:
+    def __init__(
+        self, core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt, *, is_one_call: bool
+    ) -> None:
         self._instance = instance
+        self._is_one_call = is_one_call
+        self._has_call = False
         self._packets: deque[Packet] = deque()
         self._filled = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -148,7 +160,12 @@ class Running:
 
     def send(self, packet: Packet) -> None:
         """Keep *packet* until it is asked for."""
+        if self._has_call:
+            return
         self._packets.append(packet)
+        if self._is_one_call and isinstance(packet, LlmChannelPredictToClientPacketToolCallGenerationEnd):
+            self._has_call = True
+            self._prediction.cancel()
         self._filled.set()
         if len(self._packets) > _BUSY_PACKETS:
             self._has_room.clear()
@@ -206,7 +223,9 @@ class Running:
     @property
     def stats(self) -> LlmPredictionStats:
         """The statistics, once the packets have ended."""
-        return self.task.result()
+        stats = self.task.result()
+        is_ended_by_call = self._has_call and stats.stop_reason == "userStopped"
+        return msgspec.structs.replace(stats, stop_reason="toolCalls") if is_ended_by_call else stats
 
     async def stop(self) -> None:
         """End the prediction, if it has not ended."""
@@ -219,10 +238,10 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt
+    core: ServerCore, instance: Instance, config: PredictionConfig, prompt: Prompt, *, is_one_call: bool = False
 ) -> AsyncIterator[Running]:
-    """A prediction that ends with the block."""
-    prediction = Running(core, instance, config, prompt)
+    """A prediction that ends with the block. With *is_one_call* the model is stopped after its first tool call."""
+    prediction = Running(core, instance, config, prompt, is_one_call=is_one_call)
     try:
         yield prediction
     finally:
