@@ -1,0 +1,60 @@
+"""Requests to a server's application without sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from patience import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it consists of events."""
+        return self.headers["content-type"].startswith("text/event-stream")
+
+
+async def ask(app: ASGIApp, method: str, path: str, body: bytes | None = None) -> Answer:
+    """Send a request; everything that comes back. Nobody disconnects."""
+    raw_path, _, query = path.partition("?")
+    headers = [] if body is None else [(b"content-length", str(len(body)).encode())]
+    scope: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote_to_bytes(raw_path).decode(errors="replace"),
+        "raw_path": raw_path.encode(),
+        "query_string": query.encode(),
+        "headers": [(b"host", b"localhost"), *headers],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 1234),
+    }
+    requests = iter([{"type": "http.request", "body": body or b"", "more_body": False}])
+    never = asyncio.Event()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if (message := next(requests, None)) is None:
+            await never.wait()
+        return message
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        await asyncio.sleep(0)
+
+    await asyncio.wait_for(app(scope, receive, send), PATIENCE_SECONDS)
+    assert not sent[-1].get("more_body", False)
+    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
