@@ -104,6 +104,24 @@ VALID: Final[dict[type[Any], list[dict[str, Any]]]] = {
 }
 """Bodies that are answered, or nearly."""
 
+CHATS: Final = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"),
+    *("/api/v0/chat/completions", "/api/v0/completions", "/api/v1/chat"),
+)
+"""The paths at which models write."""
+
+
+def chat_body(path: str, *, stream: bool, text: str = "Hi") -> dict[str, Any]:
+    """What asks the model for a reply to *text* at *path*."""
+    body: dict[str, Any] = {"model": CHAT_MODEL, "stream": stream}
+    if path.endswith("/completions") and not path.endswith("/chat/completions"):
+        return {**body, "prompt": text}
+    if path in ("/v1/responses", "/api/v1/chat"):
+        return {**body, "input": text}
+    limit = {"max_tokens": 100_000} if path == "/v1/messages" else {}
+    return {**body, **limit, "messages": [{"role": "user", "content": text}]}
+
+
 JUNK: Final = st.one_of(
     st.sampled_from(
         (
