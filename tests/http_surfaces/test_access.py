@@ -223,7 +223,7 @@ def test_preflight_needs_no_token_and_says_what_is_allowed() -> None:
         assert headers.pop("max-age")
         assert headers == {
             "allow-origin": "*",
-            "allow-methods": "GET, POST, OPTIONS",
+            "allow-methods": "GET, POST, DELETE, OPTIONS",
             "allow-headers": "x-stainless-os, x-api-key",
         }
         network = cors_headers(preflight(api, FOREIGN, **{"Access-Control-Request-Private-Network": "true"}))
