@@ -27,6 +27,15 @@ class Answer(NamedTuple):
 
 async def ask(app: ASGIApp, method: str, path: str, body: bytes | None = None) -> Answer:
     """Send a request; everything that comes back. Nobody disconnects."""
+    answer = await ask_and_leave(app, method, path, body, after=None)
+    assert answer is not None
+    return answer
+
+
+async def ask_and_leave(
+    app: ASGIApp, method: str, path: str, body: bytes | None, *, after: int | None
+) -> Answer | None:
+    """As `ask`, but the client leaves *after* so many turns of the loop; None if there is no whole answer by then."""
     raw_path, _, query = path.partition("?")
     headers = [] if body is None else [(b"content-length", str(len(body)).encode())]
     scope: dict[str, Any] = {
@@ -42,19 +51,24 @@ async def ask(app: ASGIApp, method: str, path: str, body: bytes | None = None) -
         "server": ("127.0.0.1", 1234),
     }
     requests = iter([{"type": "http.request", "body": body or b"", "more_body": False}])
-    never = asyncio.Event()
     sent: list[Any] = []
 
     async def receive() -> Any:
-        if (message := next(requests, None)) is None:
-            await never.wait()
-        return message
+        if (message := next(requests, None)) is not None:
+            return message
+        for _ in range(after or 0):
+            await asyncio.sleep(0)
+        if after is None:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
         await asyncio.sleep(0)
 
     await asyncio.wait_for(app(scope, receive, send), PATIENCE_SECONDS)
+    if after is not None and (not sent or sent[-1].get("more_body", False)):
+        return None
     assert not sent[-1].get("more_body", False)
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return Answer(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))

@@ -257,7 +257,8 @@ class InstanceManager:
             config = config or LoadConfig.from_fields(kind, {})
             load = self.jit_load(kind, name, config, ttl_ms=_milliseconds(ttl_seconds))
             report = on_event or _ignore
-            report(StartedLoad(load.identifier, load.file))
+            with load.refusable():
+                report(StartedLoad(load.identifier, load.file))
             instance = await load.join(report).result()
             # One that has to make room already does so only when its waiters have used it.
             if instance is not None and (not instance.is_unloaded or instance in self._leaving):
