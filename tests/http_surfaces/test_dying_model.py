@@ -21,7 +21,7 @@ from lmstudio.server.engine.llama_cpp import LlamaCppEngine, LlamaCppModel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmstudio.server.engine.base import GenerationRequest, LoadedModel, LoadOptions, ModelFile, ProgressCallback
+    from lmstudio.server.engine.base import GenerationRequest, LoadOptions, ModelFile, ProgressCallback
 
 pytest.importorskip("xllamacpp")
 
@@ -42,7 +42,7 @@ class WatchedEngine(LlamaCppEngine):
         super().__init__()
         self.processes: list[int] = []
 
-    async def load(self, model: ModelFile, options: LoadOptions, on_progress: ProgressCallback) -> LoadedModel:
+    async def load(self, model: ModelFile, options: LoadOptions, on_progress: ProgressCallback) -> LlamaCppModel:
         loaded = await super().load(model, options, on_progress)
         assert loaded.process_id is not None
         self.processes.append(loaded.process_id)
