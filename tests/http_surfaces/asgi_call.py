@@ -25,6 +25,14 @@ class Answer(NamedTuple):
         return self.headers["content-type"].startswith("text/event-stream")
 
 
+class SlowReader:
+    """A client that reads nothing after the first part of an answer, until it goes on."""
+
+    def __init__(self) -> None:
+        self.is_stuck = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+
 async def ask(app: ASGIApp, method: str, path: str, body: bytes | None = None) -> Answer:
     """Send a request; everything that comes back. Nobody disconnects."""
     answer = await ask_and_leave(app, method, path, body, after=None)
@@ -33,7 +41,7 @@ async def ask(app: ASGIApp, method: str, path: str, body: bytes | None = None) -
 
 
 async def ask_and_leave(
-    app: ASGIApp, method: str, path: str, body: bytes | None, *, after: int | None
+    app: ASGIApp, method: str, path: str, body: bytes | None, *, after: int | None, reader: SlowReader | None = None
 ) -> Answer | None:
     """As `ask`, but the client leaves *after* so many turns of the loop; None if there is no whole answer by then."""
     raw_path, _, query = path.partition("?")
@@ -65,6 +73,9 @@ async def ask_and_leave(
     async def send(message: Any) -> None:
         sent.append(message)
         await asyncio.sleep(0)
+        if reader is not None and "body" in message:
+            reader.is_stuck.set()
+            await reader.goes_on.wait()
 
     await asyncio.wait_for(app(scope, receive, send), PATIENCE_SECONDS)
     if after is not None and (not sent or sent[-1].get("more_body", False)):

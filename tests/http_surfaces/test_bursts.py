@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from patience import PATIENCE_SECONDS
 
-from http_surfaces.asgi_call import ask, ask_and_leave
+from http_surfaces.asgi_call import SlowReader, ask, ask_and_leave
 from http_surfaces.bodies import CHATS, chat_body
 from http_surfaces.http_stage import CHAT_MODEL, EMBEDDING_MODEL
 from lmstudio.server import Gate, HttpSettings, Reply, ScriptedEngine
@@ -116,5 +116,27 @@ def test_clients_that_leave_at_any_moment_leave_nothing(path: str, body: Any) ->
         answers = await asyncio.gather(*leaving)
         assert None in answers
         assert (await ask(app, "POST", path, content)).status == 200
+
+    serve(engine, scene)
+
+
+@pytest.mark.parametrize("path", CHATS)
+def test_model_waits_for_a_client_that_does_not_read(path: str) -> None:
+    engine = ScriptedEngine(Reply([*["word "] * 3000, far := Gate(), *["word "] * 50]))
+    content = json.dumps(chat_body(path, stream=True)).encode()
+
+    async def scene(_: ServerCore, app: ASGIApp) -> None:
+        reader = SlowReader()
+        asked = asyncio.ensure_future(ask_and_leave(app, "POST", path, content, after=None, reader=reader))
+        await reader.is_stuck.wait()
+        for _turn in range(2000):
+            await asyncio.sleep(0)
+        assert not far.reached(0)
+        reader.goes_on.set()
+        assert await asyncio.to_thread(far.reached, PATIENCE_SECONDS)
+        far.open()
+        answer = await asked
+        assert answer is not None
+        assert answer.body.count(b"word ") >= 3050
 
     serve(engine, scene)
