@@ -41,9 +41,18 @@ async def ask(app: ASGIApp, method: str, path: str, body: bytes | None = None) -
 
 
 async def ask_and_leave(
-    app: ASGIApp, method: str, path: str, body: bytes | None, *, after: int | None, reader: SlowReader | None = None
+    app: ASGIApp,
+    method: str,
+    path: str,
+    body: bytes | None,
+    *,
+    after: int | asyncio.Event | None,
+    reader: SlowReader | None = None,
 ) -> Answer | None:
-    """As `ask`, but the client leaves *after* so many turns of the loop; None if there is no whole answer by then."""
+    """As `ask`, but the client leaves *after* so many turns of the loop, or at the event.
+
+    None if there is no whole answer by then.
+    """
     raw_path, _, query = path.partition("?")
     headers = [] if body is None else [(b"content-length", str(len(body)).encode())]
     scope: dict[str, Any] = {
@@ -64,10 +73,11 @@ async def ask_and_leave(
     async def receive() -> Any:
         if (message := next(requests, None)) is not None:
             return message
-        for _ in range(after or 0):
-            await asyncio.sleep(0)
-        if after is None:
-            await asyncio.Event().wait()
+        if isinstance(after, int):
+            for _ in range(after):
+                await asyncio.sleep(0)
+        else:
+            await (after or asyncio.Event()).wait()
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from http_surfaces.asgi_call import Answer
     from lmstudio.server.core import ServerCore
 
 
@@ -48,19 +50,30 @@ def test_nothing_stays_of_a_client_that_leaves(tides: TideServer, path: str) -> 
     engine = ScriptedEngine(lambda _: Reply([ToolCall("tide_lookup", {"port": "Brest"})]))
     content = with_tools(path, tides.url)
 
+    async def leave_at(app: ASGIApp, number: int) -> Answer | None:
+        """Leave when the tide server is asked for the *number*th time: to begin, for its tools, then for each call."""
+        loop, leave = asyncio.get_running_loop(), asyncio.Event()
+        left = itertools.count(number - 1, -1)
+        tides.on_request = lambda: next(left) or loop.call_soon_threadsafe(leave.set)
+        try:
+            return await ask_and_leave(app, "POST", path, content, after=leave)
+        finally:
+            tides.on_request = lambda: None
+
     async def scene(core: ServerCore, app: ASGIApp) -> None:
         await core.instances.acquire("llm", CHAT_MODEL)
         before = asyncio.all_tasks()
         tides.calls.clear()
-        answers = [await ask_and_leave(app, "POST", path, content, after=turns) for turns in range(0, 600, 20)]
-        assert None in answers
+        for number in range(1, 8):
+            assert await leave_at(app, number) is None
+            assert core.places.taken == {}
+            assert asyncio.all_tasks() <= before
         assert tides.calls  # some have come that far
-        assert core.places.taken == {}
-        assert asyncio.all_tasks() <= before
         assert (await ask(app, "POST", path, content)).status == 200
         files = open_files()
-        for turns in range(0, 600, 30):
-            await ask_and_leave(app, "POST", path, content, after=turns)
-        assert open_files() <= files + 2  # the other side of the last connections, which is in this process
+        for number in (1, 3, 5) * 6:
+            assert await leave_at(app, number) is None
+        # Less than one for each: those that there are belong to the other side, which is in this process as well.
+        assert open_files() < files + 9
 
     serve(engine, scene, allow_ephemeral_mcp=True)
