@@ -198,9 +198,9 @@ HTTP_JOBS = (
     http_hang_up,
     http_completion,
     http_embed,
-    # http_messages,
-    # http_responses,
-    # http_rest,
+    http_messages,
+    http_responses,
+    http_rest,
     http_list,
 )
 

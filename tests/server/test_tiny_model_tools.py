@@ -130,6 +130,17 @@ def test_it_must_call_a_tool_when_one_is_required(question: str) -> None:
     asyncio.run(test())
 
 
+def test_it_cannot_invent_arguments() -> None:
+    async def test() -> None:
+        async with real_stage() as stage:
+            now = tool("now", "Get the time")
+            choice = {"type": "generic", "mode": "required"}
+            packets = await ask(stage, "Set a timer for 25 minutes.", **offered(now, toolChoice=choice))
+            assert calls(packets) == [("now", {})]
+
+    asyncio.run(test())
+
+
 def test_its_reasoning_is_cut_at_the_budget() -> None:
     async def test() -> None:
         async with real_stage() as stage:

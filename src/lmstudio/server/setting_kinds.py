@@ -81,7 +81,7 @@ class Choice(Kind):
 
     def __init__(self, *words: str) -> None:
         self.words = words
-        self.metavar = "{" + ",".join(words) + "}"
+        self.metavar: str = "{" + ",".join(words) + "}"
 
     def parse(self, value: object) -> str:
         """The word, in lower case."""
@@ -234,8 +234,8 @@ class Many(Kind):
     def __init__(self, kind: Kind, separator: str | None = None) -> None:
         """*separator* is for environment variables, None for white space."""
         self.kind = kind
-        self.metavar = kind.metavar
-        self.is_secret = kind.is_secret
+        self.metavar: str = kind.metavar
+        self.is_secret: bool = kind.is_secret
         self._separator = separator
 
     def parse(self, value: object) -> tuple[Any, ...]:

@@ -281,6 +281,12 @@ class ServerSettings:
         default=HttpSettings.allow_plugins,
         metadata=_about(HTTP, Switch(), "let chats over HTTP use the tools of plugins"),
     )
+    mcp_json: Path | None = field(
+        default=HttpSettings.mcp_json,
+        metadata=_about(
+            HTTP, FilePath(), "let chats over HTTP use the MCP servers of this file (mcp.json), by the name mcp/NAME"
+        ),
+    )
     page: bool = field(
         default=HttpSettings.page, metadata=_about(HTTP, Switch(), "show a page at /, with models, a chat and the log")
     )

@@ -121,7 +121,7 @@ class FaultProxy:
         """The namespace of every WebSocket, in the order in which they were opened."""
         self.drip = False
         """Pass the server's bytes on one by one."""
-        self.received_bytes = 0
+        self.received_bytes: int = 0
         """From clients, altogether."""
         self.silent_from: int | None = None
         """Do as in `go_silent` with a connection once `received_bytes` is so much."""

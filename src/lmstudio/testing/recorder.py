@@ -48,7 +48,7 @@ class Recorder:
             raise LMStudioValueError(
                 f"Cannot record from {api_host!r}: only from addresses like 'http://host:port', without TLS or a path."
             )
-        self.file = Path(file)
+        self.file: Path = Path(file)
         self._cleaner = Cleaner(shorten_base64, {*secrets} - {""})
         self._calls: list[RecordedCall] = []
         self._running: dict[tuple[int, str, int], RecordedCall] = {}

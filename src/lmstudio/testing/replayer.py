@@ -59,7 +59,7 @@ class Replayer:
     """
 
     def __init__(self, file: str | Path, *, volatile: Iterable[str] = VOLATILE, patience_seconds: float = 10.0) -> None:
-        self.file = Path(file)
+        self.file: Path = Path(file)
         if isinstance(volatile, str):
             raise LMStudioValueError(f"volatile must be a list of names, e.g. [{volatile!r}].")
         self._recording = Recording.read(self.file)

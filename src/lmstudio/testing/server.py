@@ -95,7 +95,7 @@ class ScriptedServer:
 
     def __init__(self, models: Sequence[str | ModelFile] | None = None, *, strict: bool = False) -> None:
         given = scripted_models() if models is None else [_as_model(each) for each in models]
-        self.engine = ScriptedEngine(self._answer, fail_load=self._load_failure, vectors=self._vector)
+        self.engine: ScriptedEngine = ScriptedEngine(self._answer, fail_load=self._load_failure, vectors=self._vector)
         self._log = RequestLog()
         self._watcher = Watcher(self._log)
         self._book = ReplyBook()

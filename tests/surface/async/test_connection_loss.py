@@ -191,6 +191,7 @@ async def test_server_may_restart_on_its_port(server: Server, engine: ScriptedEn
         assert await background.wait(gate.reached)
         await background.wait(server.stop)
         assert (await call.result()).stats.stop_reason == "userStopped"
+        await background.until(lambda: not client.llm.connected)
         with pytest.raises(lms.LMStudioWebsocketError, match="Could not connect"):
             await model.count_tokens("a b")
         await background.wait(server.start)

@@ -192,6 +192,7 @@ def test_server_may_restart_on_its_port(server: Server, engine: ScriptedEngine, 
         assert background.wait(gate.reached)
         background.wait(server.stop)
         assert (call.result()).stats.stop_reason == "userStopped"
+        background.until(lambda: not client.llm.connected)
         with pytest.raises(lms.LMStudioWebsocketError, match="Could not connect"):
             model.count_tokens("a b")
         background.wait(server.start)

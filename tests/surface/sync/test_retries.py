@@ -10,7 +10,7 @@ import pytest
 
 import lmstudio as lms
 from lmstudio import _endpoints as endpoints
-from lmstudio._endpoints import embedding, files, llm, models, repository, system
+from lmstudio._endpoints import embedding, files, llm, models, plugins, repository, runtime, system
 from surface.background import Background
 from surface.odd_servers import free_port, tcp_server
 
@@ -146,7 +146,7 @@ def test_work_is_never_sent_twice(proxy: FaultProxy, engine: ScriptedEngine, gat
 def test_reads_change_nothing() -> None:
     """Whoever adds an endpoint decides here, too."""
     reads = set()
-    for module in (embedding, files, llm, models, repository, system):
+    for module in (embedding, files, llm, models, plugins, repository, runtime, system):
         for value in vars(module).values():
             if isinstance(value, endpoints.Rpc) and value.is_read:
                 reads.add(value.name)
@@ -155,17 +155,30 @@ def test_reads_change_nothing() -> None:
         "applyPromptTemplate",
         "countTokens",
         "estimateModelUsage",
+        "fuzzyFindStaffPicks",
+        "getAuthenticationStatus",
         "getBasePredictionConfig",
+        "getEngineSelections",
         "getExperimentFlags",
         "getInstanceProcessingState",
         "getLoadConfig",
+        "getLocalArtifactFiles",
+        "getModelCatalog",
         "getModelDownloadOptions",
         "getModelInfo",
+        "getWritableArtifactOwners",
         "info",
+        "isAuthenticated",
         "listDownloadedModelVariants",
         "listDownloadedModels",
+        "listEngines",
         "listLoaded",
+        "lmLinkStatus",
+        "processingHasStatus",
+        "processingNeedsNaming",
+        "processingPullHistory",
         "searchModels",
+        "searchRuntimeExtensions",
         "tokenize",
         "version",
     }

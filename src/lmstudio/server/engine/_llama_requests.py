@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from lmstudio.server.engine._closed_schema import closed_schema
 from lmstudio.server.engine.base import (
     BadInputError,
     EngineError,
@@ -84,7 +85,7 @@ def completion_body(request: GenerationRequest, *, has_draft_model: bool = False
 
 def enforceable_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """*schema* with the engine's options for how JSON is written. {} means any JSON value to the engine as well."""
-    return {**schema, "x-guidance": _COMPACT_JSON}
+    return {**closed_schema(schema), "x-guidance": _COMPACT_JSON}
 
 
 def refuse_endless_arrays(schema: Any) -> None:

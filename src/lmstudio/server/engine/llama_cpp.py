@@ -67,7 +67,7 @@ class LlamaCppEngine(Engine):
     """
 
     name = "llama.cpp"
-    default_options = LoadOptions(
+    default_options: LoadOptions = LoadOptions(
         parallel_sessions=DEFAULT_PARALLEL_SESSIONS,
         eval_batch_size=DEFAULT_BATCH_SIZE,
         flash_attention=True,

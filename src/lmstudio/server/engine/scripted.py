@@ -102,7 +102,9 @@ class ScriptedEngine(Engine):
 
     name = "scripted"
     version = "1"
-    default_options = LoadOptions(parallel_sessions=4, eval_batch_size=512, flash_attention=True, offload_kv_cache=True)
+    default_options: LoadOptions = LoadOptions(
+        parallel_sessions=4, eval_batch_size=512, flash_attention=True, offload_kv_cache=True
+    )
 
     def __init__(
         self,

@@ -55,13 +55,13 @@ PATHS: Final = (
     _Path("POST", "/v1/chat/completions", chat_completions, ChatCompletionRequest, DONE),
     _Path("POST", "/v1/completions", completions, CompletionRequest, DONE),
     _Path("POST", "/v1/embeddings", embeddings, EmbeddingRequest),
-    # Anthropic
-    _Path("POST", "/v1/messages", messages, MessagesRequest),
-    _Path("POST", "/v1/messages/count_tokens", count_tokens, CountTokensRequest),
     _Path("POST", "/v1/responses", create_response, ResponseRequest),
     _Path("GET", "/v1/responses/{response_id}", retrieve_response),
     _Path("DELETE", "/v1/responses/{response_id}", delete_response),
     _Path("GET", "/v1/responses/{response_id}/input_items", list_input_items),
+    # Anthropic
+    _Path("POST", "/v1/messages", messages, MessagesRequest),
+    _Path("POST", "/v1/messages/count_tokens", count_tokens, CountTokensRequest),
     # LM Studio, v0
     _Path("GET", "/api/v0/models", list_v0_models),
     _Path("GET", "/api/v0/models/{model:path}", retrieve_v0_model),

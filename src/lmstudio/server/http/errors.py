@@ -84,7 +84,7 @@ class HttpError(Exception):
         self.reason: ErrorReason = reason
         self.message = message
         self.param = param
-        self.code = code or _CODE.get(reason)
+        self.code: str | None = code or _CODE.get(reason)
         self.headers: dict[str, str] = dict(headers or {})
 
 

@@ -55,7 +55,7 @@ class Exchange:
         self.settings = settings
         self.request = request
         self._send = send
-        self.has_started = False
+        self.has_started: bool = False
         """The status has been sent: what goes wrong from now on can only be an event of the stream."""
         self.end_of_failed_stream: Callable[[HttpError], bytes] | None = None
         """How a stream that has begun ends if it fails, where the surface has its own way to say so."""

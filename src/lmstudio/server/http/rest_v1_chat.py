@@ -19,6 +19,7 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.server.files.chat import with_contents
 from lmstudio.server.http.errors import REST_V1, HttpError
+from lmstudio.server.http.mcp_servers import CONFIGURED
 from lmstudio.server.http.rest_v1_models import load_config
 from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
 from lmstudio.server.http.sampling import reasoning_config, tools_fields
@@ -49,7 +50,7 @@ async def v1_chat(exchange: Exchange, request: wire.ChatRequest) -> None:
     turn = _Turn(exchange, request)
     await turn.check()
     try:
-        async with server_tools(exchange.core, integrations) as tools:
+        async with server_tools(exchange.core, integrations, mcp_json=exchange.settings.mcp_json) as tools:
             await turn.answer(tools)
     finally:
         turn.stream.close()
@@ -261,9 +262,14 @@ def _integrations(
         wire.PluginIntegration(id=given) if isinstance(given, str) else given for given in request.integrations or ()
     ]
     for integration in integrations:
-        is_plugin = isinstance(integration, wire.PluginIntegration)
-        if not (settings.allow_plugins if is_plugin else settings.allow_ephemeral_mcp):
-            what, switch = ("use plugins", "plugins") if is_plugin else ("bring MCP servers", "ephemeral_mcp")
-            message = f"This server does not let requests {what}: start it with allow_{switch}, or leave them out."
+        if isinstance(integration, wire.EphemeralMcpIntegration):
+            is_allowed, what, switch = settings.allow_ephemeral_mcp, "bring MCP servers", "allow_ephemeral_mcp"
+        elif integration.id.startswith(CONFIGURED):
+            is_allowed = settings.mcp_json is not None or settings.allow_plugins
+            what, switch = "use MCP servers of its own", "mcp_json"
+        else:
+            is_allowed, what, switch = settings.allow_plugins, "use plugins", "allow_plugins"
+        if not is_allowed:
+            message = f"This server does not let requests {what}: start it with {switch}, or leave them out."
             raise HttpError("not_implemented", message, param="integrations")
     return integrations

@@ -1,4 +1,4 @@
-"""Tools that this server calls for the model: those of MCP servers that a request brings, and those of plugins.
+"""Tools that this server calls for the model: those of MCP servers, and those of plugins.
 
 The session with an MCP server lives in a task of its own, because task groups inside of it would wrap what the request
 raises.
@@ -13,20 +13,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from lmstudio._http_models import encode
-from lmstudio._http_models.rest_v1 import EphemeralMcpProvider, PluginIntegration, PluginProvider
+from lmstudio._http_models.rest_v1 import (
+    EphemeralMcpIntegration,
+    EphemeralMcpProvider,
+    PluginIntegration,
+    PluginProvider,
+)
 from lmstudio._tool_results import result_text
-from lmstudio.errors import LMStudioRuntimeError
 from lmstudio.mcp import mcp_tools
 from lmstudio.server.config import tool_definitions
 from lmstudio.server.errors import RequestError
 from lmstudio.server.http.errors import HttpError, as_http_error
+from lmstudio.server.http.mcp_servers import CONFIGURED, McpServer, McpUrl, configured_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import mcp
 
-    from lmstudio._http_models.rest_v1 import EphemeralMcpIntegration, Provider
+    from lmstudio._http_models.rest_v1 import Provider
     from lmstudio.server.core import ServerCore
 
 __all__ = ["MAX_ROUNDS", "Toolbox", "server_tools"]
@@ -38,7 +44,8 @@ _Caller: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[str]]
 
 _CONNECT_SECONDS: Final = 30.0
 _CALL_SECONDS: Final = 300.0
-_END_SECONDS: Final = 5.0
+_END_SECONDS: Final = 8.0
+"""A server that was started has almost so long to end, until it is killed."""
 
 
 @dataclass
@@ -101,8 +108,11 @@ async def server_tools(
     integrations: Iterable[EphemeralMcpIntegration | PluginIntegration],
     *,
     param: str = "integrations",
+    mcp_json: Path | None = None,
 ) -> AsyncIterator[Toolbox]:
     """The tools of *integrations*, for as long as the block runs. *param* is where the request names them.
+
+    *mcp_json* has the servers that the user has set up: what is called `mcp/...` is one of them.
 
     Raises:
         HttpError: one of them cannot be used, or has not the tools that are asked for.
@@ -110,15 +120,29 @@ async def server_tools(
     toolbox = Toolbox(param)
     async with AsyncExitStack() as stack:
         for integration in integrations:
-            if isinstance(integration, PluginIntegration):
+            provider: Provider
+            if isinstance(integration, EphemeralMcpIntegration):
+                server = _brought(integration, param)
+                provider = EphemeralMcpProvider(server_label=integration.server_label)
+            elif mcp_json is not None and integration.id.startswith(CONFIGURED):
+                server = await asyncio.to_thread(configured_server, mcp_json, integration.id, param)
+                provider = PluginProvider(plugin_id=integration.id)
+            else:
                 await _add_plugin(stack, toolbox, core, integration)
                 continue
-            session = _Session(integration, param)
+            session = _Session(server)
             stack.push_async_callback(session.close)
             await session.open()
-            provider = EphemeralMcpProvider(server_label=integration.server_label)
             toolbox.add(session.functions, integration.allowed_tools, provider, session.call)
         yield toolbox
+
+
+def _brought(integration: EphemeralMcpIntegration, param: str) -> McpServer:
+    url = integration.server_url
+    if not url.lower().startswith(("http://", "https://")):
+        message = f"server_url {url[:200]!r} is no http or https address."
+        raise HttpError("invalid_request", message, param=param, code="invalid_value")
+    return McpServer(integration.server_label, McpUrl(url=url, headers=integration.headers), param)
 
 
 async def _add_plugin(
@@ -142,9 +166,8 @@ async def _add_plugin(
 class _Session:
     """A connection to one MCP server."""
 
-    def __init__(self, integration: EphemeralMcpIntegration, param: str) -> None:
-        self.integration = integration
-        self.param = param
+    def __init__(self, server: McpServer) -> None:
+        self._server = server
         self.functions: list[dict[str, Any]] = []
         self._session: mcp.ClientSession | None = None
         self._is_open = asyncio.Event()
@@ -157,9 +180,6 @@ class _Session:
         Raises:
             HttpError: that is not possible.
         """
-        if not self.integration.server_url.lower().startswith(("http://", "https://")):
-            message = f"server_url {self.integration.server_url[:200]!r} is no http or https address."
-            raise HttpError("invalid_request", message, param=self.param, code="invalid_value")
         self._task = asyncio.ensure_future(self._hold())
         opened = asyncio.ensure_future(self._is_open.wait())
         try:
@@ -167,13 +187,13 @@ class _Session:
         finally:
             opened.cancel()
         if self._task.done():
-            raise self._problem(_cause(self._task.exception()))
+            raise self._server.problem(_cause(self._task.exception()))
         if not self._is_open.is_set():
-            raise self._problem(f"it did not answer within {_CONNECT_SECONDS:g} seconds")
+            raise self._server.problem(f"it did not answer within {_CONNECT_SECONDS:g} seconds")
 
     async def _hold(self) -> None:
         async with AsyncExitStack() as stack:
-            self._session = await _connected(stack, self.integration)
+            self._session = await self._server.way.connect(stack)
             for tool in await mcp_tools(self._session):
                 function = {"name": tool.name, "parameters": tool.parameters_json_schema}
                 self.functions.append({**function, "description": tool.description} if tool.description else function)
@@ -186,58 +206,29 @@ class _Session:
         try:
             result = await asyncio.wait_for(self._session.call_tool(name, arguments), _CALL_SECONDS)
         except asyncio.TimeoutError:
-            raise self._problem(f"its tool {name!r} did not answer within {_CALL_SECONDS:g} seconds") from None
+            raise self._server.problem(f"its tool {name!r} did not answer within {_CALL_SECONDS:g} seconds") from None
         except Exception as error:
-            raise self._problem(_cause(error)) from error
+            raise self._server.problem(_cause(error)) from error
         return encode(result.model_dump(mode="json", by_alias=True, exclude_none=True)["content"]).decode()
 
     async def close(self) -> None:
-        """Say goodbye, but not for long."""
+        """Say goodbye, but not for long. Being cancelled, as a request is once it is answered, does not end that."""
         self._closing.set()
         if self._task is None:
             return
-        await asyncio.wait((self._task,), timeout=_END_SECONDS if self._is_open.is_set() else 0)
-        self._task.cancel()
-        await asyncio.wait((self._task,))
-        if not self._task.cancelled():
-            self._task.exception()  # nobody asks for it any more
+        ending = asyncio.ensure_future(self._end(self._task))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait((ending,))
+            raise
 
-    def _problem(self, reason: str) -> HttpError:
-        label, url = self.integration.server_label[:100], self.integration.server_url[:200]
-        return HttpError("mcp_connection", f"Cannot use the MCP server {label!r} at {url}: {reason}.", param=self.param)
-
-
-async def _connected(stack: AsyncExitStack, integration: EphemeralMcpIntegration) -> mcp.ClientSession:
-    try:
-        from mcp import ClientSession
-        from mcp.client import streamable_http
-        from mcp.shared._httpx_utils import create_mcp_http_client
-    except ImportError as error:
-        text = 'this server lacks the mcp package; install it there with: pip install "lmstudio[mcp]"'
-        raise LMStudioRuntimeError(text) from error
-    url, headers = integration.server_url, integration.headers
-    connect: Any = getattr(streamable_http, "streamable_http_client", None)
-    if connect is not None:
-        client = await stack.enter_async_context(create_mcp_http_client(headers=headers))
-        hooks: Any = client.event_hooks
-        client.event_hooks = {**hooks, "request": [*hooks.get("request", ()), _refuse_to_listen]}
-        streams = await stack.enter_async_context(connect(url, http_client=client))
-    else:  # before version 1.24
-        connect = streamable_http.streamablehttp_client  # type: ignore[attr-defined, unused-ignore]
-        streams = await stack.enter_async_context(connect(url, headers=headers))
-    session = await stack.enter_async_context(ClientSession(streams[0], streams[1]))
-    await session.initialize()
-    return session
-
-
-async def _refuse_to_listen(request: Any) -> None:
-    """Keep the session from asking for messages that the server may send of itself: nobody would read them.
-
-    A short session would end while that connection is being made, and the package then loses it without closing it.
-    What the session asks for again after an interruption names the last event.
-    """
-    if request.method == "GET" and "last-event-id" not in request.headers:
-        raise LMStudioRuntimeError("Nothing but answers is wanted of this MCP server.")
+    async def _end(self, task: asyncio.Task[None]) -> None:
+        await asyncio.wait((task,), timeout=_END_SECONDS if self._is_open.is_set() else 0)
+        task.cancel()
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            task.exception()  # nobody asks for it any more
 
 
 def _cause(error: BaseException | None) -> str:

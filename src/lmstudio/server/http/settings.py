@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["HttpSettings"]
 
@@ -23,6 +27,8 @@ class HttpSettings:
     """Chats of the API v1 and responses may bring MCP servers, which are then used ("Allow per-request MCPs")."""
     allow_plugins: bool = False
     """A chat of the API v1 may use the tools of plugins ("Allow calling servers from mcp.json")."""
+    mcp_json: Path | None = None
+    """Chats of the API v1 may use the MCP servers of this file, LM Studio's `mcp.json`, as `mcp/NAME`."""
     page: bool = True
     """The page at `/` is there."""
     accept_unknown_paths: bool = False

@@ -160,7 +160,7 @@ class Running:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._prediction = Prediction(core.instances, instance, config, prompt, self, core.clock)
-        self.task = asyncio.ensure_future(self._prediction.run())
+        self.task: asyncio.Task[LlmPredictionStats] = asyncio.ensure_future(self._prediction.run())
         self.task.add_done_callback(lambda _: self._filled.set())
 
     # What the prediction calls ---------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Plugin:
         self.client_identifier = client_identifier
         self.client_passkey = client_passkey
         """The process of the plugin connects with these two."""
-        self.is_ready = False
+        self.is_ready: bool = False
         """The process has said that all of its hooks are there."""
         self.config_schematics: SerializedKVConfigSchematics | None = None
         """Settings that the plugin has in each chat."""
@@ -48,7 +48,7 @@ class Plugin:
         """Settings that the plugin has once."""
         self.last_report: PluginRuntimeErrorReport | None = None
         """What the process last reported as an obstacle."""
-        self.has_ended = asyncio.Event()
+        self.has_ended: asyncio.Event = asyncio.Event()
         """It is not registered any more."""
         self._hooks: dict[HookKind, Hook] = {}
         self._news = asyncio.Event()

@@ -57,7 +57,7 @@ class HookRun(Generic[ItemT]):
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._error: RequestError | None = None
-        self.is_over = False
+        self.is_over: bool = False
         """Nothing more will come from the plugin."""
 
     async def __aenter__(self) -> Self:
@@ -113,7 +113,7 @@ class HookRun(Generic[ItemT]):
             case _:
                 self.receive_more(packet)
 
-    def receive_invalid(self, _packet: dict[str, Any], error: RequestError) -> None:
+    def receive_invalid(self, packet: dict[str, Any], error: RequestError) -> None:  # noqa: ARG002 (others look at it)
         """The plugin has answered with something that cannot be used: it may go on, but nobody knows with what."""
         if not self.is_over:
             self._give_up(error)

@@ -80,10 +80,10 @@ class Turn:
         self.message = message
         """The user's message, as the preprocessors so far have left it."""
         self.settings = settings
-        self.pci = secrets.token_hex(8)
-        self.token = secrets.token_urlsafe(24)
-        self.has_status = False
-        self.needs_name = settings.needs_name
+        self.pci: str = secrets.token_hex(8)
+        self.token: str = secrets.token_urlsafe(24)
+        self.has_status: bool = False
+        self.needs_name: bool = settings.needs_name
         self._run: TurnRun | None = None
         self._questions: set[asyncio.Future[ProcessingRequestResponse]] = set()
 
