@@ -74,7 +74,11 @@ class Fields(TypedDict, total=False):
     namespace: str | None
     """Of the protocol: llm, embedding, system, files, repository."""
     endpoint: str | None
-    """Of the protocol, e.g. predict."""
+    """Of the protocol, e.g. predict; the path of a request over HTTP."""
+    method: str | None
+    """Of a request over HTTP."""
+    status: int | None
+    """Of the answer to one; none where the client has not got the whole of it."""
     model: str | None
     """Key or identifier."""
     address: str | None

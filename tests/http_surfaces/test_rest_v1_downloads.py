@@ -143,6 +143,16 @@ def test_download_survives_the_client_that_asked_for_it(tmp_path: Path) -> None:
         assert not host.hung_up.is_set()
 
 
+def test_download_ends_with_the_server(tmp_path: Path) -> None:
+    with FileHost(model=CONTENT) as host:
+        host.stop_after = SIZE // 2
+        with serving(tmp_path, hosted(host)) as api:
+            download(api)
+            assert host.stopped.wait(PATIENCE_SECONDS)
+        assert host.hung_up.wait(PATIENCE_SECONDS)
+        assert list((tmp_path / "models").iterdir()) == []
+
+
 def test_failed_download_says_why(tmp_path: Path) -> None:
     with FileHost() as host, serving(tmp_path, hosted(host)) as api:
         end = ended(api, download(api)["job_id"])

@@ -12,6 +12,8 @@ from mcp import types
 from patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Self
 
 SCHEMA = {"type": "object", "properties": {"port": {"type": "string"}}, "required": ["port"]}
@@ -24,6 +26,8 @@ class TideServer:
     def __init__(self) -> None:
         self.headers: list[dict[str, str]] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.on_request: Callable[[], object] = lambda: None
+        """Called in the server's thread when a request has come."""
         server: Any = mcp.server.lowlevel.Server("tides", on_list_tools=self._list, on_call_tool=self._call)
         self._app = server.streamable_http_app()
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -46,6 +50,7 @@ class TideServer:
     async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
+            self.on_request()
         await self._app(scope, receive, send)
 
     def __enter__(self) -> Self:

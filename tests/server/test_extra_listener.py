@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,6 +13,12 @@ from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
+from lmstudio.server.app import AppSettings
+from lmstudio.server.binding import Binding
+from lmstudio.server.catalog import Catalog
+from lmstudio.server.core import ServerCore
+from lmstudio.server.engine.scripted import scripted_models
+from lmstudio.server.extra_listener import ExtraListener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,3 +143,23 @@ def test_guests_may_not_open_ports(port: int) -> None:
         with pytest.raises(lms.LMStudioServerError, match="for privileged clients only"):
             start(guest, port=port)
         assert refuses(port)
+
+
+@pytest.mark.parametrize("turns", range(1, 12))
+def test_client_that_leaves_while_the_port_opens_leaves_nothing(port: int, turns: int) -> None:
+    async def scene() -> None:
+        core = ServerCore(ScriptedEngine(), Catalog(scripted_models()))
+        extra = ExtraListener(core, AppSettings(), Binding.find)
+        before = asyncio.all_tasks()
+        starting = asyncio.ensure_future(extra.start("127.0.0.1", port, cors=False))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with suppress(asyncio.CancelledError):
+            await starting
+        await extra.aclose()
+        assert asyncio.all_tasks() <= before
+        Binding.find("127.0.0.1", port).listen().close()
+        await core.aclose()
+
+    asyncio.run(scene())

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from native_client import run
 from plugin_stage import ADD, FAILURE, PluginStage, plugin_stage
 
@@ -102,3 +103,27 @@ def test_plugin_that_is_not_there() -> None:
 def test_plugins_are_not_for_everybody() -> None:
     status, error = refused(lambda stage: post(stage, PLUGIN, HttpSettings()))
     assert (status, error["type"]) == (501, "not_implemented")
+
+
+@pytest.mark.parametrize("is_calling", [False, True])
+def test_plugin_is_told_of_a_client_that_leaves(*, is_calling: bool) -> None:
+    async def test() -> None:
+        async with plugin_stage() as stage:
+            engine = stage.core.engine
+            assert isinstance(engine, ScriptedEngine)
+            engine.reply = [Reply([ToolCall("add", {"a": 1})])]
+            hook = (await stage.start()).provide_tools()
+            asking = asyncio.ensure_future(post(stage, PLUGIN))
+            session = (await said(hook, "initSession"))["sessionId"]
+            if is_calling:
+                hook.send({"type": "sessionInitialized", "sessionId": session, "toolDefinitions": [ADD]})
+                await said(hook, "callTool")
+            asking.cancel()
+            if is_calling:
+                await said(hook, "abortToolCall")
+            assert (await said(hook, "discardSession"))["sessionId"] == session
+            await asyncio.wait((asking,))
+            assert stage.core.places.taken == {}
+            assert all(instance.uses == [] for instance in stage.core.instances.loaded("llm"))
+
+    run(test)

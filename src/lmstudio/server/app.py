@@ -27,6 +27,7 @@ from lmstudio.server.auth import ApiTokens, Authenticator, IssuedCredentials
 from lmstudio.server.connection import Connection, ConnectionLimits, Message, Receive, Send
 from lmstudio.server.http.access import Access
 from lmstudio.server.http.errors import HttpError, surface_of
+from lmstudio.server.http.request_log import RequestLog
 from lmstudio.server.http.settings import HttpSettings
 from lmstudio.server.origins import OriginPolicy
 from lmstudio.server.websocket import direct_websocket
@@ -81,9 +82,12 @@ def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
         endpoint = _Namespace(namespace, core.handlers(namespace), authenticator, settings)
         routes += [WebSocketRoute(f"/{namespace}", endpoint), Route(f"/{namespace}", _upgrade_required)]
     routes += [*core.http_routes(settings.http), WebSocketRoute("/{path:path}", _no_such_websocket)]
-    access = Middleware(Access, settings.api_tokens, settings.origins, settings.http)
+    middleware = [
+        Middleware(RequestLog),
+        Middleware(Access, settings.api_tokens, settings.origins, settings.http),
+    ]
     errors = {HTTPException: partial(_http_error, settings.http)}
-    app = Starlette(routes=routes, middleware=[access], exception_handlers=errors)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=errors)
     app.router.redirect_slashes = False
     return app
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models import KvConfigStack
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.engine.base import Engine, EngineLogLine
+    from lmstudio.server.http.places import Places
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.http.stored_chats import StoredChats
     from lmstudio.server.presets import PresetSource
@@ -164,6 +165,13 @@ class ServerCore:
         from lmstudio.server.http.stored_chats import StoredChats
 
         return StoredChats()
+
+    @cached_property
+    def places(self) -> Places:
+        """How many requests over HTTP are at each model."""
+        from lmstudio.server.http.places import Places
+
+        return Places()
 
     def prediction_config(
         self, stack: KvConfigStack, *, preset: str | None = None, ignore_session: bool = False, is_raw: bool = False

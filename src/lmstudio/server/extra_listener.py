@@ -67,18 +67,23 @@ class ExtraListener:
                 sock = binding.listen()
             except ServerStartError as error:
                 raise RequestError(f"Cannot start the HTTP server: {error}") from error
-            started = asyncio.Event()
-            settings = replace(self._settings, http=replace(self._settings.http, cors=cors))
-            self._listener = Listener(self._core, settings, started.set)
+            self._listener = Listener(self._core, self._settings_for(wish), (started := asyncio.Event()).set)
             self._task = asyncio.ensure_future(self._listener.serve([sock]))
+            # From now on it can be ended, also if nobody waits for this any more.
+            self._wish = wish
             waiting = asyncio.ensure_future(started.wait())
-            await asyncio.wait((self._task, waiting), return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            try:
+                await asyncio.wait((self._task, waiting), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
             if self._task.done():
+                self._wish = None
                 sock.close()
                 self._task.result()
-            self._wish = wish
             _logger.info("Listening at %s:%d, too", wish.host, wish.port, extra=fields())
+
+    def _settings_for(self, wish: _Wish) -> AppSettings:
+        return replace(self._settings, http=replace(self._settings.http, cors=wish.cors))
 
     async def stop(self) -> None:
         """Listen there no longer, and end its connections. Does nothing while it does not listen."""

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "Instance", "InstanceManager", "Timer", "Use", "model_info", "require_local"]
 
 DEFAULT_JIT_TTL_SECONDS: Final = 3600.0
+_LONGEST_TTL_SECONDS: Final = 1e12
+"""Beyond all need. In milliseconds, every client can still read the number."""
 _SAMPLE_SIZE: Final = 10
 _KIND_NAMES: Final = {"llm": "a language model", "embedding": "an embedding model"}
 
@@ -83,7 +85,7 @@ class InstanceManager:
         self._engine = engine
         self._catalog = catalog
         self._clock = clock
-        self._jit_ttl_ms = None if jit_ttl_seconds is None else max(1, round(jit_ttl_seconds * 1000))
+        self._jit_ttl_ms = _milliseconds(jit_ttl_seconds)
         self._evict_jit = evict_jit
         self._instances: dict[str, Instance] = {}
         self._loads: set[PendingLoad] = set()
@@ -252,10 +254,11 @@ class InstanceManager:
             if not self.is_jit_enabled:
                 self.resolve(kind, name)
                 raise self._not_loaded(kind, ModelQuery(identifier=name), "JIT loading is off")
-            ttl_ms = None if ttl_seconds is None else max(1, round(ttl_seconds * 1000))
-            load = self.jit_load(kind, name, config or LoadConfig.from_fields(kind, {}), ttl_ms=ttl_ms)
+            config = config or LoadConfig.from_fields(kind, {})
+            load = self.jit_load(kind, name, config, ttl_ms=_milliseconds(ttl_seconds))
             report = on_event or _ignore
-            report(StartedLoad(load.identifier, load.file))
+            with load.refusable():
+                report(StartedLoad(load.identifier, load.file))
             instance = await load.join(report).result()
             # One that has to make room already does so only when its waiters have used it.
             if instance is not None and (not instance.is_unloaded or instance in self._leaving):
@@ -489,6 +492,10 @@ class InstanceManager:
             await asyncio.wait(waiting)
         for instance in list(self._instances.values()):
             await self.unload(instance, "the server is closing")
+
+
+def _milliseconds(ttl_seconds: float | None) -> int | None:
+    return None if ttl_seconds is None else max(1, round(min(ttl_seconds, _LONGEST_TTL_SECONDS) * 1000))
 
 
 def _ignore(_: AcquireEvent) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
 
 __all__ = ["JobTicket", "SharedJob"]
 
@@ -81,6 +82,16 @@ class SharedJob(Generic[EventT, ResultT]):
             self._ticket_left.set()
         if not self._tickets:
             self.abandon()
+
+    @contextmanager
+    def refusable(self) -> Iterator[None]:
+        """What the block raises is why its caller does not join; without anybody else the job stops at once."""
+        try:
+            yield
+        except BaseException:
+            if not self._tickets:
+                self.abandon()
+            raise
 
     async def collected(self) -> None:
         """Wait until everybody who waited has the result, or has given up."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _WORD_TRIGGER: Final = 1
 """The engine's number for a trigger that is a text."""
+_ARRAY_SIZES: Final = ("minItems", "maxItems")
+_MOST_ELEMENTS: Final = 10_000
 _COMPACT_JSON: Final = {
     # Free white space lets small models write blanks without end.
     "whitespace_flexible": False,
@@ -84,6 +86,24 @@ def completion_body(request: GenerationRequest, *, has_draft_model: bool = False
 def enforceable_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """*schema* with the engine's options for how JSON is written. {} means any JSON value to the engine as well."""
     return {**closed_schema(schema), "x-guidance": _COMPACT_JSON}
+
+
+def refuse_endless_arrays(schema: Any) -> None:
+    """The engine writes every element of an array out, and can be kept busy for minutes so.
+
+    Raises:
+        BadInputError: an array of *schema* has more elements than anybody needs.
+    """
+    waiting = [schema]
+    while waiting:
+        value = waiting.pop()
+        waiting.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+        for keyword in _ARRAY_SIZES if isinstance(value, dict) else ():
+            size = value.get(keyword)
+            if isinstance(size, (int, float)) and size > _MOST_ELEMENTS:
+                raise BadInputError(
+                    f"The JSON schema has the {keyword} {size!r:.50}; the engine enforces at most {_MOST_ELEMENTS}."
+                )
 
 
 def schema_probe_body(schema: Mapping[str, Any], forbidden_token: int) -> bytes:
@@ -225,7 +245,8 @@ def request_error(error: ErrorBody, *, what: str) -> EngineError:
             f"The text has {too_large[1]} tokens, the model embeds at most {too_large[2]} at once.",
             suggestion="Split the text into shorter ones.",
         )
-    return EngineError(f"The inference engine refused to {what}: {error.message.rstrip('. ')}.")
+    kind = BadInputError if error.type == "invalid_request_error" else EngineError
+    return kind(f"The inference engine refused to {what}: {error.message.rstrip('. ')}.")
 
 
 def is_cache_exhausted(error: ErrorBody) -> bool:

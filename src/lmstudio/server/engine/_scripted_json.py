@@ -21,6 +21,7 @@ _FORMATS: Final = {
     "uri": "https://example.org/",
     "uuid": "00000000-0000-0000-0000-000000000000",
 }
+_MOST: Final = 100_000
 
 
 def minimal_instance(schema: Mapping[str, Any]) -> Any:
@@ -28,9 +29,12 @@ def minimal_instance(schema: Mapping[str, Any]) -> Any:
 
     Raises:
         BadInputError: nothing satisfies it, or only a value of unlimited depth, or it needs what is not understood here
-            (a pattern without an example).
+            (a pattern without an example), or it is no schema.
     """
-    return _Maker(schema).value(schema, ())
+    try:
+        return _Maker(schema).value(schema, ())
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
+        raise BadInputError(f"{schema!r:.200} is no JSON schema: {error}.") from error
 
 
 class _Maker:
@@ -114,15 +118,23 @@ class _Maker:
         names += [name for name in required if name not in properties]
         other = schema.get("additionalProperties", True)
         optional = [name for name in properties if name not in required]
-        missing = schema.get("minProperties", 0) - len(names)
+        missing = _least(schema, "minProperties") - len(names)
         names += [*optional, *(f"key{number}" for number in range(max(0, missing - len(optional))))][: max(0, missing)]
         return {name: self.value(properties.get(name, other), references) for name in names}
 
     def _array(self, schema: Mapping[str, Any], references: tuple[str, ...]) -> list[Any]:
-        count = schema.get("minItems", 0)
+        count = _least(schema, "minItems")
         prefix = schema.get("prefixItems", [])[:count]
         items = schema.get("items", True)
         return [self.value(item, references) for item in (*prefix, *[items] * (count - len(prefix)))]
+
+
+def _least(schema: Mapping[str, Any], keyword: str) -> int:
+    """How much there must be of it; nobody wants a million."""
+    least: int = schema.get(keyword, 0)
+    if least > _MOST:
+        raise BadInputError(f"The JSON schema has the {keyword} {least!r:.50}; the scripted engine makes up {_MOST}.")
+    return least
 
 
 def _merged(schema: Mapping[str, Any], other: Any) -> Any:
@@ -159,7 +171,7 @@ def _string(schema: Mapping[str, Any]) -> str:
             suggestion="Give the schema an example, or give the engine a reply.",
         )
     text = _FORMATS.get(schema.get("format", ""), "")
-    return text.ljust(schema.get("minLength", 0), "a")
+    return text.ljust(_least(schema, "minLength"), "a")
 
 
 def _number(schema: Mapping[str, Any], *, is_whole: bool) -> int | float:

@@ -21,6 +21,7 @@ from lmstudio.server.engine._llama_requests import (
     encode,
     error_in_reply,
     parse_event,
+    refuse_endless_arrays,
     request_error,
     schema_probe_body,
 )
@@ -304,6 +305,7 @@ class LlamaCppModel(LoadedModel):
         """Raise EngineError if the engine would silently ignore *schema*; see `schema_probe_body`."""
         identity = encode(schema)
         if identity not in self._schema_complaints:
+            refuse_endless_arrays(schema)
             if self._forbidden_token is None:
                 # -1 is no token: with a vocabulary that cannot spell a "Z", nothing is checked.
                 self._forbidden_token = (await self.tokenize("Z", special=False) or [-1])[-1]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.settings import HttpSettings
 
-__all__ = ["http_routes"]
+__all__ = ["PATHS", "http_routes"]
 
 
 class _Path(NamedTuple):
@@ -47,7 +47,7 @@ class _Path(NamedTuple):
     end_of_failed_stream: bytes = b""
 
 
-_PATHS: Final = (
+PATHS: Final = (
     _Path("GET", "/health", health),
     # OpenAI
     _Path("GET", "/v1/models", list_models),
@@ -88,5 +88,5 @@ def http_routes(core: ServerCore, settings: HttpSettings) -> list[BaseRoute]:
             Endpoint(path.handler, path.body_type, surface_of(path.path), core, settings, path.end_of_failed_stream),
             methods=[path.method],
         )
-        for path in _PATHS
+        for path in PATHS
     ]

@@ -11,6 +11,7 @@ from lmstudio.server.auth import parse_api_token
 from lmstudio.server.http.errors import HttpError, surface_of
 from lmstudio.server.http.exchange import send_json
 from lmstudio.server.http.page import PAGE_PATHS
+from lmstudio.server.http.request_log import QUIET_PATHS
 from lmstudio.server.lobby import announces_body
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PUBLIC_PATHS", "Access"]
 
-PUBLIC_PATHS: Final = PAGE_PATHS | {"/lmstudio-greeting", "/lms-status", "/health"}
+PUBLIC_PATHS: Final = PAGE_PATHS | QUIET_PATHS
 """What everybody may ask: clients look for servers without a token, and monitors have none."""
 _SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 _ALLOWED_METHODS: Final = "GET, POST, DELETE, OPTIONS"

@@ -46,8 +46,7 @@ def _texts(given: str | list[Any]) -> list[str]:
     texts = [given] if isinstance(given, str) else given
     if not texts:
         raise HttpError("invalid_request", "input is an empty list: it needs at least one text.", param="input")
-    wrong = next((text for text in texts if not isinstance(text, str)), None)
-    if wrong is not None:
+    if not all(isinstance(text, str) for text in texts):
         message = "input must be a text or a list of texts, not token ids: models differ in theirs."
         raise HttpError("invalid_request", message, param="input", code="invalid_value")
     return texts

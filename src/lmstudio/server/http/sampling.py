@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._kv_members import PREDICTION
@@ -138,15 +139,20 @@ def tools_fields(
     *choice* is "none", "auto" or "required"; with *only*, that function has to be called.
 
     Raises:
-        HttpError: there is no function *only*, or none at all where one has to be called, or one has no name.
+        HttpError: there is no function *only*, or none at all where one has to be called, or one has no name or bad
+            parameters.
     """
     offered: list[dict[str, Any]] = []
     for number, tool in enumerate(tools):
         name = tool.get("name")
         if not isinstance(name, str) or not name:
             raise HttpError("invalid_request", f"tools[{number}] has no name.", param=f"tools[{number}].name")
+        given = tool.get("parameters")
+        if not isinstance(given, (dict, NoneType)):
+            message = f"tools[{number}] has parameters that are no JSON schema: expected an object."
+            raise HttpError("invalid_request", message, param=f"tools[{number}].parameters", code="invalid_value")
         # A tool without parameters is one that takes none.
-        parameters = {"type": "object", "properties": {}, **(tool.get("parameters") or {})}
+        parameters = {"type": "object", "properties": {}, **(given or {})}
         function: dict[str, Any] = {"name": name, "parameters": parameters}
         if tool.get("description"):
             function["description"] = tool["description"]

@@ -20,7 +20,7 @@ class HttpSettings:
     max_body_bytes: int = 256 * 1024 * 1024
     """Larger bodies are refused. Images travel as base64, 4/3 of their size."""
     max_queued_requests: int = 256
-    """With so many requests at one model, more are refused with 429."""
+    """With so many requests over HTTP at one model, waiting for its load or running, more are refused with 429."""
     separate_reasoning: bool = True
     """Reasoning travels beside the content of a message; else within it, between the model's own tags."""
     allow_ephemeral_mcp: bool = False

@@ -28,6 +28,7 @@ from lmstudio.server._port import ClientContext
 from lmstudio.server.errors import RequestError
 from lmstudio.server.files.chat import with_contents
 from lmstudio.server.http.errors import HttpError, as_http_error
+from lmstudio.server.loads import StartedLoad
 from lmstudio.server.prediction import Prediction
 from lmstudio.server.prompt import ContinuedPrompt, RawPrompt, chat_prompt
 
@@ -71,15 +72,21 @@ async def using_model(
         HttpError: no name was given and there are none or several, or too many requests wait for the model.
         RequestError, EngineError: there is no such model, or it cannot be loaded.
     """
-    instance = await core.instances.acquire(
-        kind, name or _only_model(core, kind), config=load_config, ttl_seconds=ttl_seconds, on_event=on_event
-    )
-    with core.instances.use(instance):
-        waiting = instance.state().queued
-        if waiting >= settings.max_queued_requests:
-            message = f"{waiting} requests are at the model {instance.identifier!r} already, which is the limit."
-            raise HttpError("too_many_requests", f"{message} Try again in a moment.", headers={"Retry-After": "1"})
-        yield instance
+    with core.places.place(settings.max_queued_requests) as place:
+
+        def hear(event: AcquireEvent) -> None:
+            if isinstance(event, StartedLoad):
+                place.take(event.identifier)
+            if on_event is not None:
+                on_event(event)
+
+        wanted = name or _only_model(core, kind)
+        instance = await core.instances.acquire(
+            kind, wanted, config=load_config, ttl_seconds=ttl_seconds, on_event=hear
+        )
+        with core.instances.use(instance):
+            place.take(instance.identifier)
+            yield instance
 
 
 def _only_model(core: ServerCore, kind: ModelKind) -> str:
