@@ -96,9 +96,13 @@ def refuse_endless_arrays(schema: Any) -> None:
     """
     waiting = [schema]
     while waiting:
-        value = waiting.pop()
-        waiting.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
-        for keyword in _ARRAY_SIZES if isinstance(value, dict) else ():
+        value: Any = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(value)
+        if not isinstance(value, dict):
+            continue
+        waiting.extend(value.values())
+        for keyword in _ARRAY_SIZES:
             size = value.get(keyword)
             if isinstance(size, (int, float)) and size > _MOST_ELEMENTS:
                 raise BadInputError(
