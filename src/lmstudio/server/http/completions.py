@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models.openai import Completion, CompletionRequest, TextChoice, Usage
 from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment
+from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, usage_of
 from lmstudio.server.http.sampling import sampling_config, sampling_fields
@@ -63,14 +63,8 @@ def _check(request: CompletionRequest, prompts: Sequence[str]) -> None:
 async def _whole(
     exchange: Exchange, request: CompletionRequest, prompts: Sequence[str], config: PredictionConfig, head: Head
 ) -> Completion:
-    """All prompts at once: the engine takes as many of them together as it can."""
-    tasks = [asyncio.ensure_future(_one(exchange, head.instance, prompt, config)) for prompt in prompts]
-    try:
-        results = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+    """All prompts, as many of them together as the engine can take."""
+    results = await all_of(lambda prompt: _one(exchange, head.instance, prompt, config), prompts)
     choices = [
         TextChoice(
             index=index,

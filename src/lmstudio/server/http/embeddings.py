@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import struct
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models.openai import Embedding, EmbeddingReply, EmbeddingRequest, EmbeddingUsage
+from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.work import using_model
 
@@ -54,13 +54,7 @@ def _texts(given: str | list[Any]) -> list[str]:
 
 async def _embed(instance: Instance, texts: Sequence[str]) -> tuple[list[list[float]], list[int]]:
     """The embeddings of *texts*, and how many tokens each has."""
-    tasks = [asyncio.ensure_future(_one(instance, text)) for text in texts]
-    try:
-        results = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+    results = await all_of(lambda text: _one(instance, text), texts)
     return [vector for vector, _ in results], [count for _, count in results]
 
 
