@@ -21,7 +21,7 @@ from lmstudio.server.app import AppSettings, create_app
 from lmstudio.server.catalog import Catalog
 from lmstudio.server.core import ServerCore
 from lmstudio.server.engine.scripted import scripted_model
-from lmstudio.server.http import PATHS
+from lmstudio.server.http.routes import PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ import yaml
 
 from lmstudio.server import Server
 from lmstudio.server.embedded import CORE_END_SECONDS
-from lmstudio.server.settings import CONFIG_VARIABLE, SETTINGS, ServerSettings, resolve_settings
+from lmstudio.server.settings import CONFIG_VARIABLE, HTTP, MODELS, SETTINGS, ServerSettings, resolve_settings
 
 DEPLOY = Path(__file__).parents[2] / "examples" / "deploy"
 VARIABLES = {CONFIG_VARIABLE, *(setting.variable for setting in SETTINGS.values())}
@@ -45,6 +45,12 @@ def test_settings_that_the_example_leaves_out_are_valid_too(tmp_path: Path) -> N
         name = line.split(" = ")[0]
         effective = resolve_settings({}, {}, file)
         assert effective.sources[name] == str(file)
+
+
+def test_settings_of_models_and_http_are_all_in_the_example() -> None:
+    text = (DEPLOY / "server.toml").read_text()
+    wanted = [setting.name for setting in SETTINGS.values() if setting.section in (MODELS, HTTP)]
+    assert [name for name in wanted if not re.search(rf"^#?{name} = ", text, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize("file", sorted(DEPLOY.iterdir()), ids=lambda file: file.name)

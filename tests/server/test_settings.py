@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -266,3 +268,8 @@ def test_server_gets_the_settings() -> None:
 @pytest.mark.parametrize("text", ["12kb", "12 KiB", "12K"])
 def test_sizes_may_have_a_unit(text: str) -> None:
     assert resolve("--busy-bytes", text).values.busy_bytes == 12 * 1024
+
+
+def test_settings_can_be_read_where_the_packages_of_the_server_are_missing() -> None:
+    code = "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; import lmstudio.server.serve"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,7 +5,8 @@ work, is refused unless `OriginPolicy` knows the page. What only reads is answer
 say, without permission (CORS) to read the answer unless that is configured. Only a page whose name has been pointed at
 this machine (DNS rebinding) could read which models there are, and of a server without API tokens at that. A check of
 Host against that would turn away whoever uses a name of his own for this machine, a forwarded port or a proxy, and the
-rest does not need it: such a page still sends its true Origin, which is never compared with Host.
+rest does not need it: such a page still sends its true Origin, which is compared with Host only where a token is
+needed.
 """
 
 from __future__ import annotations
@@ -138,9 +139,7 @@ class _Namespace:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         websocket = WebSocket(scope, receive, send)
         origins = websocket.headers.getlist("origin")
-        # Without a token, a page whose name was pointed at this machine would pass as the server's own.
-        own = websocket.headers.get("host") if self._settings.api_tokens else None
-        if not self._settings.origins.allows(origins, own):
+        if not self._settings.origins.admits(websocket.headers, self._settings.api_tokens):
             text = f"Web pages of {', '.join(origins)} may not use this server, see the option allowed_origins"
             await websocket.send_denial_response(JSONResponse({"error": text}, 403))
             return

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from lmstudio._kv_members import PREDICTION
 from lmstudio._sdk_models import (
     KvConfig,
     KvConfigField,
@@ -54,7 +55,6 @@ __all__ = [
 Fields: TypeAlias = dict[str, Any]
 """Values as plain JSON, by full key."""
 
-_PREDICTION: Final = "llm.prediction."
 _Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 _NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 _Count: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -218,7 +218,7 @@ def _engine_values(options: Mapping[str, Any]) -> dict[str, Any]:
 # Predicting ----------------------------------------------------------------------------------------------------------
 
 _PREDICTION_SETTINGS: Final[dict[str, _Setting]] = {
-    _PREDICTION + key: setting
+    PREDICTION + key: setting
     for key, setting in {
         "temperature": _Setting(_NonNegative),
         "topKSampling": _Setting(Annotated[int, Meta(ge=-1, le=500)]),
@@ -256,7 +256,7 @@ _PREDICTION_SETTINGS: Final[dict[str, _Setting]] = {
 }
 
 DEFAULT_PREDICTION_FIELDS: Final[Mapping[str, Any]] = {
-    _PREDICTION + key: value
+    PREDICTION + key: value
     for key, value in {
         "temperature": 0.8,
         "topKSampling": 40,
@@ -343,7 +343,7 @@ class PredictionConfig:
         return kv_config(self.fields)
 
     def _value(self, key: str) -> Any:
-        return self._values.get(_PREDICTION + key)
+        return self._values.get(PREDICTION + key)
 
     @property
     def draft_model_key(self) -> str:
@@ -471,7 +471,7 @@ class PredictionConfig:
     def _sampling(self) -> Sampling:
         values: dict[str, Any] = {}
         for name, key in _SAMPLING_KEYS.items():
-            if _PREDICTION + key in self._values:
+            if PREDICTION + key in self._values:
                 value = self._value(key)
                 values[name] = _OFF.get(name) if value is None else value
         mirostat: LlmLlamaMirostatSamplingConfig | None = self._value("llama.mirostatSampling")
@@ -485,7 +485,7 @@ class PredictionConfig:
     def _structure(self) -> tuple[Mapping[str, Any] | None, str | None]:
         """JSON schema and grammar; at most one of them."""
         setting: LlmStructuredPredictionSetting | None = self._value("structured")
-        key = _PREDICTION + "structured"
+        key = PREDICTION + "structured"
         if setting is None or setting.type == "none":
             return None, None
         if setting.type == "gbnf":

@@ -155,7 +155,7 @@ class ServerCore:
 
     def http_routes(self, settings: HttpSettings) -> list[BaseRoute]:
         """What this server answers over HTTP."""
-        from lmstudio.server.http import http_routes
+        from lmstudio.server.http.routes import http_routes
 
         return http_routes(self, settings)
 

@@ -15,6 +15,10 @@ from lmstudio.server.binding import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from starlette.datastructures import Headers
+
+    from lmstudio.server.auth import ApiTokens
+
 _ANY = "*"
 # Exactly what browsers write (RFC 6454, 6.1): no user, no path, one origin. Whatever is read differently by different
 # parsers, such as http://localhost\@evil.example, is not among it.
@@ -74,6 +78,14 @@ class OriginPolicy:
             return "*"
         origin = _Origin.parse(origins[0]) if len(origins) == 1 else None
         return origins[0] if origin in self._allowed else None
+
+    def admits(self, headers: Headers, tokens: ApiTokens) -> bool:
+        """Whether a request with these headers may come in, to a server with these tokens.
+
+        Where clients need one, pages of the server itself come in under any name that it has. Without tokens, a page
+        whose name was pointed at this machine would pass as such.
+        """
+        return self.allows(headers.getlist("origin"), headers.get("host") if tokens else None)
 
     def allows(self, origins: Sequence[str], own_host: str | None = None) -> bool:
         """Whether a request with these Origin headers may come in. Several, or one that is none, are no browser's.

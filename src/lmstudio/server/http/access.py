@@ -64,8 +64,8 @@ class Access:
         origins = headers.getlist("origin")
         # A page may send some requests without asking first, and then cannot read the answer. What changes nothing is
         # answered: links and pictures send no Origin anyway.
-        own = headers.get("host") if self._tokens else None
-        if not (scope["method"] in _SAFE_METHODS or self._settings.cors or self._origins.allows(origins, own)):
+        is_harmless = scope["method"] in _SAFE_METHODS or self._settings.cors
+        if not (is_harmless or self._origins.admits(headers, self._tokens)):
             pages = ", ".join(origins)[:100]
             text = f"Web pages of {pages} may not use this server, see the options cors and allowed_origins."
             raise HttpError("forbidden", text)

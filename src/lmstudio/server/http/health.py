@@ -1,4 +1,4 @@
-"""What tells that a server is there: greeting, status, health."""
+"""GET /health: what monitors ask."""
 
 from __future__ import annotations
 
