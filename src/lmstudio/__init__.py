@@ -140,6 +140,7 @@ if TYPE_CHECKING:
         LMStudioCancelledError,
         LMStudioChannelClosedError,
         LMStudioClientError,
+        LMStudioConnectionError,
         LMStudioConnectTimeoutError,
         LMStudioContextOverflowError,
         LMStudioError,
@@ -149,11 +150,13 @@ if TYPE_CHECKING:
         LMStudioPredictionError,
         LMStudioPresetNotFoundError,
         LMStudioProtocolError,
+        LMStudioRateLimitError,
         LMStudioRuntimeError,
         LMStudioServerError,
         LMStudioStructuredOutputError,
         LMStudioTimeoutError,
         LMStudioUnknownMessageWarning,
+        LMStudioValidationError,
         LMStudioValueError,
         LMStudioWebsocketError,
         ToolCallRequestError,
@@ -253,11 +256,11 @@ _EXPORTS = {
     "errors": (
         "ConnectionPhase ErrorType "
         "LMStudioAuthenticationError LMStudioCancelledError LMStudioChannelClosedError LMStudioClientError "
-        "LMStudioConnectTimeoutError LMStudioContextOverflowError "
+        "LMStudioConnectTimeoutError LMStudioConnectionError LMStudioContextOverflowError "
         "LMStudioError LMStudioFileNotFoundError LMStudioModelNotFoundError LMStudioOSError LMStudioPredictionError "
-        "LMStudioPresetNotFoundError LMStudioProtocolError LMStudioRuntimeError LMStudioServerError "
-        "LMStudioStructuredOutputError "
-        "LMStudioTimeoutError LMStudioUnknownMessageWarning LMStudioValueError LMStudioWebsocketError "
+        "LMStudioPresetNotFoundError LMStudioProtocolError LMStudioRateLimitError LMStudioRuntimeError "
+        "LMStudioServerError LMStudioStructuredOutputError LMStudioTimeoutError LMStudioUnknownMessageWarning "
+        "LMStudioValidationError LMStudioValueError LMStudioWebsocketError "
         "ToolCallRequestError ToolCallRequestInvalidArgumentsError ToolCallRequestInvalidFormatError "
         "ToolCallRequestInvalidNameError"
     ),
@@ -343,6 +346,7 @@ __all__ = [
     "LMStudioChannelClosedError",
     "LMStudioClientError",
     "LMStudioConnectTimeoutError",
+    "LMStudioConnectionError",
     "LMStudioContextOverflowError",
     "LMStudioError",
     "LMStudioFileNotFoundError",
@@ -351,11 +355,13 @@ __all__ = [
     "LMStudioPredictionError",
     "LMStudioPresetNotFoundError",
     "LMStudioProtocolError",
+    "LMStudioRateLimitError",
     "LMStudioRuntimeError",
     "LMStudioServerError",
     "LMStudioStructuredOutputError",
     "LMStudioTimeoutError",
     "LMStudioUnknownMessageWarning",
+    "LMStudioValidationError",
     "LMStudioValueError",
     "LMStudioWebsocketError",
     "LlmApplyPromptTemplateOpts",

@@ -8,6 +8,8 @@
     │   ├── LMStudioModelNotFoundError         no such model, or none that matches; `near_matches` has what may be meant
     │   ├── LMStudioPresetNotFoundError        no such preset; likewise
     │   ├── LMStudioContextOverflowError       the prompt is longer than the context of the model
+    │   ├── LMStudioValidationError            (also an LMStudioValueError) the server refused parameters; over HTTP
+    │   ├── LMStudioRateLimitError             the server has too much to do; over HTTP
     │   ├── LMStudioProtocolError              what the server sent cannot be understood
     │   ├── LMStudioChannelClosedError         the server ended a stream without its final packet
     │   └── LMStudioPredictionError            a prediction failed, or a tool in it
@@ -17,7 +19,8 @@
     │           └── ToolCallRequestInvalidArgumentsError  its arguments do not fit the tool
     ├── LMStudioClientError                    something on this side
     │   ├── LMStudioCancelledError             the operation was cancelled through this package
-    │   ├── LMStudioWebsocketError             the connection cannot be made, or was lost
+    │   ├── LMStudioConnectionError            the connection cannot be made, or was lost
+    │   │   └── LMStudioWebsocketError         that of the WebSocket protocol
     │   └── LMStudioUnknownMessageWarning      (also a UserWarning) the server said something unknown; ignored
     ├── LMStudioStructuredOutputError          (also a ValueError) the reply does not match the requested schema
     ├── LMStudioTimeoutError                   (also a TimeoutError) `limit` says which limit expired
@@ -55,6 +58,7 @@ __all__ = [
     "LMStudioChannelClosedError",
     "LMStudioClientError",
     "LMStudioConnectTimeoutError",
+    "LMStudioConnectionError",
     "LMStudioContextOverflowError",
     "LMStudioError",
     "LMStudioFileNotFoundError",
@@ -63,11 +67,13 @@ __all__ = [
     "LMStudioPredictionError",
     "LMStudioPresetNotFoundError",
     "LMStudioProtocolError",
+    "LMStudioRateLimitError",
     "LMStudioRuntimeError",
     "LMStudioServerError",
     "LMStudioStructuredOutputError",
     "LMStudioTimeoutError",
     "LMStudioUnknownMessageWarning",
+    "LMStudioValidationError",
     "LMStudioValueError",
     "LMStudioWebsocketError",
     "ToolCallRequestError",
@@ -106,15 +112,22 @@ class LMStudioError(Exception):
 
     error_type: ErrorType = ErrorType.UNKNOWN_ERROR
     """The kind of failure."""
+    status_code: int | None = None
+    """The HTTP status that the server answered with; None for what is no answer over HTTP."""
     # Never changed in place: copies of an error share it.
     _context: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def message(self) -> str:
+        """What went wrong, in sentences: the text of the exception."""
+        return str(self)
 
     @property
     def context(self) -> Mapping[str, Any]:
         """What is known about the failure, as plain data that JSON can hold; read-only, and without secrets.
 
         As far as they apply: `attempted` (completes "Could not ..."), `namespace` and `endpoint` (of the protocol),
-        `model`, `address` (of the server), `url`, `code` (of the server's error).
+        `model`, `address` (of the server), `url`, `code` (of the server's error), `errors` (by parameter).
         """
         return MappingProxyType(self._context)
 
@@ -297,7 +310,7 @@ class LMStudioCancelledError(LMStudioClientError):
     error_type = ErrorType.CLIENT_ERROR
 
 
-class LMStudioWebsocketError(LMStudioClientError):
+class LMStudioConnectionError(LMStudioClientError):
     """The connection to the server could not be made, or was lost."""
 
     def __init__(self, *args: object, phase: ConnectionPhase | None = None, url: str | None = None) -> None:
@@ -306,6 +319,10 @@ class LMStudioWebsocketError(LMStudioClientError):
         """What failed while connecting; None for a connection that was open and was lost."""
         self.url = url
         """The URL that could not be connected to, if it is known."""
+
+
+class LMStudioWebsocketError(LMStudioConnectionError):
+    """A connection of LM Studio's WebSocket protocol could not be made, or was lost."""
 
 
 class LMStudioUnknownMessageWarning(LMStudioClientError, UserWarning):
@@ -361,6 +378,23 @@ class LMStudioValueError(ValueError, LMStudioError):
     """Bad input, refused before anything was sent."""
 
     error_type = ErrorType.CLIENT_ERROR
+
+
+class LMStudioValidationError(LMStudioServerError, LMStudioValueError):
+    """The server refused what it was asked over HTTP: a parameter is missing, unknown or has a bad value.
+
+    `context["errors"]` says which, as texts by parameter; "" where the server does not name one.
+    """
+
+    error_type = ErrorType.CLIENT_ERROR
+
+
+class LMStudioRateLimitError(LMStudioServerError):
+    """The server has too much to do at the moment (HTTP status 429)."""
+
+    error_type = ErrorType.RATE_LIMIT_ERROR
+    retry_after: float | None = None
+    """Seconds after which it wants to be asked again, if it says so."""
 
 
 class LMStudioStructuredOutputError(LMStudioValueError):

@@ -14,12 +14,15 @@ TokenLimit: TypeAlias = Annotated[int, Meta(ge=-1)]
 
 
 class Model(HttpStruct, kw_only=True):
-    """One model of the list."""
+    """One model of the list. The last three are OpenAI's; LM Studio leaves them out."""
 
     id: str
     object: str
     owned_by: str
     created: int
+    permission: list[JsonObject] | None = None
+    root: str | None = None
+    parent: str | None = None
 
 
 class ModelList(HttpStruct, kw_only=True):
@@ -106,7 +109,7 @@ class EmbeddingRequest(HttpStruct, kw_only=True):
 # Replies -------------------------------------------------------------------------------------------------------------
 
 
-class Usage(HttpStruct, kw_only=True):
+class CompletionUsage(HttpStruct, kw_only=True):
     """How many tokens a request took."""
 
     prompt_tokens: int
@@ -132,7 +135,7 @@ class ToolCall(HttpStruct, kw_only=True):
     function: FunctionCall
 
 
-class Message(HttpStruct, kw_only=True):
+class ChatCompletionMessage(HttpStruct, kw_only=True):
     """What the model has answered, or a part of it. LM Studio knows two names for reasoning."""
 
     role: str | None = None
@@ -142,25 +145,25 @@ class Message(HttpStruct, kw_only=True):
     tool_calls: list[ToolCall] | None = None
 
 
-class Choice(HttpStruct, kw_only=True):
+class ChatCompletionChoice(HttpStruct, kw_only=True):
     """An answer of POST /v1/chat/completions."""
 
     index: int
     logprobs: JsonObject | None
     finish_reason: FinishReason
-    message: Message
+    message: ChatCompletionMessage
 
 
-class ChunkChoice(HttpStruct, kw_only=True):
+class ChatCompletionChunkChoice(HttpStruct, kw_only=True):
     """A part of an answer of POST /v1/chat/completions."""
 
     index: int
-    delta: Message
+    delta: ChatCompletionMessage
     logprobs: JsonObject | None
     finish_reason: FinishReason | None
 
 
-class TextChoice(HttpStruct, kw_only=True):
+class CompletionChoice(HttpStruct, kw_only=True):
     """An answer of POST /v1/completions, or a part of one."""
 
     index: int
@@ -211,28 +214,28 @@ class _Reply(HttpStruct, kw_only=True):
     created: int
     model: str
     system_fingerprint: str | None = None
-    usage: Usage | None = None
+    usage: CompletionUsage | None = None
     stats: V0Stats | None = None
     model_info: V0ModelInfo | None = None
     runtime: V0Runtime | None = None
 
 
-class ChatCompletion(_Reply, kw_only=True):
+class ChatCompletionResponse(_Reply, kw_only=True):
     """Body of the reply of POST /v1/chat/completions."""
 
-    choices: list[Choice]
+    choices: list[ChatCompletionChoice]
 
 
 class ChatCompletionChunk(_Reply, kw_only=True):
     """An event of the stream of POST /v1/chat/completions."""
 
-    choices: list[ChunkChoice]
+    choices: list[ChatCompletionChunkChoice]
 
 
-class Completion(_Reply, kw_only=True):
+class CompletionResponse(_Reply, kw_only=True):
     """Body of the reply of POST /v1/completions, or an event of its stream."""
 
-    choices: list[TextChoice]
+    choices: list[CompletionChoice]
 
 
 class Embedding(HttpStruct, kw_only=True):
@@ -250,7 +253,7 @@ class EmbeddingUsage(HttpStruct, kw_only=True):
     total_tokens: int
 
 
-class EmbeddingReply(HttpStruct, kw_only=True):
+class EmbeddingResponse(HttpStruct, kw_only=True):
     """Body of the reply of POST /v1/embeddings."""
 
     object: str

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models.openai import (
-    ChatCompletion,
+    ChatCompletionChoice,
     ChatCompletionChunk,
+    ChatCompletionChunkChoice,
+    ChatCompletionMessage,
     ChatCompletionRequest,
-    Choice,
-    ChunkChoice,
+    ChatCompletionResponse,
     FunctionCall,
-    Message,
     ToolCall,
 )
 from lmstudio._openai_messages import read_openai_message
@@ -46,7 +46,7 @@ from lmstudio.server.http.work import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lmstudio._http_models.openai import FinishReason, Usage
+    from lmstudio._http_models.openai import CompletionUsage, FinishReason
     from lmstudio._sdk_models import LlmToken
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.core import ServerCore
@@ -124,7 +124,7 @@ def _tool_choice(choice: str | Mapping[str, Any] | None) -> tuple[str | None, st
     raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
 
 
-def _whole(prediction: Running, head: Head, collected: Collected) -> ChatCompletion:
+def _whole(prediction: Running, head: Head, collected: Collected) -> ChatCompletionResponse:
     stats = prediction.stats
     reasoning = "".join(collected.reasoning) or None
     calls = [
@@ -133,20 +133,20 @@ def _whole(prediction: Running, head: Head, collected: Collected) -> ChatComplet
         )
         for call_id, call in collected.tool_calls
     ]
-    message = Message(
+    message = ChatCompletionMessage(
         role="assistant",
         content=collected.text or (None if calls else ""),
         reasoning=reasoning,
         reasoning_content=reasoning,
         tool_calls=calls or None,
     )
-    choice = Choice(
+    choice = ChatCompletionChoice(
         index=0,
         logprobs=logprobs(collected.tokens),
         finish_reason=finish_reason(stats, collected),
         message=message,
     )
-    return ChatCompletion(
+    return ChatCompletionResponse(
         **head.members("chat.completion"),
         **head.last_members(stats),
         choices=[choice],
@@ -183,7 +183,7 @@ class _Chunks:
 
     def first(self) -> bytes:
         """Who speaks."""
-        return self._chunk(Message(role="assistant", content=""))
+        return self._chunk(ChatCompletionMessage(role="assistant", content=""))
 
     def of(self, packets: Sequence[Packet]) -> Iterator[bytes]:
         """The events for *packets*."""
@@ -203,32 +203,32 @@ class _Chunks:
                     yield self._call(ToolCall(index=self._calls, function=FunctionCall(arguments=text)))
                 case LlmChannelPredictToClientPacketToolCallGenerationFailed(raw_content=raw):
                     if raw:
-                        yield self._chunk(Message(content=raw))
+                        yield self._chunk(ChatCompletionMessage(content=raw))
                 case LlmChannelPredictToClientPacketToolCallGenerationEnd() | _:
                     pass
 
-    def _text(self, text: str, kind: str) -> Message | None:
+    def _text(self, text: str, kind: str) -> ChatCompletionMessage | None:
         if kind == "none" or not self._separates_reasoning:
-            return Message(content=text)
-        return Message(reasoning=text, reasoning_content=text) if kind == "reasoning" else None
+            return ChatCompletionMessage(content=text)
+        return ChatCompletionMessage(reasoning=text, reasoning_content=text) if kind == "reasoning" else None
 
     def _call(self, call: ToolCall) -> bytes:
-        return self._chunk(Message(tool_calls=[call]))
+        return self._chunk(ChatCompletionMessage(tool_calls=[call]))
 
     def last(self, reason: FinishReason, others: Mapping[str, Any]) -> bytes:
         """Why it ended."""
-        return self._chunk(Message(), (), reason, others)
+        return self._chunk(ChatCompletionMessage(), (), reason, others)
 
-    def usage(self, usage: Usage) -> bytes:
+    def usage(self, usage: CompletionUsage) -> bytes:
         """How many tokens it took, in an event of its own."""
         return event(ChatCompletionChunk(**self._head, choices=[], usage=usage))
 
     def _chunk(
         self,
-        delta: Message,
+        delta: ChatCompletionMessage,
         tokens: Sequence[LlmToken] = (),
         reason: FinishReason | None = None,
         others: Mapping[str, Any] | None = None,
     ) -> bytes:
-        choice = ChunkChoice(index=0, delta=delta, logprobs=logprobs(tokens), finish_reason=reason)
+        choice = ChatCompletionChunkChoice(index=0, delta=delta, logprobs=logprobs(tokens), finish_reason=reason)
         return event(ChatCompletionChunk(**self._head, choices=[choice], **(others or {})))

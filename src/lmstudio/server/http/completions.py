@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lmstudio._http_models.openai import Completion, CompletionRequest, TextChoice, Usage
+from lmstudio._http_models.openai import CompletionChoice, CompletionRequest, CompletionResponse, CompletionUsage
 from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment
 from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError
@@ -62,11 +62,11 @@ def _check(request: CompletionRequest, prompts: Sequence[str]) -> None:
 
 async def _whole(
     exchange: Exchange, request: CompletionRequest, prompts: Sequence[str], config: PredictionConfig, head: Head
-) -> Completion:
+) -> CompletionResponse:
     """All prompts, as many of them together as the engine can take."""
     results = await all_of(lambda prompt: _one(exchange, head.instance, prompt, config), prompts)
     choices = [
-        TextChoice(
+        CompletionChoice(
             index=index,
             text=(prompt if request.echo else "") + collected.text,
             logprobs=_logprobs(collected.tokens, len(prompt) if request.echo else 0),
@@ -75,13 +75,13 @@ async def _whole(
         for index, (prompt, (collected, stats)) in enumerate(zip(prompts, results, strict=True))
     ]
     usages = [usage_of(stats, collected) for collected, stats in results]
-    usage = Usage(
+    usage = CompletionUsage(
         prompt_tokens=sum(usage.prompt_tokens for usage in usages),
         completion_tokens=sum(usage.completion_tokens for usage in usages),
         total_tokens=sum(usage.total_tokens for usage in usages),
     )
     members = {**head.members("text_completion"), **(head.last_members(results[0][1]) if head.is_v0 else {})}
-    return Completion(**members, choices=choices, usage=usage)
+    return CompletionResponse(**members, choices=choices, usage=usage)
 
 
 async def _one(
@@ -102,9 +102,9 @@ async def _stream(
 
     def chunk(text: str, tokens: Sequence[LlmToken] = (), reason: FinishReason | None = None, **others: Any) -> bytes:
         nonlocal length
-        choice = TextChoice(index=0, text=text, logprobs=_logprobs(tokens, length), finish_reason=reason)
+        choice = CompletionChoice(index=0, text=text, logprobs=_logprobs(tokens, length), finish_reason=reason)
         length += len(text)
-        return event(Completion(**members, choices=[choice], **others))
+        return event(CompletionResponse(**members, choices=[choice], **others))
 
     collected = Collected(separates_reasoning=False)
     async with running(exchange.core, head.instance, config, raw_text(prompt)) as prediction:
@@ -124,7 +124,7 @@ async def _stream(
         stats = prediction.stats
     last = chunk("", (), finish_reason(stats, collected), **(head.last_members(stats) if head.is_v0 else {}))
     if request.has_usage_chunk:
-        last += event(Completion(**members, choices=[], usage=usage_of(stats, collected)))
+        last += event(CompletionResponse(**members, choices=[], usage=usage_of(stats, collected)))
     await exchange.write(last + DONE)
     await exchange.end_stream()
 

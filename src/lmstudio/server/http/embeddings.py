@@ -6,7 +6,7 @@ import base64
 import struct
 from typing import TYPE_CHECKING, Any
 
-from lmstudio._http_models.openai import Embedding, EmbeddingReply, EmbeddingRequest, EmbeddingUsage
+from lmstudio._http_models.openai import Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage
 from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.work import using_model
@@ -39,7 +39,7 @@ async def embeddings(exchange: Exchange, request: EmbeddingRequest) -> None:
     ]
     total = sum(counts)
     usage = EmbeddingUsage(prompt_tokens=total, total_tokens=total)
-    await exchange.reply(EmbeddingReply(object="list", data=data, model=instance.identifier, usage=usage))
+    await exchange.reply(EmbeddingResponse(object="list", data=data, model=instance.identifier, usage=usage))
 
 
 def _texts(given: str | list[Any]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._http_models import encode
-from lmstudio._http_models.openai import Usage, V0ModelInfo, V0Runtime, V0Stats
+from lmstudio._http_models.openai import CompletionUsage, V0ModelInfo, V0Runtime, V0Stats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,10 +48,10 @@ def finish_reason(stats: LlmPredictionStats, collected: Collected) -> FinishReas
     return "tool_calls" if reason == "stop" and collected.tool_calls else reason
 
 
-def usage_of(stats: LlmPredictionStats, collected: Collected) -> Usage:
+def usage_of(stats: LlmPredictionStats, collected: Collected) -> CompletionUsage:
     """The number of tokens; those of the template and of tool definitions belong to the prompt."""
     prompt, predicted = stats.prompt_tokens_count or 0, stats.predicted_tokens_count or 0
-    return Usage(
+    return CompletionUsage(
         prompt_tokens=prompt,
         completion_tokens=predicted,
         total_tokens=prompt + predicted,
