@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from sides import HERE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+TOKEN = re.compile(r'"content":"\d')
 TIMEOUT_SECONDS = 60.0
 """The gateway's own limit, from its defaults."""
 SLACK_SECONDS = 10.0
@@ -113,7 +115,7 @@ async def one_request(client: httpx.AsyncClient, dice: random.Random) -> tuple[s
         if response.status_code != 200:
             return str(response.status_code), 0, (await response.aread()).decode()
         async for line in response.aiter_lines():
-            found += '"content":"1' in line or '"content":"2' in line
+            found += bool(TOKEN.search(line))
             if line.startswith('data: {"error"'):
                 failure = line
             is_done |= line == "data: [DONE]"
@@ -135,7 +137,7 @@ async def work(client: httpx.AsyncClient, upstream: Upstream, dice: random.Rando
         ended = time.monotonic()
         record.tokens += found
         record.ended(outcome, ended - began)
-        if outcome in ("502", "504", "error event"):
+        if outcome in ("404", "502", "504", "error event"):  # 404: it is back, and has not loaded its model
             if not upstream.was_down(began, ended):
                 record.violation(f"{outcome} although the upstream was there: {said}")
             await asyncio.sleep(dice.random() * 0.2)
