@@ -32,6 +32,19 @@ _NAME = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _KNOWN_SUFFIXES = ("/api/v0", "/api/v1", "/v1", *(f"/{name}" for name in NAMESPACES))
 
 
+def is_loopback(address: str) -> bool:
+    """Whether *address* is a numeric one that only programs of this machine can connect to."""
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    # Python answers for ::ffff:127.0.0.1 itself only since 3.13.
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
 class ServerAddress(msgspec.Struct, frozen=True):
     """Where a server listens."""
 

@@ -15,6 +15,7 @@ TOKEN_VARIABLES = ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN")
 """Environment variables that may hold an API token; the first one that is not empty counts."""
 
 _TOKEN_PATTERN = r"sk-lm-([A-Za-z0-9]{8}):([A-Za-z0-9]{20})"
+_TOKEN_FORM = "'sk-lm-', 8 letters or digits, ':' and 20 letters or digits"
 
 _LONGEST = 256
 """Characters of an identifier or a passkey, by the protocol."""
@@ -56,6 +57,20 @@ class Secret:
 NO_SECRET = Secret(None)
 
 
+def parse_api_token(token: str) -> tuple[str, str]:
+    """Client identifier and passkey of an API token.
+
+    Raises:
+        LMStudioValueError: not of the form of an API token. The token is not repeated.
+    """
+    match = re.fullmatch(_TOKEN_PATTERN, token.strip())
+    if match is None:
+        raise LMStudioValueError(
+            f"An API token has the form {_TOKEN_FORM}; the one given has {len(token)} characters and another form."
+        )
+    return match[1], match[2]
+
+
 def resolve_credentials(
     api_token: Secret = NO_SECRET, client_identifier: str | None = None, client_passkey: Secret = NO_SECRET
 ) -> Credentials:
@@ -81,7 +96,7 @@ def resolve_credentials(
     if match is None:
         raise LMStudioValueError(
             f"The API token given by {source} is not valid: it has {len(token.value)} characters, expected are "
-            "'sk-lm-', 8 letters or digits, ':' and 20 letters or digits. Create one in LM Studio's developer settings."
+            f"{_TOKEN_FORM}. Create one in LM Studio's developer settings."
         )
     return Credentials(match[1], match[2])
 

@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._address import API_SERVER_PORTS, NAMESPACES
+from lmstudio._auth import parse_api_token
+from lmstudio._setting_kinds import Choice, Many, Switch
 from lmstudio.errors import LMStudioError, LMStudioValueError
 from lmstudio.logs import fields, get_logger
-from lmstudio.server.auth import parse_api_token
 from lmstudio.server.embedded import Server
 from lmstudio.server.errors import PortInUseError, ServerStartError
 from lmstudio.server.home import default_models_folder
 from lmstudio.server.log_output import log_shown
 from lmstudio.server.service_manager import tell_service_manager
-from lmstudio.server.setting_kinds import Choice, Many, Switch
 from lmstudio.server.settings import CONFIG_VARIABLE, SETTINGS, public_file_warnings, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lmstudio.server.setting_kinds import Kind
+    from lmstudio._setting_kinds import Kind
     from lmstudio.server.settings import ServerSettings, Setting
 
 _logger = get_logger("server")

@@ -15,13 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._address import API_SERVER_PORTS
 from lmstudio._near import near_matches
-from lmstudio.errors import LMStudioValueError
-from lmstudio.server.connection import ConnectionLimits
-from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
-from lmstudio.server.files.store import FileLimits
-from lmstudio.server.http.settings import HttpSettings
-from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
-from lmstudio.server.setting_kinds import (
+from lmstudio._setting_kinds import (
     ApiToken,
     Choice,
     FileOrAddress,
@@ -34,6 +28,12 @@ from lmstudio.server.setting_kinds import (
     Table,
     Text,
 )
+from lmstudio.errors import LMStudioValueError
+from lmstudio.server.connection import ConnectionLimits
+from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
+from lmstudio.server.files.store import FileLimits
+from lmstudio.server.http.settings import HttpSettings
+from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
