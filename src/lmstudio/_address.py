@@ -45,6 +45,11 @@ def is_loopback(address: str) -> bool:
     return (mapped or parsed).is_loopback
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether *host*, a name or an address, always means the machine that asks."""
+    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+
+
 class ServerAddress(msgspec.Struct, frozen=True):
     """Where a server listens."""
 
@@ -53,6 +58,11 @@ class ServerAddress(msgspec.Struct, frozen=True):
     secure: bool = False
     prefix: str = ""
     """Path under which the namespaces live, for a reverse proxy; "" or "/path"."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine for certain."""
+        return is_this_machine(self.host)
 
     @property
     def authority(self) -> str:

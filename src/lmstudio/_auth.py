@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -16,6 +17,8 @@ TOKEN_VARIABLES = ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN")
 
 _TOKEN_PATTERN = r"sk-lm-([A-Za-z0-9]{8}):([A-Za-z0-9]{20})"
 _TOKEN_FORM = "'sk-lm-', 8 letters or digits, ':' and 20 letters or digits"
+
+ValueT = TypeVar("ValueT")
 
 _LONGEST = 256
 """Characters of an identifier or a passkey, by the protocol."""
@@ -38,12 +41,24 @@ class Credentials(msgspec.Struct, frozen=True):
         return AuthPacket(client_identifier=self.identifier, client_passkey=self.passkey)
 
 
-class Secret:
-    """A text that no repr shows, None for none.
+class Hidden(Generic[ValueT]):
+    """Something that no repr shows.
 
     Tracebacks may show the variables of each frame, so a frame that an exception may pass has no secret in a variable:
     it has one of these, and uses its `value` at once.
     """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: ValueT) -> None:
+        self.value: ValueT = value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class Secret:
+    """A text that no repr shows, as `Hidden`; None for none."""
 
     __slots__ = ("value",)
 
@@ -55,6 +70,11 @@ class Secret:
 
 
 NO_SECRET = Secret(None)
+
+
+def is_api_token(secret: Secret) -> bool:
+    """Whether it has the form of an LM Studio API token."""
+    return secret.value is not None and re.fullmatch(_TOKEN_PATTERN, secret.value) is not None
 
 
 def parse_api_token(token: str) -> tuple[str, str]:
