@@ -15,7 +15,9 @@ import pytest
 
 import lmstudio as lms
 from lmstudio import settings as settings_module
+from lmstudio._auth import NO_SECRET
 from lmstudio._near import near_matches
+from lmstudio._settings import ConnectionSettings, connection_settings
 from lmstudio.settings import FILE_VARIABLE, SETTINGS, Setting, Settings, SettingsArguments
 
 if TYPE_CHECKING:
@@ -489,3 +491,27 @@ def test_the_native_protocol_leaves_out_the_key_of_another_system(name: str) -> 
     assert (load("foreign").api_token, load("foreign").native_token.value) == ("foreign", None)
     assert load(TOKEN).native_token.value == TOKEN
     assert Settings(api_token="foreign").native_token.value == "foreign"
+
+
+def native(settings: Settings, retry: lms.RetryConfig | None = None) -> ConnectionSettings:
+    """What a native client with these arguments makes of them."""
+    return connection_settings(
+        settings=settings,
+        api_host=None,
+        api_token=NO_SECRET,
+        client_identifier=None,
+        client_passkey=NO_SECRET,
+        logger=None,
+        ssl_context=None,
+        proxy=NO_SECRET,
+        timeout=None,
+        retry=retry,
+        on_unknown=None,
+    )
+
+
+def test_native_clients_take_retries_and_certificates_from_settings() -> None:
+    settings = native(Settings(max_retries=7, verify_tls=False))
+    assert (settings.own_retry, settings.tls) == (lms.RetryConfig(max_retries=7), False)
+    assert native(Settings(max_retries=7), lms.RetryConfig(max_backoff=1)).retry == lms.RetryConfig(max_backoff=1)
+    assert (native(Settings()).own_retry, native(Settings()).tls) == (None, True)
