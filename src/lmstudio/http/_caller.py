@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from lmstudio import _lenient
+from lmstudio._http_models import decode_reply
 from lmstudio._timeouts import INHERITED, Timeout, TimeoutInput, read_timeout
 from lmstudio.errors import (
     ErrorType,
@@ -261,7 +262,7 @@ class Caller:
         if b'"error"' in body:
             self._raise_hidden_error(call, status, body)
         try:
-            return _lenient.decode(msgspec.json.Decoder(endpoint.reply).decode, endpoint.reply, body)
+            return decode_reply(endpoint.reply, body)
         except _lenient.DECODE_ERRORS as error:
             found = read_error(body).message
             failure = LMStudioProtocolError(
