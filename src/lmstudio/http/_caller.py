@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from lmstudio import _lenient
+from lmstudio._http_models import decode_reply
 from lmstudio._timeouts import INHERITED, Timeout, TimeoutInput, read_timeout
 from lmstudio.errors import (
     LMStudioCancelledError,
@@ -270,7 +270,7 @@ class Caller:
         if b'"error"' in body:
             self._raise_hidden_error(call, status, body)
         try:
-            return _lenient.decode(_decoder(endpoint.reply).decode, endpoint.reply, body)
+            return decode_reply(endpoint.reply, body)
         except _lenient.DECODE_ERRORS as error:
             failure = LMStudioProtocolError(
                 f"Could not {endpoint.attempted}: the server's reply cannot be understood ({error}): "
@@ -323,11 +323,6 @@ def _is_worth_repeating(error: LMStudioError, retry: RetryConfig) -> bool:
     # Servers are known to answer 500 where the request is to blame, which is the same the next time.
     data = error.data if isinstance(error, LMStudioServerError) else None
     return not (isinstance(error, LMStudioContextOverflowError) or str((data or {}).get("type")).startswith("invalid_"))
-
-
-@lru_cache(maxsize=128)
-def _decoder(expected_type: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(expected_type)
 
 
 def _cancelled(call: _Call[Any]) -> LMStudioCancelledError:
