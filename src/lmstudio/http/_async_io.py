@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ class AsyncConnections(Connections):
             response = await pool.http.send(built, stream=True, follow_redirects=False)
         except _io.ERRORS as error:
             if self._is_closed:
-                raise ExchangeError("closed", "the client was closed", error) from None
+                raise ExchangeError("closed", "the client was closed", error, is_final=True) from None
             raise _io.failure(error, clock, has_reply=False) from None
         return _Reply(response, pool, clock)
 
@@ -152,32 +153,54 @@ class _Reply(IncomingReply):
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self._response, self._pool, self._clock = response, pool, clock
-        self._pieces = response.aiter_bytes()
-        self._is_over = self._is_reading = False
+        self._content = _io.content_of(response)
+        self._decoder = _io.BodyDecoder(self.headers)
+        self._pieces = response.aiter_raw()
+        self._is_complete = self._is_closed = self._is_reading = False
 
     async def read(self) -> bytes:
-        if self._is_over:
-            return b""
-        self._is_reading = True
-        try:
-            with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
-                return await anext(self._pieces, b"")
-        except _io.ERRORS as error:
-            raise _io.failure(error, self._clock, has_reply=True) from None
-        finally:
-            self._is_reading = False
+        if self._content is not None:
+            data, self._content, self._is_complete = self._content, b"", True
+            return data
+        data = b""
+        while not (data or self._is_complete or self._is_closed):
+            self._is_reading = True
+            try:
+                with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
+                    piece = await anext(self._pieces, b"")
+            except _io.ERRORS as error:
+                raise _io.failure(error, self._clock, has_reply=True) from None
+            finally:
+                self._is_reading = False
+            self._is_complete = not piece
+            data = self._decoder.feed(piece)
+        return data
 
     async def aclose(self) -> None:
-        self._is_over = True
+        self._is_closed = True
+        if not (self._is_complete or self._is_reading):
+            self._is_reading = True  # whoever closes it as well, such as `close_forgotten`, leaves this to us
+            self._shut_down()
+            # The generators beneath have to end: the loop would finalise them, later, and trio warns of that.
+            if self._pool.is_clocked:
+                with contextlib.suppress(*_io.ERRORS):
+                    while await anext(self._pieces, b""):
+                        pass
+            else:
+                await self._pieces.aclose()  # type: ignore[attr-defined]  # it is one
+            self._is_complete = True
         await self._response.aclose()
 
     def abandon(self) -> None:
-        if not self._is_over:
-            self._is_over = True
-            stream = self._response.extensions.get("network_stream")
-            if isinstance(stream, _Stream):
-                stream.shut_down()
+        if not self._is_closed:
+            self._is_closed = True
+            self._shut_down()
             self._pool.forget(self)
+
+    def _shut_down(self) -> None:
+        stream = self._response.extensions.get("network_stream")
+        if isinstance(stream, _Stream):
+            stream.shut_down()
 
 
 class _Transport(httpx.AsyncHTTPTransport):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._http_models import openai as wire
@@ -11,13 +12,11 @@ from lmstudio._struct import camel_case
 from lmstudio.errors import LMStudioValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lmstudio._http_models import HttpStruct, JsonObject
     from lmstudio.history import ChatInput
     from lmstudio.settings import Settings
 
-__all__ = ["ChatCompletionRequest", "chat_request", "request_body", "split_params"]
+__all__ = ["ChatCompletionRequest", "chat_request", "merged", "request_body", "split_params"]
 
 _TYPO: Final = 0.85
 """How much alike two names are of which one is a slip of the pen; `max_tokens` and `min_tokens` are not."""
@@ -96,6 +95,19 @@ def _refuse_typo(given: str, names: list[str]) -> None:
         )
 
 
+def merged(members: JsonObject, extra_body: Mapping[str, Any] | None) -> JsonObject:
+    """*members*, with those of *extra_body* over them.
+
+    Raises:
+        LMStudioValueError: *extra_body* is no mapping.
+    """
+    if extra_body is None:
+        return members
+    if not isinstance(extra_body, Mapping):
+        raise LMStudioValueError(f"extra_body must be a mapping of more members to send, got {extra_body!r:.80}.")
+    return {**members, **extra_body}
+
+
 def request_body(
     settings: Settings,
     request: HttpStruct,
@@ -109,9 +121,7 @@ def request_body(
     Raises:
         LMStudioValueError: a value is not valid, or the model is not allowed.
     """
-    if extra_body is not None and not hasattr(extra_body, "keys"):
-        raise LMStudioValueError(f"extra_body must be a mapping, got {extra_body!r:.80}.")
-    body = {**request.checked(attempted), **(extra_body or {})}
+    body = merged(request.checked(attempted), extra_body)
     body.setdefault("model", settings.default_model)
     if body["model"] is None:
         del body["model"]

@@ -57,7 +57,8 @@ class _Reader(StreamReader[EventT, ResultT], Generic[EventT, ResultT]):
         try:
             chunk: EventT = decode_reply(self.event_type, event.data)
         except DECODE_ERRORS as error:
-            raise LMStudioProtocolError(f"An event of the stream cannot be understood: {error}") from error
+            message = f"An event of the stream cannot be understood ({error}): {event.data!r:.200}"
+            raise LMStudioProtocolError(message) from error
         for name in ("id", "created", "model", "system_fingerprint", "usage", "stats", "model_info", "runtime"):
             value = getattr(chunk, name)
             if value:

@@ -104,7 +104,7 @@ class SyncConnections(Connections):
             response = pool.http.send(built, stream=True, follow_redirects=False)
         except _io.ERRORS as error:
             if self._is_closed:
-                raise ExchangeError("closed", "the client was closed", error) from None
+                raise ExchangeError("closed", "the client was closed", error, is_final=True) from None
             raise _io.failure(error, clock, has_reply=False) from None
         return _Reply(response, pool, clock)
 
@@ -162,19 +162,27 @@ class _Reply(IncomingReply):
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self._response, self._pool, self._clock = response, pool, clock
-        self._pieces = response.iter_bytes()
+        self._content = _io.content_of(response)
+        self._decoder = _io.BodyDecoder(self.headers)
+        self._pieces = response.iter_raw()
         self._is_over = False
 
     async def read(self) -> bytes:
-        if self._is_over:
-            return b""
-        try:
-            piece = next(self._pieces, b"")
-        except _io.ERRORS as error:
-            raise _io.failure(error, self._clock, has_reply=True) from None
-        if self._pool.streams is None and self._clock.expired() is not None:
-            raise ExchangeError("timeout", "nothing in time")
-        return piece
+        if self._content is not None:
+            data, self._content = self._content, b""
+            return data
+        data = b""
+        while not (data or self._is_over):
+            try:
+                piece = next(self._pieces, b"")
+            except _io.ERRORS as error:
+                raise _io.failure(error, self._clock, has_reply=True) from None
+            if self._pool.streams is None and self._clock.expired() is not None:
+                raise ExchangeError("timeout", "nothing in time")
+            data = self._decoder.feed(piece)
+            if not piece:
+                break
+        return data
 
     async def aclose(self) -> None:
         self.close()
