@@ -168,8 +168,9 @@ class Settings:
         default_model: The language model where a call names none; without it, any that is loaded. Environment:
             LM_STUDIO_DEFAULT_MODEL.
         allowed_models: The only models to use: keys, also of loaded instances their identifiers. A * stands for
-            anything, and a key for its variants (`key@q4_k_m`), too. What names another one is refused before anything
-            is sent. Environment: LM_STUDIO_ALLOWED_MODELS, with commas between them.
+            anything, and a key for its variants (`key@q4_k_m`), too. A call for another one is refused before anything
+            is sent; a draft model in the settings of a prediction is not looked at. Environment:
+            LM_STUDIO_ALLOWED_MODELS, with commas between them.
         require_token_for_remote: Whether to refuse the address of another machine without a token. Environment:
             LM_STUDIO_REQUIRE_TOKEN_FOR_REMOTE.
         base_url: Another name for *api_host*.

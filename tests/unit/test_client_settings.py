@@ -9,6 +9,7 @@ import pickle
 import sys
 import traceback
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from lmstudio.settings import FILE_VARIABLE, SETTINGS, Setting, Settings, Settin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 TOKEN = "sk-lm-AbCd1234:abcdefghij0123456789"
 OTHER = "sk-lm-ZyXw9876:zyxwvutsrq9876543210"
@@ -515,3 +515,12 @@ def test_native_clients_take_retries_and_certificates_from_settings() -> None:
     assert (settings.own_retry, settings.tls) == (lms.RetryConfig(max_retries=7), False)
     assert native(Settings(max_retries=7), lms.RetryConfig(max_backoff=1)).retry == lms.RetryConfig(max_backoff=1)
     assert (native(Settings()).own_retry, native(Settings()).tls) == (None, True)
+
+
+def test_the_readme_and_the_documentation_name_every_setting() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for setting in SETTINGS.values():
+        names = [name for name in (setting.name, setting.alias) if name]
+        row = f"| {', '.join(f'`{name}`' for name in names)} | {', '.join(f'`{each}`' for each in setting.variables)} |"
+        assert row in readme
+        assert all(text in str(Settings.__doc__) for text in (*setting.variables, *names))

@@ -207,6 +207,8 @@ def test_only_allowed_models_can_be_named(server: Server) -> None:
         with pytest.raises(lms.LMStudioValueError, match=refused):
             client.llm.create_dynamic_handle("scripted-chat")
         assert client.llm.create_dynamic_handle("mine-1").identifier == "mine-1"
+        with pytest.raises(lms.LMStudioValueError, match=refused):
+            client.llm.create_dynamic_handle("mine-1").preload_draft_model("scripted-chat")
         assert client.llm.list_loaded() == []
 
 
