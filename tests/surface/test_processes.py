@@ -154,10 +154,10 @@ def test_default_client_works_in_a_child_although_another_thread_was_just_making
     import lmstudio.sync_api as sync_api
     entered, leave = threading.Event(), threading.Event()
     class SlowClient(sync_api.Client):
-        def __init__(self, *arguments):
+        def __init__(self, *arguments, **keywords):
             entered.set()
             leave.wait()
-            super().__init__(*arguments)
+            super().__init__(*arguments, **keywords)
     fast, sync_api.Client = sync_api.Client, SlowClient
     thread = threading.Thread(target=lms.get_default_client, args=(HOST,))
     thread.start()
