@@ -16,8 +16,8 @@ from lmstudio._setting_file import YamlLines
 from lmstudio._setting_table import Section, SettingTable, about
 from lmstudio._settings import VERIFY_VARIABLE
 from lmstudio.errors import LMStudioValueError
+from lmstudio.server.background import DEFAULT_GRACE_SECONDS
 from lmstudio.server.binding import is_loopback
-from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
 from lmstudio.server.http.settings import HttpSettings
 from lmstudio.server.setting_kinds import (
     Address,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._address import API_SERVER_PORTS
 from lmstudio._setting_table import Section, SettingTable, about
+from lmstudio.server.background import DEFAULT_GRACE_SECONDS
 from lmstudio.server.connection import ConnectionLimits
-from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
 from lmstudio.server.files.store import FileLimits
 from lmstudio.server.http.settings import HttpSettings
 from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
