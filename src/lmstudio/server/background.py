@@ -17,7 +17,7 @@ from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.logs import fields, follow_environment, get_logger
 from lmstudio.server.auth import ApiTokens
 from lmstudio.server.binding import Binding
-from lmstudio.server.errors import RequestError, ServerStartError
+from lmstudio.server.errors import RequestError, ServerStartError, StartInterruptedError
 from lmstudio.server.origins import OriginPolicy
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ class BackgroundServer(ABC):
         self._socket: socket.socket | None = None
         self._is_ending = False
         self._ending_seconds = self._grace_seconds
+        self._is_start_interrupted = False
         self._opening: asyncio.Future[None] | None = None
         self._winding_down: asyncio.Task[None] | None = None
 
@@ -177,7 +178,7 @@ class BackgroundServer(ABC):
                 raise ServerStartError(error.title) from error
             except asyncio.CancelledError:
                 self._end_thread()
-                raise ServerStartError("The server was told to stop before it had started.") from None
+                raise StartInterruptedError("The server was told to stop before it had started.") from None
             except BaseException:
                 self._end_thread()
                 raise
@@ -208,6 +209,14 @@ class BackgroundServer(ABC):
         """
         self._ending_seconds = self._grace_seconds if grace_seconds is None else require_grace(grace_seconds)
         self._request_end()
+
+    def interrupt_start(self) -> None:
+        """Make `start`, in another thread or below a signal handler, give up if it has not begun to listen."""
+        self._is_start_interrupted = True
+        opening, loop = self._opening, self._loop
+        if opening is not None and loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended already
+                loop.call_soon_threadsafe(opening.cancel)
 
     def __enter__(self) -> Self:
         self.start()
@@ -269,7 +278,7 @@ class BackgroundServer(ABC):
         # A task of its own, because it may take minutes, and whoever stops the server meanwhile need not wait.
         self._opening = asyncio.ensure_future(self._open(core, ending))
         try:
-            if self._is_ending:
+            if self._is_ending or self._is_start_interrupted:
                 self._opening.cancel()
             await self._opening
         finally:
@@ -328,6 +337,7 @@ class BackgroundServer(ABC):
 
     def _end_thread(self, grace_seconds: float | None = None) -> None:
         thread = self._thread
+        self._is_start_interrupted = False
         if thread is None:
             return
         self.begin_stop(grace_seconds)
