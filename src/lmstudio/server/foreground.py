@@ -12,21 +12,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from lmstudio._setting_table import public_file_warnings
+from lmstudio._auth import parse_api_token
+from lmstudio._setting_files import public_file_warnings
+from lmstudio._setting_kinds import Choice, Many, Switch
 from lmstudio.errors import LMStudioError, LMStudioValueError
 from lmstudio.logs import fields, get_logger
-from lmstudio.server.auth import parse_api_token
 from lmstudio.server.background import BackgroundServer
 from lmstudio.server.errors import StartInterruptedError
 from lmstudio.server.log_output import log_shown
 from lmstudio.server.service_manager import tell_service_manager
-from lmstudio.server.setting_kinds import Choice, Many, Switch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from lmstudio._setting_kinds import Kind
     from lmstudio._setting_table import Setting, SettingTable
-    from lmstudio.server.setting_kinds import Kind
 
 __all__ = ["EXIT_FAILED", "EXIT_STOPPED", "EXIT_WRONG_SETTINGS", "Program", "Speaker", "StopRequests"]
 

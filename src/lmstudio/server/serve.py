@@ -36,7 +36,7 @@ class _Serve(Program[ServerSettings, Server]):
             speaker.say(*_describe(server, has_tokens=has_tokens, has_page=values.page))
 
 
-_PROGRAM = _Serve("serve", SERVER_TABLE, file="FILE.toml", example=("jit_ttl_seconds", "jit_ttl_seconds = 600"))
+_PROGRAM = _Serve("serve", SERVER_TABLE, file="FILE", example=("jit_ttl_seconds", "jit_ttl_seconds = 600"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
