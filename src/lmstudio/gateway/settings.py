@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from lmstudio._auth import TOKEN_VARIABLES
 from lmstudio._setting_kinds import (
@@ -28,12 +28,12 @@ from lmstudio.settings import SETTINGS as _CLIENT
 from lmstudio.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lmstudio._setting_table import EffectiveSettings
 
-__all__ = ["GATEWAY_TABLE", "GatewaySettings", "resolve_gateway_settings"]
+__all__ = ["GATEWAY_TABLE", "GatewayArguments", "GatewaySettings", "resolve_gateway_settings"]
 
 ENVIRONMENT_PREFIX: Final = "LMSTUDIO_GATEWAY_"
 CONFIG_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
@@ -269,6 +269,41 @@ class GatewaySettings:
             verify_tls=self.verify_tls,
             require_token_for_remote=self.require_token_for_remote,
         )
+
+
+class GatewayArguments(TypedDict, total=False):
+    """The arguments of `GatewaySettings`; lists, and paths as texts, are taken as well."""
+
+    provider: str
+    base_url: str
+    api_token: str | None
+    default_model: str | None
+    allowed_models: Sequence[str]
+    verify_tls: bool
+    require_token_for_remote: bool
+    timeout_seconds: float
+    connect_timeout_seconds: float
+    keep_alive_seconds: float
+    max_idle_connections: int
+    host: str
+    port: int
+    api_tokens: Sequence[str]
+    api_token_files: Sequence[str | Path]
+    insecure: bool
+    allowed_origins: Sequence[str]
+    cors: bool
+    max_body_bytes: int
+    max_queued_requests: int
+    max_tokens: int
+    temperature: float
+    preload: Sequence[str]
+    jit_loading: bool
+    list_downloaded: bool
+    metrics: bool
+    grace_seconds: float
+    log_format: str
+    log_level: str | None
+    log_file: str | Path | None
 
 
 GATEWAY_TABLE: Final = SettingTable(GatewaySettings, CONFIG_VARIABLE, YamlLines)

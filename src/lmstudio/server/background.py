@@ -70,7 +70,7 @@ class BackgroundServer(ABC):
 
     _extra: ClassVar = "server"
     """The extra of this package with the packages it needs."""
-    _thread_name: ClassVar = "lmstudio-server"
+    _what: ClassVar = "The embedded server"
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class BackgroundServer(ABC):
             follow_environment()
             binding = self._find_binding(self.host, self.port)
             self._prepare()
-            require_packages(self._extra, *_TRANSPORT_PACKAGES)
+            self._require_packages(*_TRANSPORT_PACKAGES)
             sock = self._socket = binding.listen()
             port = sock.getsockname()[1]
             started: Future[None] = Future()
@@ -168,7 +168,7 @@ class BackgroundServer(ABC):
             self._ending_seconds = self._grace_seconds
             # A daemon, because Python waits for other threads before it runs what `atexit` has to stop this one.
             self._thread = threading.Thread(
-                target=self._run, args=(sock, started), name=f"{self._thread_name}-{port}", daemon=True
+                target=self._run, args=(sock, started), name=f"lmstudio-{self._extra}-{port}", daemon=True
             )
             self._thread.start()
             try:
@@ -303,6 +303,15 @@ class BackgroundServer(ABC):
             )
         return binding
 
+    def _require_packages(self, *packages: str) -> None:
+        """Raise ServerStartError if one of *packages* is missing."""
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ServerStartError(
+                f"{self._what} needs {', '.join(missing)}, not installed here; "
+                f"run: pip install 'lmstudio[{self._extra}]'"
+            )
+
     def _abandon(self) -> None:
         self._thread = self._loop = self._listener = None
         self._lock = threading.Lock()
@@ -388,12 +397,3 @@ def if_started(value: T | None) -> T:
     if value is None:
         raise LMStudioRuntimeError("The server has not been started.")
     return value
-
-
-def require_packages(extra: str, *packages: str) -> None:
-    """Raise ServerStartError if one of *packages*, of the extra *extra*, is missing."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ServerStartError(
-            f"The embedded server needs {', '.join(missing)}, not installed here; run: pip install 'lmstudio[{extra}]'"
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from lmstudio.server.background import DEFAULT_GRACE_SECONDS, BackgroundServer, if_started, require_packages
+from lmstudio.server.background import DEFAULT_GRACE_SECONDS, BackgroundServer, if_started
 from lmstudio.server.catalog import Catalog, InvalidModelFileError, read_model_file
 from lmstudio.server.engine.base import Engine, EngineError, ModelFile
 from lmstudio.server.errors import RequestError, ServerStartError
@@ -151,7 +151,7 @@ class Server(BackgroundServer):
         if self._given_core is not None:
             return
         if self._engine_choice == "llama_cpp":
-            require_packages(self._extra, "xllamacpp")
+            self._require_packages("xllamacpp")
         try:
             self._engine = self._new_engine()
             self._catalog = self._new_catalog(self._engine, self._downloaded_models())

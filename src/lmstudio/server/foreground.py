@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from lmstudio._auth import parse_api_token
 from lmstudio._setting_files import public_file_warnings
 from lmstudio._setting_kinds import Choice, Many, Switch
 from lmstudio.errors import LMStudioError, LMStudioValueError
@@ -21,6 +20,7 @@ from lmstudio.server.background import BackgroundServer
 from lmstudio.server.errors import StartInterruptedError
 from lmstudio.server.log_output import log_shown
 from lmstudio.server.service_manager import tell_service_manager
+from lmstudio.server.token_files import read_token_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -153,10 +153,9 @@ class Speaker:
 class Program(ABC, Generic[ValuesT, ServerT]):
     """A command that serves until it is stopped. *example* is the name of a setting, with a value for the file."""
 
-    def __init__(self, name: str, table: SettingTable[ValuesT], *, file: str, example: tuple[str, str]) -> None:
+    def __init__(self, name: str, table: SettingTable[ValuesT], *, example: tuple[str, str]) -> None:
         self._name = name
         self._table = table
-        self._file = file
         self._example = example
 
     @abstractmethod
@@ -171,7 +170,7 @@ class Program(ABC, Generic[ValuesT, ServerT]):
         """
 
     @abstractmethod
-    def introduce(self, server: ServerT, values: ValuesT, speaker: Speaker, *, has_tokens: bool) -> None:
+    def introduce(self, server: ServerT, values: ValuesT, speaker: Speaker, tokens: list[str]) -> None:
         """Say where it is and what it has."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -181,8 +180,8 @@ class Program(ABC, Generic[ValuesT, ServerT]):
         parser.add_argument(
             "--config",
             type=Path,
-            metavar=self._file,
-            help=f"file of settings, with the names of these options: {text}. The environment variable "
+            metavar="FILE",
+            help=f"file of settings (TOML, JSON or YAML), with the names of these options: {text}. The environment variable "
             f"{self._table.config_variable} may name it, too, and there is one for every option: "
             f"{settings[name].variable}. An option wins over the environment, and that over the file",
         )
@@ -234,7 +233,7 @@ class Program(ABC, Generic[ValuesT, ServerT]):
         server = self.start(values, tokens, stop_requests)
         stop_requests.on_signal = None
         try:
-            self.introduce(server, values, speaker, has_tokens=bool(tokens))
+            self.introduce(server, values, speaker, tokens)
             if not (tokens or server.is_local):
                 speaker.warn(f"everybody who can reach {values.host} may use this server; see --api-token-file")
             tell_service_manager("READY=1")
@@ -315,27 +314,6 @@ def _api_tokens(settings: ProgramSettings, speaker: Speaker) -> list[str]:
     """
     tokens = list(settings.api_tokens)
     for file in settings.api_token_files:
-        tokens += _tokens_of(file, speaker)
-    return tokens
-
-
-def _tokens_of(file: Path, speaker: Speaker) -> list[str]:
-    try:
-        lines = file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise LMStudioValueError(f"Cannot read the API tokens in {file}: {reason}.") from None
-    tokens = []
-    for number, line in enumerate(lines, 1):
-        token = line.strip()
-        if token and not token.startswith("#"):
-            try:
-                parse_api_token(token)
-            except LMStudioValueError as error:
-                raise LMStudioValueError(f"{file}, line {number}: {error}") from None
-            tokens.append(token)
-    if not tokens:
-        # Going on would open the server to everybody, which whoever names a file does not expect.
-        raise LMStudioValueError(f"There is no API token in {file}; write one per line.")
-    speaker.warn(*public_file_warnings(file))
+        tokens += read_token_file(file)
+        speaker.warn(*public_file_warnings(file))
     return tokens

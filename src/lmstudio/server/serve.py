@@ -26,17 +26,17 @@ class _Serve(Program[ServerSettings, Server]):
     def start(self, values: ServerSettings, tokens: list[str], stop_requests: StopRequests) -> Server:
         return _start(values, tokens, stop_requests)
 
-    def introduce(self, server: Server, values: ServerSettings, speaker: Speaker, *, has_tokens: bool) -> None:
+    def introduce(self, server: Server, values: ServerSettings, speaker: Speaker, tokens: list[str]) -> None:
         if speaker.is_logged:
             for model in server.models:
                 _logger.info("Offering %s", model.model_key, extra=fields(model=model.model_key))
             known = fields(address=server.api_host)
             _logger.info("Serving LM Studio's protocol at ws://%s/", server.api_host, extra=known)
         else:
-            speaker.say(*_describe(server, has_tokens=has_tokens, has_page=values.page))
+            speaker.say(*_describe(server, has_tokens=bool(tokens), has_page=values.page))
 
 
-_PROGRAM = _Serve("serve", SERVER_TABLE, file="FILE", example=("jit_ttl_seconds", "jit_ttl_seconds = 600"))
+_PROGRAM = _Serve("serve", SERVER_TABLE, example=("jit_ttl_seconds", "jit_ttl_seconds = 600"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
