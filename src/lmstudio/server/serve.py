@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._address import API_SERVER_PORTS, NAMESPACES
+from lmstudio._setting_table import public_file_warnings
 from lmstudio.errors import LMStudioError, LMStudioValueError
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.auth import parse_api_token
@@ -21,13 +22,14 @@ from lmstudio.server.home import default_models_folder
 from lmstudio.server.log_output import log_shown
 from lmstudio.server.service_manager import tell_service_manager
 from lmstudio.server.setting_kinds import Choice, Many, Switch
-from lmstudio.server.settings import CONFIG_VARIABLE, SETTINGS, public_file_warnings, resolve_settings
+from lmstudio.server.settings import CONFIG_VARIABLE, SETTINGS, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from lmstudio._setting_table import Setting
     from lmstudio.server.setting_kinds import Kind
-    from lmstudio.server.settings import ServerSettings, Setting
+    from lmstudio.server.settings import ServerSettings
 
 _logger = get_logger("server")
 

@@ -10,18 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from lmstudio._address import parse_api_host
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server.auth import parse_api_token
 
 __all__ = [
+    "Address",
     "ApiToken",
     "Choice",
     "FileOrAddress",
     "FilePath",
     "Kind",
     "Many",
+    "Names",
     "Number",
     "Port",
+    "SecretText",
     "Switch",
     "Table",
     "Text",
@@ -76,6 +80,31 @@ class Text(Kind):
         return value.strip()
 
 
+class SecretText(Text):
+    """Any text, not to be shown."""
+
+    is_secret = True
+
+    def parse(self, value: object) -> str:
+        """The text without spaces around it."""
+        if not isinstance(value, str) or not value.strip():
+            raise LMStudioValueError("it is not a text")
+        return value.strip()
+
+
+class Address(Text):
+    """Where a server is."""
+
+    def __init__(self) -> None:
+        super().__init__("URL")
+
+    def parse(self, value: object) -> str:
+        """The address as it is written."""
+        if isinstance(value, str):
+            parse_api_host(value)
+        return super().parse(value)
+
+
 class Choice(Kind):
     """One of several words."""
 
@@ -106,7 +135,7 @@ class Switch(Kind):
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A number from *minimum* on."""
+    """A number from *minimum* on, to *maximum* if there is one."""
 
     metavar: str = "NUMBER"
     minimum: float = 0
@@ -115,13 +144,18 @@ class Number(Kind):
     """Of bytes: K, M and G may follow, powers of 1024."""
     none_word: str | None = None
     """What to write for "no limit"."""
+    maximum: float = math.inf
 
     def parse(self, value: object) -> float | int | None:
         """The number, None for the word."""
         if self.none_word is not None and isinstance(value, str) and value.strip().lower() == self.none_word:
             return None
         number = self._read(value)
-        if not self.minimum <= number < math.inf or (self.is_whole and number != int(number)):
+        if (
+            not self.minimum <= number <= self.maximum
+            or number == math.inf
+            or (self.is_whole and number != int(number))
+        ):
             raise _wrong(value, f"is not {self._allowed()}")
         return int(number) if self.is_whole else number
 
@@ -139,7 +173,8 @@ class Number(Kind):
         what = "a whole number" if self.is_whole else "a number"
         unit = " of bytes, such as 1048576 or 1M," if self.is_size else ""
         word = "" if self.none_word is None else f", or {self.none_word!r}"
-        return f"{what}{unit} from {self.minimum:g} on{word}"
+        end = "on" if self.maximum == math.inf else f"to {self.maximum:g}"
+        return f"{what}{unit} from {self.minimum:g} {end}{word}"
 
     def toml(self, value: Any) -> str:
         """As a number, or the word."""
@@ -172,6 +207,7 @@ class FilePath(Kind):
 
     def parse(self, value: object) -> Path:
         """The path; ~ is the user's home."""
+        value = str(value) if isinstance(value, Path) else value
         if not isinstance(value, str) or not value or "\0" in value:
             raise _wrong(value, "is not a path")
         try:
@@ -252,6 +288,17 @@ class Many(Kind):
     def toml(self, value: Any) -> str:
         """As an array."""
         return f"[{', '.join(map(self.kind.toml, value))}]"
+
+
+class Names(Many):
+    """Any number of names, in an environment variable with commas or spaces between them."""
+
+    def __init__(self, metavar: str) -> None:
+        super().__init__(Text(metavar))
+
+    def split(self, text: str) -> list[str]:
+        """The names in an environment variable."""
+        return text.replace(",", " ").split()
 
 
 def _inline(value: object) -> str:
