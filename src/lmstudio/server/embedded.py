@@ -302,6 +302,7 @@ class Server:
                     _logger.exception("The server on port %s ended unexpectedly", self.port, extra=fields())
 
     async def _serve(self, sock: socket.socket, started: Future[None]) -> None:
+        from lmstudio.server.app import PreparedCore
         from lmstudio.server.core import ServerCore
         from lmstudio.server.extra_listener import ExtraListener
         from lmstudio.server.listener import Listener
@@ -311,6 +312,8 @@ class Server:
         if isinstance(core, ServerCore):
             core.http_server = extra
         try:
+            if isinstance(core, PreparedCore):
+                await core.prepare()
             self._listener = Listener(core, self._app_settings(), lambda: started.set_result(None), self._wind_down)
             self._loop = asyncio.get_running_loop()
             if self._is_ending:
