@@ -14,7 +14,6 @@ from lmstudio.server.token_files import read_token_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import AsyncExitStack
 
     from typing_extensions import Unpack
 
@@ -84,12 +83,6 @@ class Gateway(BackgroundServer):
         from lmstudio.gateway.core import GatewayCore
 
         return GatewayCore(self._settings)
-
-    async def _open(self, core: Core, ending: AsyncExitStack) -> None:  # noqa: ARG002 (aclose of the core does it all)
-        from lmstudio.gateway.core import GatewayCore
-
-        assert isinstance(core, GatewayCore)  # `_new_core` has made it
-        await core.prepare()
 
 
 def _new_settings(arguments: Mapping[str, Any]) -> GatewaySettings:

@@ -117,9 +117,12 @@ class BackgroundServer(ABC):
     def _new_core(self) -> Core:
         """Everything but the sockets. Called in the server's own event loop."""
 
-    @abstractmethod
-    async def _open(self, core: Core, ending: contextlib.AsyncExitStack) -> None:
+    async def _open(self, core: Core, ending: contextlib.AsyncExitStack) -> None:  # noqa: ARG002 (for subclasses)
         """What comes before the first client; *ending* gets what comes after the last one."""
+        from lmstudio.server.app import PreparedCore
+
+        if isinstance(core, PreparedCore):
+            await core.prepare()
 
     @property
     def api_host(self) -> str:

@@ -145,6 +145,7 @@ class Server(BackgroundServer):
         ending.push_async_callback(extra.aclose)
         if isinstance(core, ServerCore):
             core.http_server = extra
+        await super()._open(core, ending)
 
     def _prepare(self) -> None:
         """Find the engine and read the models' files."""

@@ -181,8 +181,8 @@ class Program(ABC, Generic[ValuesT, ServerT]):
             "--config",
             type=Path,
             metavar="FILE",
-            help=f"file of settings (TOML, JSON or YAML), with the names of these options: {text}. The environment variable "
-            f"{self._table.config_variable} may name it, too, and there is one for every option: "
+            help=f"file of settings (TOML, JSON or YAML), with the names of these options: {text}. The environment "
+            f"variable {self._table.config_variable} may name it, too, and there is one for every option: "
             f"{settings[name].variable}. An option wins over the environment, and that over the file",
         )
         parser.add_argument(
