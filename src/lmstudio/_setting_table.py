@@ -256,17 +256,19 @@ class SettingTable(Generic[ValuesT]):
                 elif value is not None:
                     raise LMStudioValueError(f"In {file}, {'.'.join(path)}: settings belong under it, not a value.")
             elif path not in self._at:
-                raise LMStudioValueError(f"In {file}: {self._no_setting(path)}")
+                place = f"In {file}, {'.'.join(above)}" if above else f"In {file}"
+                raise LMStudioValueError(f"{place}: {self._no_setting(path)}")
             elif value is not None:  # YAML's way to leave something open
                 yield path, value
 
     def _no_setting(self, path: tuple[str, ...]) -> str:
         """What to say of a *path* at which there is none."""
-        elsewhere = [setting.place for known, setting in self._at.items() if known[-1] == path[-1]]
+        *above, key = path
+        elsewhere = [setting.place for known, setting in self._at.items() if known[-1] == key]
         if elsewhere:
-            return f"there is no setting {'.'.join(path)!r}. Did you mean {elsewhere[0]}?"
-        sections = map(".".join, sorted(self._sections))
-        return no_setting(".".join(path), [*(setting.place for setting in self.settings.values()), *sections])
+            return f"there is no setting {key!r}. Did you mean {elsewhere[0]}?"
+        known = [*self._at, *sorted(self._sections)]
+        return no_setting(key, [each[-1] for each in known if list(each[:-1]) == above])
 
     def _unknown_variables(self, environment: Mapping[str, str]) -> Iterator[str]:
         """Warnings, not errors: Kubernetes puts variables of its own there for a service of such a name."""

@@ -76,8 +76,7 @@ class Gateway(BackgroundServer):
         return f"http://{self.api_host}"
 
     def _prepare(self) -> None:
-        if self._settings.metrics:
-            self._require_packages("prometheus_client")
+        """Nothing: what it is in front of may come later."""
 
     def _new_core(self) -> Core:
         from lmstudio.gateway.core import GatewayCore

@@ -94,7 +94,7 @@ def _describe(gateway: Gateway, values: GatewaySettings, models: _Models, *, has
     yield f"Serving OpenAI's API at {address}/v1 (Anthropic's clients: {address})"
     yield f"Upstream       {_upstream(values)}"
     yield f'Connect with   openai.OpenAI(base_url="{address}/v1", api_key={key})'
-    yield f"Look after     {address}/health" + (f", {address}/metrics" if values.metrics else "")
+    yield f"Look after     {address}/health"
     for name in models.names[:_MODELS_SHOWN]:
         yield f"Model          {name}"
     if len(models.names) > _MODELS_SHOWN:

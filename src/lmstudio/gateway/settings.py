@@ -137,7 +137,7 @@ class GatewaySettings:
         metadata=about(
             CONNECTION,
             _SECONDS,
-            "time after which an idle connection to it is closed",
+            "accepted, and shown by /health: the gateway has one connection per kind of request, which stays open",
             key="keep_alive_secs",
         ),
     )
@@ -146,7 +146,7 @@ class GatewaySettings:
         metadata=about(
             CONNECTION,
             Number("COUNT", is_whole=True),
-            "so many idle connections to it are kept",
+            "accepted, and shown by /health, for the same reason",
         ),
     )
     host: str = field(
