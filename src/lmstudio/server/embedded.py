@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from lmstudio.server.app import AppSettings, Core
+    from lmstudio.server.app import AppSettings, Core, PreparedCore
     from lmstudio.server.connection import ConnectionLimits
     from lmstudio.server.files.store import FileLimits
     from lmstudio.server.http.settings import HttpSettings
@@ -312,12 +312,12 @@ class Server:
         if isinstance(core, ServerCore):
             core.http_server = extra
         try:
-            if isinstance(core, PreparedCore):
-                await core.prepare()
             self._listener = Listener(core, self._app_settings(), lambda: started.set_result(None), self._wind_down)
             self._loop = asyncio.get_running_loop()
             if self._is_ending:
                 self._listener.stopping.set()
+            if isinstance(core, PreparedCore):
+                await _prepared(core, self._listener.stopping)
             await self._listener.serve([sock])
         finally:
             await extra.aclose()
@@ -435,6 +435,20 @@ class Server:
         if thread.is_alive():
             _logger.error("The server on port %s does not end", self.port, extra=fields())
         self._thread = self._loop = self._listener = None
+
+
+async def _prepared(core: PreparedCore, stopping: asyncio.Event) -> None:
+    """Let *core* get ready, unless the server is to stop before that."""
+    preparing = asyncio.ensure_future(core.prepare())
+    ending = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait((preparing, ending), return_when=asyncio.FIRST_COMPLETED)
+        if preparing.done():
+            preparing.result()
+    finally:
+        ending.cancel()
+        preparing.cancel()
+        await asyncio.wait((preparing,))
 
 
 # Servers that must be stopped before the interpreter ends.
