@@ -15,17 +15,17 @@ from lmstudio._sdk_models import (
     LlmChannelPredictToClientPacketToolCallGenerationNameReceived,
     LlmChannelPredictToClientPacketToolCallGenerationStart,
 )
-from lmstudio.errors import LMStudioError
+from lmstudio.errors import LMStudioError, LMStudioModelNotFoundError
 from lmstudio.gateway.upstream_errors import as_http
 from lmstudio.server.http.backend import Running
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.work import arguments_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from lmstudio._sdk_models import LlmPredictionStats
-    from lmstudio.gateway.upstream import UpstreamModel
+    from lmstudio.gateway.upstream import FoundModel, UpstreamModel
     from lmstudio.gateway.upstream_channel import PredictChannel
     from lmstudio.server.output import Packet
 
@@ -42,14 +42,23 @@ _TOOL_PACKETS = (
 class UpstreamRunning(Running):
     """Packets pass through as LM Studio has sent them."""
 
-    def __init__(self, channel: PredictChannel, model: UpstreamModel, *, is_one_call: bool) -> None:
-        self._channel = channel
+    def __init__(
+        self, start: Callable[[UpstreamModel], PredictChannel], model: FoundModel, *, is_one_call: bool
+    ) -> None:
+        """*start* makes the channel of a prediction, and sends nothing yet."""
+        self._start = start
         self._model = model
+        self._channel = start(model)
+        self._has_begun = self._is_cancelled = False
         self._is_one_call = is_one_call
         self._has_call = False
         self._calls = _WholeCalls()
         self._ahead: list[Packet] = []
         self._success: LlmChannelPredictToClientPacketSuccess | None = None
+
+    def begin(self) -> None:
+        """Send the request. Nothing is awaited."""
+        self._channel.open()
 
     async def packets(self) -> AsyncIterator[list[Packet]]:
         """As `Running.packets`.
@@ -84,7 +93,7 @@ class UpstreamRunning(Running):
     async def _next(self) -> list[Packet]:
         """What has come, without the last packet."""
         try:
-            packets = await self._channel.receive_all()
+            packets = await self._receive()
         except LMStudioError as error:
             raise self._error(error) from error
         if type(packets[-1]) is LlmChannelPredictToClientPacketSuccess:
@@ -95,6 +104,21 @@ class UpstreamRunning(Running):
         for number, packet in enumerate(packets):
             if isinstance(packet, _TOOL_PACKETS):
                 return [*packets[:number], *self._with_calls(packets[number:])]
+        return packets
+
+    async def _receive(self) -> list[Any]:
+        try:
+            packets = await self._channel.receive_all()
+        except LMStudioModelNotFoundError as error:
+            if self._has_begun:
+                raise
+            model = await self._model.again(error)
+            if self._is_cancelled:
+                raise
+            self._has_begun = True
+            self._channel = self._start(model).open()
+            packets = await self._channel.receive_all()
+        self._has_begun = True
         return packets
 
     def _with_calls(self, packets: list[Any]) -> Iterator[Packet]:
@@ -140,6 +164,7 @@ class UpstreamRunning(Running):
 
     def cancel(self) -> None:
         """Let it end, with what there is."""
+        self._is_cancelled = True
         self._channel.cancel()
 
     def stop(self) -> None:
