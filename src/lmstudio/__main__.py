@@ -20,11 +20,16 @@ class _Command(NamedTuple):
 
     module: str
     help: str
+    extra: str = "server"
+    """The extra of this package with what it needs."""
 
 
 COMMANDS: Final = {
     "demo": _Command("lmstudio._demo", "show the package at work, with its own server and a tiny model"),
     "serve": _Command("lmstudio.server.serve", "run an LM Studio compatible server in the foreground"),
+    "gateway": _Command(
+        "lmstudio.gateway.command", "run one OpenAI-compatible address in front of LM Studio", "gateway"
+    ),
     "ping": _Command("lmstudio.cli.ping", "check that a server answers, and how fast"),
     "models": _Command("lmstudio.cli.models", "list the models of a server, or write the list to a file"),
 }
@@ -45,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parser.parse_args(given)
         return int(import_module(COMMANDS[parsed.command].module).run(parsed))
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is not installed. Run: pip install 'lmstudio[server]'", file=sys.stderr)
+        extra = COMMANDS[wanted].extra if wanted in COMMANDS else "server"
+        print(f"error: {error.name} is not installed. Run: pip install 'lmstudio[{extra}]'", file=sys.stderr)
         return 1
     except LMStudioError as error:
         print(f"error: {error}", file=sys.stderr)

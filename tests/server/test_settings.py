@@ -19,10 +19,12 @@ from lmstudio.server import ConnectionLimits, Server, serve
 from lmstudio.server.embedded import CoreSettings
 from lmstudio.server.files.store import FileLimits
 from lmstudio.server.http.settings import HttpSettings
-from lmstudio.server.settings import SETTINGS, EffectiveSettings, ServerSettings, resolve_settings
+from lmstudio.server.settings import SETTINGS, ServerSettings, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lmstudio._setting_table import EffectiveSettings
 
 # One setting of every kind, in three spellings, and what it means.
 SPELLINGS: dict[str, tuple[list[str], str, str, Any]] = {
@@ -60,7 +62,7 @@ SPELLINGS: dict[str, tuple[list[str], str, str, Any]] = {
 }
 
 
-def resolve(*arguments: str, **environment: str) -> EffectiveSettings:
+def resolve(*arguments: str, **environment: str) -> EffectiveSettings[ServerSettings]:
     parser = argparse.ArgumentParser("lmstudio serve")
     serve.add_arguments(parser)
     parsed = parser.parse_args(arguments)
