@@ -88,10 +88,15 @@ class AsyncConnections(Connections):
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
+        pool = self._pool()
         woken = anyio.Event()
         clock.on_cancel = woken.set
-        with anyio.move_on_after(seconds):
-            await woken.wait()
+        pool.pauses.add(woken)
+        try:
+            with anyio.move_on_after(seconds):
+                await woken.wait()
+        finally:
+            pool.pauses.discard(woken)
 
     async def aclose(self) -> None:
         """Close the connections of every loop. Those of other loops end there, soon."""
@@ -116,6 +121,8 @@ class _Pool:
         self.http, self.is_clocked = http, is_clocked
         self._is_own = is_own
         self.hooks = loop_hooks(loop)
+        self.pauses: set[anyio.Event] = set()
+        """What ends those between attempts."""
         self._forgotten: deque[_Reply] = deque()
         self._wanted_closed = anyio.Event()
         self.hooks.spawn(self._close_at_the_end())
@@ -143,6 +150,8 @@ class _Pool:
                 await self.aclose()
 
     async def aclose(self) -> None:
+        for pause in self.pauses:
+            pause.set()
         await self.close_forgotten()
         if self._is_own:
             await self.http.aclose()
