@@ -304,7 +304,8 @@ class _Stream(httpcore.NetworkStream):
                 if left is not None and left <= 0:
                     raise _TIMEOUTS[what] from error
             except OSError as error:
-                raise httpcore.ReadError(describe_os_error(error)) from error
+                failure = httpcore.WriteError if what == "write" else httpcore.ReadError
+                raise failure(describe_os_error(error)) from error
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         clock: CallClock = timeout
@@ -318,6 +319,7 @@ class _Stream(httpcore.NetworkStream):
         clock.is_reused = self._has_answered
         rest = memoryview(buffer)
         while rest:
+            clock.begin_write()
             piece = rest[: _io.WRITE_SIZE]
             rest = rest[self.wait_in(partial(_send, data=piece), clock, "write") :]
         clock.begin_wait()
