@@ -181,6 +181,7 @@ class _Reply(IncomingReply):
         data = b""
         while not (data or self._is_complete or self._is_closed):
             self._is_reading = True
+            self._clock.received()  # what came last time, where no stream of ours does it
             try:
                 with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
                     piece = await anext(self._pieces, b"")

@@ -196,6 +196,7 @@ class _Reply(IncomingReply):
             return data
         data = b""
         while not (data or self._is_over):
+            self._clock.received()  # what came last time, where no stream of ours does it
             try:
                 piece = next(self._pieces, b"")
             except _io.ERRORS as error:
