@@ -33,25 +33,15 @@ from lmstudio.server.http.sampling import (
     structured_config,
     tools_fields,
 )
-from lmstudio.server.http.work import (
-    Collected,
-    arguments_text,
-    chat,
-    configured,
-    refusing_bad_messages,
-    running,
-    using_model,
-)
+from lmstudio.server.http.work import Collected, arguments_text, refusing_bad_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lmstudio._http_models.openai import CompletionUsage, FinishReason
     from lmstudio._sdk_models import LlmToken
-    from lmstudio.server.config import PredictionConfig
-    from lmstudio.server.core import ServerCore
+    from lmstudio.server.http.backend import Backend, Config, Running
     from lmstudio.server.http.exchange import Exchange
-    from lmstudio.server.http.work import Running
     from lmstudio.server.output import Packet
 
 __all__ = ["chat_completions", "v0_chat_completions"]
@@ -74,13 +64,14 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
         raise HttpError("invalid_request", "n must be 1: a model answers once.", param="n", code="invalid_value")
     with refusing_bad_messages("messages"):
         messages = [read_openai_message(message) for message in request.messages]
-    config = _config(exchange.core, request)
-    async with using_model(exchange.core, exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as instance:
-        prompt = await chat(exchange.core, instance, messages, config)
-        head = Head.new("chatcmpl", exchange.core, instance, is_v0=is_v0)
+    backend = exchange.backend
+    config = _config(backend, request)
+    async with backend.using_model(exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as model:
+        prompt = await backend.chat(model, messages, config)
+        head = Head.new("chatcmpl", exchange, model, is_v0=is_v0)
         collected = Collected(exchange.settings.separate_reasoning)
         is_one_call = request.parallel_tool_calls is False
-        async with running(exchange.core, instance, config, prompt, is_one_call=is_one_call) as prediction:
+        async with backend.running(model, config, prompt, is_one_call=is_one_call) as prediction:
             if request.stream:
                 await _stream(exchange, prediction, head, collected, has_usage=request.has_usage_chunk)
             else:
@@ -89,7 +80,7 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
                 await exchange.reply(_whole(prediction, head, collected))
 
 
-def _config(core: ServerCore, request: ChatCompletionRequest) -> PredictionConfig:
+def _config(backend: Backend, request: ChatCompletionRequest) -> Config:
     name = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
     config = {
         **sampling_config(request, getattr(request, name), name),
@@ -101,7 +92,7 @@ def _config(core: ServerCore, request: ChatCompletionRequest) -> PredictionConfi
     choice, only = _tool_choice(request.tool_choice)
     functions = [_function(tool, number) for number, tool in enumerate(request.tools or ())]
     fields = {**sampling_fields(request), **tools_fields(functions, choice, only)}
-    return configured(core, config, fields, preset=request.preset)
+    return backend.configured(config, fields, preset=request.preset)
 
 
 def _function(tool: Mapping[str, Any], number: int) -> dict[str, Any]:

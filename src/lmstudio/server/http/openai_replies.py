@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from lmstudio._http_models import encode
 from lmstudio._http_models.openai import CompletionUsage, V0ModelInfo, V0Runtime, V0Stats
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lmstudio._http_models.openai import FinishReason
     from lmstudio._sdk_models import LlmPredictionStats, LlmPredictionStopReason, LlmToken
     from lmstudio.server.core import ServerCore
+    from lmstudio.server.http.backend import ModelInUse
+    from lmstudio.server.http.exchange import Exchange
     from lmstudio.server.http.work import Collected
     from lmstudio.server.instances import Instance
 
@@ -84,15 +86,20 @@ class Head:
     id: str
     created: int
     model: str
-    instance: Instance
-    core: ServerCore
-    is_v0: bool
+    v0: Mapping[str, Any] | None
+    """What API v0 says about the model and the engine; None in another."""
 
     @classmethod
-    def new(cls, prefix: str, core: ServerCore, instance: Instance, *, is_v0: bool) -> Head:
+    def new(cls, prefix: str, exchange: Exchange, model: ModelInUse, *, is_v0: bool) -> Head:
         """The head of a new reply."""
         reply_id = f"{prefix}-{secrets.token_hex(12)}"
-        return cls(reply_id, int(core.clock.time()), instance.identifier, instance, core, is_v0)
+        v0 = _v0_members(exchange.core, cast("Instance", model)) if is_v0 else None
+        return cls(reply_id, int(exchange.backend.time()), model.identifier, v0)
+
+    @property
+    def is_v0(self) -> bool:
+        """The reply is one of API v0."""
+        return self.v0 is not None
 
     def members(self, kind: str) -> dict[str, Any]:
         """The members of a reply whose `object` is *kind*."""
@@ -113,9 +120,8 @@ class Head:
             "rejected_draft_tokens_count": stats.rejected_draft_tokens_count,
             "ignored_draft_tokens_count": stats.ignored_draft_tokens_count,
         }
-        if not self.is_v0:
+        if self.v0 is None:
             return {"stats": V0Stats(**drafts)}
-        file = self.instance.file
         first = stats.time_to_first_token_sec or 0.0
         return {
             "stats": V0Stats(
@@ -125,13 +131,18 @@ class Head:
                 stop_reason=stats.stop_reason,
                 **drafts,
             ),
-            "model_info": V0ModelInfo(
-                arch=file.architecture or "unknown",
-                quant=file.quantization[0] if file.quantization else "unknown",
-                format="gguf",
-                context_length=self.instance.context_length,
-            ),
-            "runtime": V0Runtime(
-                name=self.core.engine.name, version=self.core.engine.version, supported_formats=["gguf"]
-            ),
+            **self.v0,
         }
+
+
+def _v0_members(core: ServerCore, instance: Instance) -> dict[str, Any]:
+    file = instance.file
+    return {
+        "model_info": V0ModelInfo(
+            arch=file.architecture or "unknown",
+            quant=file.quantization[0] if file.quantization else "unknown",
+            format="gguf",
+            context_length=instance.context_length,
+        ),
+        "runtime": V0Runtime(name=core.engine.name, version=core.engine.version, supported_formats=["gguf"]),
+    }
