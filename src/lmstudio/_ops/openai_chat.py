@@ -1,0 +1,321 @@
+"""OpenAI's chat completions over the native protocol: what clients have in common with `lmstudio.http`."""
+
+from __future__ import annotations
+
+from collections import deque
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET
+
+from lmstudio._abort import AbortSignal, check_signal
+from lmstudio._endpoints.llm import MODELS
+from lmstudio._http_models.openai import ChatParameters
+from lmstudio._kv_config import llm_load_config_to_kv, override_stack, prediction_config_to_kv
+from lmstudio._near import near_matches
+from lmstudio._openai_chat import ChatChunks, Collected, ReplyHead, chat_reply, finish_reason, new_id, usage_of
+from lmstudio._openai_parameters import bad_parameter, chat_settings
+from lmstudio._ops.loading import LoadRequest, LoadWatch, get_or_load
+from lmstudio._ops.models import describe, get_any, identifier_target
+from lmstudio._ops.prediction import Prediction, refuse_images
+from lmstudio._ops.prediction_options import PredictionOptions, check_preset
+from lmstudio._sdk_models import (
+    KvConfig,
+    KvConfigField,
+    KvConfigStack,
+    KvConfigStackLayer,
+    LlmChannelPredictCreationParameter,
+    LlmChannelPredictToClientPacketFragment,
+    LlmChannelPredictToClientPacketToolCallGenerationEnd,
+)
+from lmstudio._struct import wire_names
+from lmstudio.contract import Chunk, Completed
+from lmstudio.errors import (
+    LMStudioCancelledError,
+    LMStudioError,
+    LMStudioPredictionError,
+    LMStudioRuntimeError,
+    LMStudioValueError,
+)
+from lmstudio.history import read_history
+from lmstudio.json_api import fresh_copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lmstudio._http_models.openai import ChatCompletionChunk, ChatCompletionResponse
+    from lmstudio._port import Port
+    from lmstudio._sdk_models import (
+        ChatHistoryData,
+        LlmChannelPredictToClientPacket,
+        LlmChannelPredictToClientPacketSuccess,
+        LlmInstanceInfo,
+        LlmPredictionFragment,
+    )
+    from lmstudio._timeouts import TimeoutInput
+    from lmstudio.contract import ChatStreamEvent
+    from lmstudio.history import ChatInput
+
+_ATTEMPTED = "complete a chat"
+
+
+def read_parameters(params: Mapping[str, Any]) -> ChatParameters:
+    """The keywords of `chat_completion`, in snake_case or camelCase.
+
+    Raises:
+        LMStudioValueError: one is not known, or has a value that is not valid.
+    """
+    named = wire_names(ChatParameters, params)
+    known = [name for name in ChatParameters.__struct_fields__ if name not in ("model", "stream")]
+    for name in named:
+        if name == "stream":
+            raise LMStudioValueError("There is no parameter 'stream': stream_chat_completion() is what streams.")
+        if name not in known:
+            near = near_matches(name, known)
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise LMStudioValueError(
+                f"There is no parameter {name!r}.{hint} The native protocol has no place for others than those of "
+                "ChatCompletionParams; lmstudio.http passes them on."
+            )
+    return ChatParameters.from_dict(ChatParameters(**named).checked(_ATTEMPTED))
+
+
+class ChatRequest:
+    """A chat to be completed: read, checked, and not sent yet."""
+
+    def __init__(self, messages: ChatInput, model: str | None, params: Mapping[str, Any], ttl: float | None) -> None:
+        """*ttl* is for a model that has to be loaded, unless *params* has one.
+
+        Raises:
+            LMStudioValueError: bad input.
+        """
+        self.parameters = read_parameters(params)
+        config, fields = chat_settings(self.parameters)
+        self.history: ChatHistoryData = read_history(messages)
+        if not self.history.messages:
+            raise bad_parameter("messages", "messages is empty: it needs at least one message.", code=None)
+        self.preset = check_preset(self.parameters.preset)
+        items = [*prediction_config_to_kv(config).fields, *(KvConfigField(key=k, value=v) for k, v in fields.items())]
+        self._stack = KvConfigStack(
+            layers=[KvConfigStackLayer(layer_name="apiOverride", config=KvConfig(fields=items))]
+        )
+        stack = override_stack(llm_load_config_to_kv(None))
+        ttl = ttl if self.parameters.ttl is None else self.parameters.ttl
+        self._load = None if model is None else LoadRequest(model, stack, ttl, None, UNSET).check()
+
+    async def find_model(self, port: Port, signal: AbortSignal) -> LlmInstanceInfo:
+        """The model to ask, loaded if it is not: the one that is named, else any that is loaded."""
+        if self._load is None:
+            return await get_any(port, MODELS)
+        return await get_or_load(port, MODELS, self._load, LoadWatch(signal=signal), "use")
+
+    def prediction(self, port: Port, model: LlmInstanceInfo, signal: AbortSignal) -> ChatPrediction:
+        """The prediction that answers, not started yet."""
+        if not model.vision:
+            refuse_images(self.history, model.identifier)
+        target = identifier_target(model.identifier)
+        parameter = LlmChannelPredictCreationParameter(
+            model_specifier=target,
+            history=self.history,
+            prediction_config_stack=self._stack,
+            fuzzy_preset_identifier=self.preset,
+        )
+        head = ReplyHead(new_id("chatcmpl"), int(time()), model.identifier)
+        options: PredictionOptions[str] = PredictionOptions(signal=signal)
+        prediction = ChatPrediction(port, parameter, options, f"{_ATTEMPTED} with {describe(target)}")
+        prediction.answer(self.parameters, head)
+        return prediction
+
+
+class ChatPrediction(Prediction[str]):
+    """A prediction whose packets become chunks."""
+
+    def answer(self, parameters: ChatParameters, head: ReplyHead) -> None:
+        """Say what the chunks begin with and what is asked for. Once, before the start."""
+        self._head = head
+        self._is_one_call = parameters.parallel_tool_calls is False
+        self._has_usage_chunk = parameters.has_usage_chunk
+        self._collected = Collected()
+        self._chunks = ChatChunks(head, separates_reasoning=True)
+        self._ready: deque[ChatCompletionChunk] = deque()
+        self._has_begun = False
+        self._ignores_calls = False
+        self.reply: ChatCompletionResponse | None = None
+        """The whole answer, once there is one."""
+
+    async def next_chunk(self) -> ChatCompletionChunk | None:
+        """The next part of the answer, None when it is complete."""
+        while not self._ready:
+            if self.reply is not None:
+                return None
+            await self.next_fragment()
+        return self._ready.popleft()
+
+    def _take_fragment(self, fragment: LlmPredictionFragment) -> None:
+        super()._take_fragment(fragment)
+        self._take_packet(LlmChannelPredictToClientPacketFragment(fragment=fragment))
+
+    async def _take_other(self, packet: Any) -> bool:
+        """As in the base class, but also True when there is a chunk."""
+        if await super()._take_other(packet):
+            return True
+        if not self._ignores_calls:
+            self._take_packet(packet)
+        if self._is_one_call and isinstance(packet, LlmChannelPredictToClientPacketToolCallGenerationEnd):
+            self._ignores_calls = True
+            self.cancel()
+        return bool(self._ready)
+
+    def _take_packet(self, packet: LlmChannelPredictToClientPacket) -> None:
+        packets = (packet,)
+        self._collected.add(packets)
+        for chunk in self._chunks.of(packets):
+            self._begin()
+            self._ready.append(chunk)
+
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._ready.append(self._chunks.first())
+
+    async def _take_success(self, packet: LlmChannelPredictToClientPacketSuccess) -> None:
+        stats = packet.stats
+        if stats.stop_reason == "modelUnloaded":
+            message = f"Could not {self._attempted}: it was unloaded meanwhile. Try again."
+            raise LMStudioPredictionError(message)
+        await super()._take_success(packet)
+        self._begin()
+        self._ready.append(self._chunks.last(finish_reason(stats, self._collected)))
+        if self._has_usage_chunk:
+            self._ready.append(self._chunks.usage(usage_of(stats, self._collected)))
+        self.reply = chat_reply(self._head, stats, self._collected)
+
+
+class ChatRun:
+    """A chat completion in flight, from the search for its model to its result. Who waits, drives it."""
+
+    def __init__(
+        self, port: Port, request: ChatRequest, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> None:
+        check_signal(signal)
+        self._request = request
+        # Ends whatever is going on: the search, the load, or the prediction.
+        self._stop = AbortSignal()
+        self._port = port.within(timeout, self._stop)
+        self._signal = signal
+        self._unlink: Callable[[], None] | None = None
+        self._prediction: ChatPrediction | None = None
+        self._is_started = False
+        self._has_told_end = False
+        self._failure: LMStudioError | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """Something was sent."""
+        return self._is_started
+
+    @property
+    def is_finished(self) -> bool:
+        """There is a reply or an error."""
+        return self._failure is not None or (self._prediction is not None and self._prediction.is_finished)
+
+    @property
+    def state(self) -> str:
+        """How far it has come, for people."""
+        if self._failure is not None:
+            return "failed"
+        if self._prediction is not None:
+            return self._prediction.state
+        return "looking for its model" if self._is_started else "not started"
+
+    async def start(self) -> None:
+        """Find the model, load it if necessary, and send the chat. Once only."""
+        if self._failure is not None:
+            raise fresh_copy(self._failure)
+        if self._is_started:
+            raise LMStudioRuntimeError("The chat completion has already been started. Make a new one.")
+        self._is_started = True
+        try:
+            if self._signal is not None:
+                self._unlink = self._signal.add_listener(self._stop.abort)
+            self._stop.throw_if_aborted()
+            model = await self._request.find_model(self._port, self._stop)
+            self._prediction = self._request.prediction(self._port, model, self._stop)
+            self._prediction.start()
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    async def next_chunk(self) -> ChatCompletionChunk | None:
+        """The next part of the answer, None when it is complete. Starts it if necessary."""
+        if self._prediction is None:
+            await self.start()
+            assert self._prediction is not None
+        try:
+            chunk = await self._prediction.next_chunk()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        if self._prediction.is_finished:
+            self._end()
+        return chunk
+
+    async def next_event(self) -> ChatStreamEvent | None:
+        """The next event, None after the last."""
+        while (chunk := await self.next_chunk()) is not None:
+            for choice in chunk.choices:
+                if choice.delta.content:
+                    return Chunk(choice.delta.content)
+        if self._has_told_end:
+            return None
+        self._has_told_end = True
+        return Completed(self.result())
+
+    async def run(self) -> ChatCompletionResponse:
+        """Wait for the whole answer."""
+        try:
+            while await self.next_chunk() is not None:
+                pass
+        except BaseException as error:
+            self.abandon(error)  # Ctrl-C may strike between two chunks, too
+            raise
+        return self.result()
+
+    async def result_or_run(self) -> ChatCompletionResponse:
+        """As `result`, but completes the chat if that has not begun."""
+        return self.result() if self._is_started or self.is_finished else await self.run()
+
+    def result(self) -> ChatCompletionResponse:
+        """The whole answer; raises what it failed with, or that it is not complete."""
+        if self._failure is not None:
+            raise fresh_copy(self._failure)
+        reply = None if self._prediction is None else self._prediction.reply
+        if reply is None:
+            state = "has not been completed" if self._is_started else "has not been started"
+            raise LMStudioRuntimeError(f"The chat completion {state} yet. wait_for_result() waits for its result.")
+        return reply
+
+    def cancel(self) -> None:
+        """Ask the server to stop: the answer ends normally, with what there is. A load is given up."""
+        if not self.is_finished:
+            self._stop.abort()
+
+    def abandon(self, error: BaseException | None = None) -> None:
+        """Tell the server to stop and forget the answer, because of *error* if there is one."""
+        if not self.is_finished:
+            reason = "" if error is None else f" because of {type(error).__name__}"
+            self._stop.abort()
+            self._fail(LMStudioCancelledError(f"The chat completion was left before it was complete{reason}."))
+
+    def _fail(self, error: BaseException) -> None:
+        if self._prediction is not None:
+            self._prediction.abandon(error)
+        if self._failure is None:
+            left = LMStudioCancelledError(f"The chat completion was left because of {type(error).__name__}.")
+            self._failure = fresh_copy(error) if isinstance(error, LMStudioError) else left
+        self._end()
+
+    def _end(self) -> None:
+        if self._unlink is not None:
+            self._unlink()
+            self._unlink = None
