@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from ._http_models.model_lists import ListModelsFilter, ModelsListResponse
+    from ._http_models.model_lists import ListModelsFilter, ModelsListResponse, ModelStatus
     from ._http_models.openai import ChatCompletionChunk, ChatCompletionParams, ChatCompletionResponse, ToolCall
     from ._timeouts import TimeoutInput
     from .history import ChatInput
@@ -253,10 +253,10 @@ class SdkContract(Protocol):
 
     def list_models(
         self,
-        filter: ListModelsFilter | None = None,
+        filter: ListModelsFilter | Mapping[str, Any] | None = None,
         *,
         owned_by: str | None = None,
-        status: str | None = None,
+        status: ModelStatus | None = None,
         limit: int | None = None,
     ) -> ModelsListResponse:
         """The models that can be used. With *status* "ready", those that are loaded."""
@@ -295,10 +295,10 @@ class AsyncSdkContract(Protocol):
 
     async def list_models(
         self,
-        filter: ListModelsFilter | None = None,
+        filter: ListModelsFilter | Mapping[str, Any] | None = None,
         *,
         owned_by: str | None = None,
-        status: str | None = None,
+        status: ModelStatus | None = None,
         limit: int | None = None,
     ) -> ModelsListResponse:
         """The models that can be used. With *status* "ready", those that are loaded."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._abort import AbortSignal
-    from ._http_models.model_lists import ListModelsFilter, ModelsListResponse
+    from ._http_models.model_lists import ListModelsFilter, ModelsListResponse, ModelStatus
     from ._http_models.openai import ChatCompletionParams, ChatCompletionResponse
     from ._local_files import LocalFileInput
     from ._ops.openai_chat import ChatRun
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from ._surface.sync_streams import ChatCompletionStream
     from ._timeouts import TimeoutInput
     from .history import ChatInput
+    from .settings import Settings
 
 __all__ = [
     "LLM",
@@ -83,7 +84,8 @@ class Client(ClientBase):
     Args:
         api_host: The server's address: "host", "host:port" or a URL; by default that of LM_STUDIO_BASE_URL, else the
             server on this machine is found.
-        api_token: An API token of the server; by default that of LM_API_TOKEN or LMSTUDIO_API_TOKEN, else none.
+        api_token: An API token of the server; by default that of LM_API_TOKEN or LMSTUDIO_API_TOKEN, or of
+            LM_STUDIO_API_KEY if it has the form of one, else none.
         client_identifier: Instead of a token, a name for this client. Clients with the same name and passkey share what
             the server keeps for them, such as uploaded files.
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
@@ -100,6 +102,8 @@ class Client(ClientBase):
             all if LM_STUDIO_VERIFY_TLS is "false".
         proxy: The proxy to use, as "http://host:port", "https://...", "socks5://...", or with "user:password@" before
             the host. Variables such as HTTP_PROXY do not count, and without this argument no proxy is used.
+        settings: What counts where the other arguments say nothing, as well as the models to use; by default
+            `Settings.load()`, which reads the environment.
     """
 
     def __init__(
@@ -115,11 +119,13 @@ class Client(ClientBase):
         timeout: TimeoutInput = None,
         retry: RetryConfig | None = None,
         on_unknown: Callable[[UnknownItem], object] | None = None,
+        settings: Settings | None = None,
     ) -> None:
         token, passkey, proxy_url = Secret(api_token), Secret(client_passkey), Secret(proxy)
         del api_token, client_passkey, proxy  # a traceback may show the variables of this function
         super().__init__(
             connection_settings(
+                settings=settings,
                 api_host=api_host,
                 api_token=token,
                 client_identifier=client_identifier,
@@ -266,7 +272,8 @@ class Client(ClientBase):
 
         Args:
             messages: A text, a `Chat`, or a list of `lmstudio.contract.ChatMessage` or of dicts.
-            model: The key of a model, loaded if it is not, as in `client.llm.model()`; without it, any that is loaded.
+            model: The key of a model, loaded if it is not, as in `client.llm.model()`; without it that of
+                `Settings.default_model`, else any that is loaded.
             timeout: A time limit in seconds, or a `lmstudio.Timeout`; a load counts, too.
             signal: Ends it: a load with LMStudioCancelledError, an answer with the text so far.
             **params: As in OpenAI's API, and `ttl`, `draft_model`, `preset` and others of LM Studio; in camelCase, too.
@@ -303,7 +310,7 @@ class Client(ClientBase):
     ) -> ChatRun:
         from ._ops.openai_chat import ChatRequest, ChatRun
 
-        request = ChatRequest(messages, model, params, DEFAULT_TTL_SECONDS)
+        request = ChatRequest(messages, model, params, self._llm._settings, DEFAULT_TTL_SECONDS)
         return ChatRun(self._llm._port, request, timeout, signal)
 
     def list_models(
@@ -311,7 +318,7 @@ class Client(ClientBase):
         filter: ListModelsFilter | Mapping[str, Any] | None = None,
         *,
         owned_by: str | None = None,
-        status: str | None = None,
+        status: ModelStatus | None = None,
         limit: int | None = None,
         timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from lmstudio._timeouts import TimeoutInput
     from lmstudio.contract import ChatStreamEvent
     from lmstudio.history import ChatInput
+    from lmstudio.settings import Settings
 
 _ATTEMPTED = "complete a chat"
 
@@ -83,7 +84,9 @@ def read_parameters(params: Mapping[str, Any]) -> ChatParameters:
 class ChatRequest:
     """A chat to be completed: read, checked, and not sent yet."""
 
-    def __init__(self, messages: ChatInput, model: str | None, params: Mapping[str, Any], ttl: float | None) -> None:
+    def __init__(
+        self, messages: ChatInput, model: str | None, params: Mapping[str, Any], settings: Settings, ttl: float | None
+    ) -> None:
         """*ttl* is for a model that has to be loaded, unless *params* has one.
 
         Raises:
@@ -99,14 +102,18 @@ class ChatRequest:
         self._stack = KvConfigStack(
             layers=[KvConfigStackLayer(layer_name="apiOverride", config=KvConfig(fields=items))]
         )
-        stack = override_stack(llm_load_config_to_kv(None))
-        ttl = ttl if self.parameters.ttl is None else self.parameters.ttl
-        self._load = None if model is None else LoadRequest(model, stack, ttl, None, UNSET).check()
+        self._is_allowed = settings.allows_model
+        self._load: LoadRequest | None = None
+        key = settings.default_model if model is None else model
+        if key is not None:
+            ttl = ttl if self.parameters.ttl is None else self.parameters.ttl
+            self._load = LoadRequest(key, override_stack(llm_load_config_to_kv(None)), ttl, None, UNSET).check()
+            settings.check_model(key)
 
     async def find_model(self, port: Port, signal: AbortSignal) -> LlmInstanceInfo:
-        """The model to ask, loaded if it is not: the one that is named, else any that is loaded."""
+        """The model to ask, loaded if it is not: the one that is named, that of the settings, or any that is loaded."""
         if self._load is None:
-            return await get_any(port, MODELS)
+            return await get_any(port, MODELS, self._is_allowed)
         return await get_or_load(port, MODELS, self._load, LoadWatch(signal=signal), "use")
 
     def prediction(self, port: Port, model: LlmInstanceInfo, signal: AbortSignal) -> ChatPrediction:
