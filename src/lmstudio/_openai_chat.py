@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +33,7 @@ from lmstudio._sdk_models import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lmstudio._http_models.openai import FinishReason
+    from lmstudio._http_models.openai import ChatParameters, FinishReason
     from lmstudio._sdk_models import (
         LlmChannelPredictToClientPacket,
         LlmPredictionStats,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ChatAssembly",
     "ChatChunks",
     "Collected",
     "ReplyHead",
@@ -280,3 +282,46 @@ class ChatChunks:
     ) -> ChatCompletionChunk:
         choice = ChatCompletionChunkChoice(index=0, delta=delta, logprobs=logprobs(tokens), finish_reason=reason)
         return ChatCompletionChunk(**self._head, choices=[choice], **(others or {}))
+
+
+class ChatAssembly:
+    """The chunks of one answer, and the whole of it, as its packets come."""
+
+    def __init__(self, head: ReplyHead, parameters: ChatParameters) -> None:
+        self.ready: deque[ChatCompletionChunk] = deque()
+        """The chunks that nobody has taken."""
+        self.reply: ChatCompletionResponse | None = None
+        """The whole answer, once there is one."""
+        self._head = head
+        self._has_usage_chunk = parameters.has_usage_chunk
+        self._is_one_call = parameters.parallel_tool_calls is False
+        self._collected = Collected()
+        self._chunks = ChatChunks(head, separates_reasoning=True)
+        self._has_begun = False
+        self._is_over = False
+
+    def take(self, packet: LlmChannelPredictToClientPacket) -> bool:
+        """Take in any packet but the last. False: no more is wanted, the model should stop."""
+        if self._is_over:
+            return True
+        packets = (packet,)
+        self._collected.add(packets)
+        for chunk in self._chunks.of(packets):
+            self._begin()
+            self.ready.append(chunk)
+        is_call = isinstance(packet, LlmChannelPredictToClientPacketToolCallGenerationEnd)
+        self._is_over = self._is_one_call and is_call
+        return not self._is_over
+
+    def end(self, stats: LlmPredictionStats) -> None:
+        """There are no more packets."""
+        self._begin()
+        self.ready.append(self._chunks.last(finish_reason(stats, self._collected)))
+        if self._has_usage_chunk:
+            self.ready.append(self._chunks.usage(usage_of(stats, self._collected)))
+        self.reply = chat_reply(self._head, stats, self._collected)
+
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self.ready.append(self._chunks.first())

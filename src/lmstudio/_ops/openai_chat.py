@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from abc import ABC, abstractmethod
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from lmstudio._endpoints.llm import MODELS
 from lmstudio._http_models.openai import ChatParameters
 from lmstudio._kv_config import llm_load_config_to_kv, override_stack, prediction_config_to_kv
 from lmstudio._near import near_matches
-from lmstudio._openai_chat import ChatChunks, Collected, ReplyHead, chat_reply, finish_reason, new_id, usage_of
+from lmstudio._openai_chat import ChatAssembly, ReplyHead, new_id
 from lmstudio._openai_parameters import bad_parameter, chat_settings
 from lmstudio._ops.loading import LoadRequest, LoadWatch, get_or_load
 from lmstudio._ops.models import describe, get_any, identifier_target
@@ -26,7 +26,6 @@ from lmstudio._sdk_models import (
     KvConfigStackLayer,
     LlmChannelPredictCreationParameter,
     LlmChannelPredictToClientPacketFragment,
-    LlmChannelPredictToClientPacketToolCallGenerationEnd,
 )
 from lmstudio._struct import wire_names
 from lmstudio.contract import Chunk, Completed
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     from lmstudio._port import Port
     from lmstudio._sdk_models import (
         ChatHistoryData,
-        LlmChannelPredictToClientPacket,
         LlmChannelPredictToClientPacketSuccess,
         LlmInstanceInfo,
         LlmPredictionFragment,
@@ -130,142 +128,100 @@ class ChatRequest:
         head = ReplyHead(new_id("chatcmpl"), int(time()), model.identifier)
         options: PredictionOptions[str] = PredictionOptions(signal=signal)
         prediction = ChatPrediction(port, parameter, options, f"{_ATTEMPTED} with {describe(target)}")
-        prediction.answer(self.parameters, head)
+        prediction.assembly = ChatAssembly(head, self.parameters)
         return prediction
 
 
 class ChatPrediction(Prediction[str]):
     """A prediction whose packets become chunks."""
 
-    def answer(self, parameters: ChatParameters, head: ReplyHead) -> None:
-        """Say what the chunks begin with and what is asked for. Once, before the start."""
-        self._head = head
-        self._is_one_call = parameters.parallel_tool_calls is False
-        self._has_usage_chunk = parameters.has_usage_chunk
-        self._collected = Collected()
-        self._chunks = ChatChunks(head, separates_reasoning=True)
-        self._ready: deque[ChatCompletionChunk] = deque()
-        self._has_begun = False
-        self._ignores_calls = False
-        self.reply: ChatCompletionResponse | None = None
-        """The whole answer, once there is one."""
+    assembly: ChatAssembly
+    """Set before the start."""
 
     async def next_chunk(self) -> ChatCompletionChunk | None:
         """The next part of the answer, None when it is complete."""
-        while not self._ready:
-            if self.reply is not None:
+        ready = self.assembly.ready
+        while not ready:
+            if self.assembly.reply is not None:
                 return None
             await self.next_fragment()
-        return self._ready.popleft()
+        return ready.popleft()
 
     def _take_fragment(self, fragment: LlmPredictionFragment) -> None:
         super()._take_fragment(fragment)
-        self._take_packet(LlmChannelPredictToClientPacketFragment(fragment=fragment))
+        self.assembly.take(LlmChannelPredictToClientPacketFragment(fragment=fragment))
 
     async def _take_other(self, packet: Any) -> bool:
         """As in the base class, but also True when there is a chunk."""
         if await super()._take_other(packet):
             return True
-        if not self._ignores_calls:
-            self._take_packet(packet)
-        if self._is_one_call and isinstance(packet, LlmChannelPredictToClientPacketToolCallGenerationEnd):
-            self._ignores_calls = True
+        if not self.assembly.take(packet):
             self.cancel()
-        return bool(self._ready)
-
-    def _take_packet(self, packet: LlmChannelPredictToClientPacket) -> None:
-        packets = (packet,)
-        self._collected.add(packets)
-        for chunk in self._chunks.of(packets):
-            self._begin()
-            self._ready.append(chunk)
-
-    def _begin(self) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            self._ready.append(self._chunks.first())
+        return bool(self.assembly.ready)
 
     async def _take_success(self, packet: LlmChannelPredictToClientPacketSuccess) -> None:
-        stats = packet.stats
-        if stats.stop_reason == "modelUnloaded":
-            message = f"Could not {self._attempted}: it was unloaded meanwhile. Try again."
-            raise LMStudioPredictionError(message)
+        if packet.stats.stop_reason == "modelUnloaded":
+            raise LMStudioPredictionError(f"Could not {self._attempted}: it was unloaded meanwhile. Try again.")
         await super()._take_success(packet)
-        self._begin()
-        self._ready.append(self._chunks.last(finish_reason(stats, self._collected)))
-        if self._has_usage_chunk:
-            self._ready.append(self._chunks.usage(usage_of(stats, self._collected)))
-        self.reply = chat_reply(self._head, stats, self._collected)
+        self.assembly.end(packet.stats)
 
 
-class ChatRun:
-    """A chat completion in flight, from the search for its model to its result. Who waits, drives it."""
+class ChatInFlight(ABC):
+    """A chat completion, from its request to its result. Who waits, drives it."""
 
-    def __init__(
-        self, port: Port, request: ChatRequest, timeout: TimeoutInput = None, signal: AbortSignal | None = None
-    ) -> None:
-        check_signal(signal)
-        self._request = request
-        # Ends whatever is going on: the search, the load, or the prediction.
-        self._stop = AbortSignal()
-        self._port = port.within(timeout, self._stop)
-        self._signal = signal
-        self._unlink: Callable[[], None] | None = None
-        self._prediction: ChatPrediction | None = None
-        self._is_started = False
-        self._has_told_end = False
+    def __init__(self) -> None:
+        self.is_started = False
+        """Something was sent."""
         self._failure: LMStudioError | None = None
+        self._has_told_end = False
 
     @property
-    def is_started(self) -> bool:
-        """Something was sent."""
-        return self._is_started
+    @abstractmethod
+    def reply(self) -> ChatCompletionResponse | None:
+        """The whole answer, once there is one."""
 
     @property
     def is_finished(self) -> bool:
         """There is a reply or an error."""
-        return self._failure is not None or (self._prediction is not None and self._prediction.is_finished)
+        return self._failure is not None or self.reply is not None
 
     @property
     def state(self) -> str:
         """How far it has come, for people."""
-        if self._failure is not None:
-            return "failed"
-        if self._prediction is not None:
-            return self._prediction.state
-        return "looking for its model" if self._is_started else "not started"
+        if self.is_finished:
+            return "complete" if self._failure is None else "failed"
+        return "running" if self.is_started else "not started"
 
     async def start(self) -> None:
-        """Find the model, load it if necessary, and send the chat. Once only."""
+        """Send the chat. Once only."""
         if self._failure is not None:
             raise fresh_copy(self._failure)
-        if self._is_started:
+        if self.is_started:
             raise LMStudioRuntimeError("The chat completion has already been started. Make a new one.")
-        self._is_started = True
+        self.is_started = True
         try:
-            if self._signal is not None:
-                self._unlink = self._signal.add_listener(self._stop.abort)
-            self._stop.throw_if_aborted()
-            model = await self._request.find_model(self._port, self._stop)
-            self._prediction = self._request.prediction(self._port, model, self._stop)
-            self._prediction.start()
+            await self._begin()
         except BaseException as error:
             self._fail(error)
             raise
+
+    @abstractmethod
+    async def _begin(self) -> None: ...
 
     async def next_chunk(self) -> ChatCompletionChunk | None:
         """The next part of the answer, None when it is complete. Starts it if necessary."""
-        if self._prediction is None:
+        if not self.is_started:
             await self.start()
-            assert self._prediction is not None
+        if self._failure is not None:
+            raise fresh_copy(self._failure)
         try:
-            chunk = await self._prediction.next_chunk()
+            return await self._next()
         except BaseException as error:
             self._fail(error)
             raise
-        if self._prediction.is_finished:
-            self._end()
-        return chunk
+
+    @abstractmethod
+    async def _next(self) -> ChatCompletionChunk | None: ...
 
     async def next_event(self) -> ChatStreamEvent | None:
         """The next event, None after the last."""
@@ -290,39 +246,89 @@ class ChatRun:
 
     async def result_or_run(self) -> ChatCompletionResponse:
         """As `result`, but completes the chat if that has not begun."""
-        return self.result() if self._is_started or self.is_finished else await self.run()
+        return self.result() if self.is_started or self.is_finished else await self.run()
 
     def result(self) -> ChatCompletionResponse:
         """The whole answer; raises what it failed with, or that it is not complete."""
         if self._failure is not None:
             raise fresh_copy(self._failure)
-        reply = None if self._prediction is None else self._prediction.reply
-        if reply is None:
-            state = "has not been completed" if self._is_started else "has not been started"
+        if self.reply is None:
+            state = "has not been completed" if self.is_started else "has not been started"
             raise LMStudioRuntimeError(f"The chat completion {state} yet. wait_for_result() waits for its result.")
-        return reply
+        return self.reply
 
+    @abstractmethod
     def cancel(self) -> None:
-        """Ask the server to stop: the answer ends normally, with what there is. A load is given up."""
-        if not self.is_finished:
-            self._stop.abort()
+        """Ask for the end: the answer then ends normally, with what there is."""
 
     def abandon(self, error: BaseException | None = None) -> None:
-        """Tell the server to stop and forget the answer, because of *error* if there is one."""
+        """Stop and forget the answer, because of *error* if there is one."""
         if not self.is_finished:
             reason = "" if error is None else f" because of {type(error).__name__}"
-            self._stop.abort()
             self._fail(LMStudioCancelledError(f"The chat completion was left before it was complete{reason}."))
 
     def _fail(self, error: BaseException) -> None:
+        if self.is_finished:
+            return
+        left = LMStudioCancelledError(f"The chat completion was left because of {type(error).__name__}.")
+        self._failure = fresh_copy(error) if isinstance(error, LMStudioError) else left
+        self._stop(error)
+
+    @abstractmethod
+    def _stop(self, error: BaseException) -> None:
+        """End what is going on, whatever it is."""
+
+
+class ChatRun(ChatInFlight):
+    """A chat completion over the native protocol, from the search for its model on."""
+
+    def __init__(
+        self, port: Port, request: ChatRequest, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> None:
+        super().__init__()
+        check_signal(signal)
+        self._request = request
+        # Ends whatever is going on: the search, the load, or the prediction.
+        self._end = AbortSignal()
+        self._port = port.within(timeout, self._end)
+        self._signal = signal
+        self._unlink: Callable[[], None] | None = None
+        self._prediction: ChatPrediction | None = None
+
+    @property
+    def reply(self) -> ChatCompletionResponse | None:
+        return None if self._prediction is None else self._prediction.assembly.reply
+
+    async def _begin(self) -> None:
+        """Find the model, load it if necessary, and send the chat."""
+        if self._signal is not None:
+            self._signal.throw_if_aborted()
+            self._unlink = self._signal.add_listener(self._end.abort)
+        self._end.throw_if_aborted()
+        model = await self._request.find_model(self._port, self._end)
+        self._prediction = self._request.prediction(self._port, model, self._end)
+        self._prediction.start()
+
+    async def _next(self) -> ChatCompletionChunk | None:
+        if self._prediction is None:
+            raise LMStudioRuntimeError("The chat completion is being started: somebody else reads it.")
+        chunk = await self._prediction.next_chunk()
+        if self._prediction.is_finished:
+            self._forget_signal()
+        return chunk
+
+    def cancel(self) -> None:
+        """As in the base class. A load is given up with an error."""
+        if not self.is_finished:
+            self._end.abort()
+
+    def _stop(self, error: BaseException) -> None:
+        self._end.abort()
         if self._prediction is not None:
             self._prediction.abandon(error)
-        if self._failure is None:
-            left = LMStudioCancelledError(f"The chat completion was left because of {type(error).__name__}.")
-            self._failure = fresh_copy(error) if isinstance(error, LMStudioError) else left
-        self._end()
+        self._forget_signal()
 
-    def _end(self) -> None:
+    def _forget_signal(self) -> None:
         if self._unlink is not None:
             self._unlink()
             self._unlink = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lmstudio._http_models.openai import ChatCompletionChunk, ChatCompletionResponse
-    from lmstudio._ops.openai_chat import ChatRun
+    from lmstudio._ops.openai_chat import ChatInFlight
     from lmstudio._ops.prediction import Prediction
     from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionStats
     from lmstudio.contract import ChatStreamEvent
@@ -220,7 +220,7 @@ class AsyncChatCompletionStream(AsyncBase):
     Leaving the `with` block or the loop early tells the server to stop, at once. Each chunk is given once.
     """
 
-    def __init__(self, chat: ChatRun) -> None:
+    def __init__(self, chat: ChatInFlight) -> None:
         self._prediction = chat
 
     async def start(self) -> None:

@@ -262,12 +262,14 @@ async def test_events_end_with_the_whole_reply(server: Server, engine: ScriptedE
 
 async def test_a_signal_ends_the_answer(server: Server, engine: ScriptedEngine, gate: Gate) -> None:
     signal = lms.AbortSignal()
-    async with lms.AsyncClient(server.api_host) as client, AsyncBackground() as background:
-        running = background.start(lambda: client.chat_completion("Hi", model="scripted-chat", signal=signal))
-        await background.wait(gate.reached)
+    async with lms.AsyncClient(server.api_host) as client:
+        events = client.stream_chat_completion("Hi", model="scripted-chat", signal=signal).events()
+        assert await anext(events) == Chunk("one")
         signal.abort()
-        reply = await running.result()
-    assert reply.choices[0].message.content == "one two"
+        *_, last = [event async for event in events]
+    assert isinstance(last, Completed)
+    assert last.result.choices[0].message.content in ("one", "one two")
+    assert engine.wait_for_cancel()
 
 
 async def test_cancelling_gives_a_load_up(server: Server, engine: ScriptedEngine) -> None:

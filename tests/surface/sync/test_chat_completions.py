@@ -255,12 +255,14 @@ def test_events_end_with_the_whole_reply(server: Server, engine: ScriptedEngine)
 
 def test_a_signal_ends_the_answer(server: Server, engine: ScriptedEngine, gate: Gate) -> None:
     signal = lms.AbortSignal()
-    with lms.Client(server.api_host) as client, Background() as background:
-        running = background.start(lambda: client.chat_completion("Hi", model="scripted-chat", signal=signal))
-        background.wait(gate.reached)
+    with lms.Client(server.api_host) as client:
+        events = client.stream_chat_completion("Hi", model="scripted-chat", signal=signal).events()
+        assert next(events) == Chunk("one")
         signal.abort()
-        reply = running.result()
-    assert reply.choices[0].message.content == "one two"
+        *_, last = [event for event in events]
+    assert isinstance(last, Completed)
+    assert last.result.choices[0].message.content in ("one", "one two")
+    assert engine.wait_for_cancel()
 
 
 def test_cancelling_gives_a_load_up(server: Server, engine: ScriptedEngine) -> None:
