@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
 
+    from typing_extensions import Self
+
     from lmstudio._async_io import EventLoop
 
     from ._clock import CallClock
@@ -80,6 +82,8 @@ class AsyncConnections(Connections):
                 headers=self._options.headers(request),
                 extensions={"timeout": limits},
             )
+            if request.content is not None:
+                built.stream = _Body(request.content)
             response = await pool.http.send(built, stream=True, follow_redirects=False)
         except _io.ERRORS as error:
             if self._is_closed:
@@ -88,10 +92,15 @@ class AsyncConnections(Connections):
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
+        pool = self._pool()
         woken = anyio.Event()
         clock.on_cancel = woken.set
-        with anyio.move_on_after(seconds):
-            await woken.wait()
+        pool.pauses.add(woken)
+        try:
+            with anyio.move_on_after(seconds):
+                await woken.wait()
+        finally:
+            pool.pauses.discard(woken)
 
     async def aclose(self) -> None:
         """Close the connections of every loop. Those of other loops end there, soon."""
@@ -116,6 +125,8 @@ class _Pool:
         self.http, self.is_clocked = http, is_clocked
         self._is_own = is_own
         self.hooks = loop_hooks(loop)
+        self.pauses: set[anyio.Event] = set()
+        """What ends those between attempts."""
         self._forgotten: deque[_Reply] = deque()
         self._wanted_closed = anyio.Event()
         self.hooks.spawn(self._close_at_the_end())
@@ -143,6 +154,8 @@ class _Pool:
                 await self.aclose()
 
     async def aclose(self) -> None:
+        for pause in self.pauses:
+            pause.set()
         await self.close_forgotten()
         if self._is_own:
             await self.http.aclose()
@@ -203,6 +216,31 @@ class _Reply(IncomingReply):
             stream.shut_down()
 
 
+class _Body(httpx.AsyncByteStream):
+    """What is sent. That of httpx is a generator, of which trio warns where it cannot be sent to its end."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> _Pieces:
+        return _Pieces(self._content)
+
+
+class _Pieces:
+    """One iteration over a body in one piece."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
 class _Transport(httpx.AsyncHTTPTransport):
     """httpx's own, over streams of ours."""
 
@@ -257,6 +295,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         clock = self._watched(timeout)
         clock.is_reused = self._has_answered
         for start in range(0, len(buffer), _io.WRITE_SIZE):
+            clock.begin_write()
             await self._stream.write(buffer[start : start + _io.WRITE_SIZE], clock.seconds("write"))
         clock.begin_wait()
 

@@ -109,10 +109,15 @@ class SyncConnections(Connections):
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
+        pauses = self._open_pool().pauses
         woken = threading.Event()
         clock.on_cancel = woken.set
-        while seconds > 0 and not woken.wait(min(seconds, _SLICE_SECONDS)):
-            seconds -= _SLICE_SECONDS
+        pauses.add(woken)
+        try:
+            while seconds > 0 and not woken.wait(min(seconds, _SLICE_SECONDS)):
+                seconds -= _SLICE_SECONDS
+        finally:
+            pauses.discard(woken)
 
     def close(self) -> None:
         """Close the connections; calls in flight fail."""
@@ -135,6 +140,8 @@ class _Pool:
         self.http, self._is_own, self.streams = http, is_own, streams
         """The streams are those that wait by clocks; None where the transport is not ours."""
         self.process_id = os.getpid()
+        self.pauses: set[threading.Event] = set()
+        """What ends those between attempts."""
         self._forgotten: deque[_Reply] = deque()
 
     def forget(self, reply: _Reply) -> None:
@@ -152,6 +159,8 @@ class _Pool:
     def close(self) -> None:
         for stream in list(self.streams or ()):
             stream.shut_down()  # wakes other threads
+        for pause in tuple(self.pauses):
+            pause.set()
         self.close_forgotten()
         if self._is_own:
             self.http.close()
@@ -295,7 +304,8 @@ class _Stream(httpcore.NetworkStream):
                 if left is not None and left <= 0:
                     raise _TIMEOUTS[what] from error
             except OSError as error:
-                raise httpcore.ReadError(describe_os_error(error)) from error
+                failure = httpcore.WriteError if what == "write" else httpcore.ReadError
+                raise failure(describe_os_error(error)) from error
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         clock: CallClock = timeout
@@ -309,6 +319,7 @@ class _Stream(httpcore.NetworkStream):
         clock.is_reused = self._has_answered
         rest = memoryview(buffer)
         while rest:
+            clock.begin_write()
             piece = rest[: _io.WRITE_SIZE]
             rest = rest[self.wait_in(partial(_send, data=piece), clock, "write") :]
         clock.begin_wait()
