@@ -153,15 +153,22 @@ def test_a_reply_can_be_a_message_of_the_next_chat(client: Any) -> None:
         ({"max_tokens": 1, "maxTokens": 2}, "twice"),
         ({"stream": True}, "stream_"),
         ({"extra_body": 3}, "extra_body"),
+        ({"messages": []}, "messages is empty"),
+        ({"messages": [{"role": "nobody", "content": [7]}]}, "role 'nobody'|content"),
     ],
 )
 def test_bad_parameters_are_refused_before_anything_is_sent(params: dict[str, Any], complaint: str) -> None:
     nowhere = HttpClient("localhost:1")
-    with pytest.raises(lms.LMStudioValueError, match=complaint):
-        nowhere.chat_completion("Hi", model=CHAT, **params)
-    if "stream" not in params:
+    arguments: dict[str, Any] = {"messages": "Hi", "model": CHAT, **params}
+    for method in (nowhere.chat_completion, nowhere.stream_chat_completion):
         with pytest.raises(lms.LMStudioValueError, match=complaint):
-            nowhere.stream_chat_completion("Hi", model=CHAT, **params)
+            method(**arguments)
+
+
+def test_a_bad_parameter_is_named_for_programs() -> None:
+    with pytest.raises(lms.LMStudioValueError) as caught:
+        HttpClient("localhost:1").chat_completion("Hi", top_p=2)
+    assert caught.value.context["errors"] == {"top_p": "expected `float` <= 1.0"}
 
 
 def test_a_member_of_extra_body_goes_before_all_others(client: Any) -> None:
