@@ -49,7 +49,9 @@ async def read_chat(client: AsyncHttpClient) -> list[str | None]:
 def expires(limit: str, seconds: float = SHORT) -> Iterator[None]:
     """What is in the block ends by that limit."""
     begin = time.monotonic()
-    with pytest.raises(lms.LMStudioTimeoutError, match=f"within {seconds:g} seconds \\(timeout '{limit}'") as caught:
+    with pytest.raises(
+        lms.LMStudioTimeoutError, match=f"within {seconds:g} seconds \\(timeout '{limit}'[,)]"
+    ) as caught:
         yield
     assert (caught.value.limit, caught.value.seconds) == (limit, seconds)
     assert caught.value.error_type is lms.ErrorType.TIMEOUT_ERROR
@@ -130,8 +132,11 @@ def test_a_connect_timeout_is_both_kinds_of_error(silent_port: int) -> None:
     client = HttpClient(f"https://127.0.0.1:{silent_port}", ssl_context=context, retry=NO_RETRIES)
     with client, pytest.raises(lms.LMStudioConnectTimeoutError) as caught:
         client.list_models(timeout=Timeout(connect=SHORT))
-    assert isinstance(caught.value, lms.LMStudioConnectionError)
-    assert isinstance(caught.value, TimeoutError)
+    error = caught.value
+    assert isinstance(error, lms.LMStudioConnectionError)
+    assert isinstance(error, TimeoutError)
+    assert (error.phase, error.url) == ("tls", f"https://127.0.0.1:{silent_port}/")
+    assert "Does the server speak TLS" in str(error)
 
 
 @pytest.mark.parametrize(

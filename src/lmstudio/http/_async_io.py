@@ -268,6 +268,8 @@ class _Backend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         clock: CallClock = timeout
         clock.connecting()
+        if self._dialer.has_proxy:
+            clock.phase = "proxy"
         try:
             with anyio.fail_after(clock.seconds("connect")):
                 stream = await self._dialer.connect_tcp(host, port, None, local_address, socket_options)
@@ -313,6 +315,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
     ) -> httpcore.AsyncNetworkStream:
         clock: CallClock = timeout
+        clock.phase = "tls"
         return _Stream(await self._stream.start_tls(ssl_context, server_hostname, clock.seconds("connect")))
 
     def get_extra_info(self, info: str) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import UNSET
 
+from lmstudio._remedies import look_around, remedy
 from lmstudio._timeouts import Timeout
 from lmstudio.errors import LMStudioConnectTimeoutError, LMStudioTimeoutError
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from msgspec import UnsetType
 
-    from lmstudio.errors import TimeoutLimit
+    from lmstudio._address import ServerAddress
+    from lmstudio.errors import ConnectionPhase, TimeoutLimit
 
 DEFAULT_TIMEOUT = Timeout(connect=10.0, first_token=UNSET, idle=30.0, total=None)
 """What counts over HTTP where nobody says anything."""
@@ -30,14 +32,16 @@ class CallClock:
     nothing of a request can be sent; `total` for everything, retries included.
     """
 
-    def __init__(self, timeout: Timeout, attempted: str, url: str = "") -> None:
+    def __init__(self, timeout: Timeout, attempted: str, address: ServerAddress | None = None) -> None:
         self._timeout = timeout
-        self._attempted, self._url = attempted, url
+        self._attempted, self._address = attempted, address
         self._started = self._connects_since = self._writes_since = self._waits_since = monotonic()
         self._total = _given(timeout.total)
         self._awaits_token = True
         self._nearest: tuple[TimeoutLimit, float] | None = None
         """The limit that the last wait had, and its seconds."""
+        self.phase: ConnectionPhase = "tcp"
+        """How far connecting has come."""
         self.is_reused: bool = False
         """The connection has served other requests before."""
         self.is_cancelled: bool = False
@@ -48,6 +52,7 @@ class CallClock:
 
     def connecting(self) -> None:
         """An attempt to connect begins."""
+        self.phase = "tcp"
         self._connects_since = monotonic()
 
     def begin_write(self) -> None:
@@ -121,16 +126,21 @@ class CallClock:
         limit, seconds = self._nearest or ("idle", monotonic() - self._waits_since)
         start = f"Could not {self._attempted}:"
         if limit == "connect":
-            where = f" to {self._url}" if self._url else ""
-            return LMStudioConnectTimeoutError.of_limit(
-                limit, seconds, f"{start} no connection{where} within {seconds:g} seconds (timeout 'connect')."
-            )
+            return self._connect_timeout(start, seconds)
         what = {
             "first_token": f"no reply from the server within {seconds:g} seconds",
             "idle": f"nothing from the server within {seconds:g} seconds",
             "total": f"it was not done within {seconds:g} seconds",
         }[limit]
         return LMStudioTimeoutError.of_limit(limit, seconds, f"{start} {what} (timeout {limit!r}).")
+
+    def _connect_timeout(self, start: str, seconds: float) -> LMStudioConnectTimeoutError:
+        url = None if self._address is None else self._address.http_url("")
+        advice = "" if self._address is None else f" {remedy(self.phase, self._address, None, look_around())}"
+        where = f" to {url}" if url else ""
+        text = f"{start} no connection{where} within {seconds:g} seconds (timeout 'connect', at {self.phase})."
+        error = LMStudioConnectTimeoutError.of_limit("connect", seconds, text + advice, phase=self.phase, url=url)
+        return error.with_context(phase=self.phase, url=url)
 
 
 def _given(seconds: float | UnsetType | None) -> float | None:
