@@ -307,9 +307,8 @@ def test_an_error_in_the_middle_of_a_stream_is_raised(client: Any, engine: Scrip
         stream.result()
 
 
-def test_closing_the_client_ends_its_streams(server: Server, engine: ScriptedEngine) -> None:
+def test_closing_the_client_ends_its_streams(client: Any, engine: ScriptedEngine) -> None:
     engine.reply = ["Once", Gate(), " upon a time."]
-    client = HttpClient(server.api_host)
     stream = client.stream_chat_completion("Hi", model=CHAT)
     chunks = iter(stream)
     next(chunks)
@@ -346,6 +345,14 @@ def test_texts_are_embedded_in_their_order(client: Any) -> None:
     assert len(both[0]) == 16
 
 
+def test_texts_that_are_none_are_refused_at_once(client: Any) -> None:
+    for given in (3, {"text": "one"}, ["one", 2]):
+        with pytest.raises(lms.LMStudioValueError, match="embed a text"):
+            client.embed(given, model=EMBED)
+        with pytest.raises(lms.LMStudioValueError, match="complete a text"):
+            client.complete(given, model=CHAT)
+
+
 def test_base64_is_read_as_numbers_unless_it_was_asked_for(client: Any) -> None:
     numbers = client.create_embeddings(EmbeddingRequest(model=EMBED, input="one"))
     encoded = client.create_embeddings({"model": EMBED, "input": "one", "encodingFormat": "base64"})
@@ -366,6 +373,24 @@ def test_the_model_of_the_settings_is_used(server: Server) -> None:
             client.embed("one", model=EMBED)
         with pytest.raises(lms.LMStudioValueError, match="allowed_models"):
             client.stream_chat_completion("Hi", model=EMBED)
+
+
+def test_a_client_of_httpx_is_used_and_left_open(server: Server) -> None:
+    asked: list[str] = []
+
+    def note(request: httpx.Request) -> None:
+        asked.append(request.url.path)
+
+    with httpx.Client(event_hooks={"request": [note]}, trust_env=False, timeout=PATIENCE_SECONDS) as http:
+        with HttpClient(server.api_host, http_client=http) as client:
+            assert client.chat_completion("Hi", model=CHAT).choices[0].message.content == "You said: Hi"
+        assert not http.is_closed
+    assert asked == ["/v1/chat/completions"]
+
+
+def test_the_result_of_a_stream_can_be_asked_for_at_once(server: Server) -> None:
+    with HttpClient(server.api_host) as client:
+        assert client.stream_chat_completion("Hi", model=CHAT).result().choices[0].message.content == "You said: Hi"
 
 
 def test_a_client_shows_where_it_is_and_no_secret(server: Server) -> None:
