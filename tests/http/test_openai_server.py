@@ -13,6 +13,7 @@ from patience import PATIENCE_SECONDS
 from two_surfaces import SURFACES, open_client
 
 import lmstudio as lms
+from lmstudio.contract import AsyncChatStream, ChatStream
 from lmstudio.http import (
     AsyncHttpClient,
     AsyncSdkContract,
@@ -280,6 +281,15 @@ def test_leaving_a_stream_early_stops_the_server(client: Any, engine: ScriptedEn
     assert client.chat_completion("Hi", model=CHAT).choices[0].message.content == "You said: Hi"
 
 
+def test_leaving_the_events_early_stops_the_server(client: Any, engine: ScriptedEngine) -> None:
+    engine.reply = ["Once", Gate(), " upon a time."]
+    stream = client.stream_chat_completion("Hi", model=CHAT)
+    for event in stream.events():
+        assert event.content == "Once"
+        break
+    assert engine.wait_for_cancel(PATIENCE_SECONDS)
+
+
 def test_a_stream_that_is_cancelled_has_what_came(client: Any, engine: ScriptedEngine) -> None:
     engine.reply = ["Once", Gate(), " upon a time."]
     stream = client.stream_chat_completion("Hi", model=CHAT)
@@ -429,4 +439,7 @@ def test_a_hundred_threads_share_a_client(server: Server) -> None:
 
 @pytest.mark.parametrize("make", [HttpClient, AsyncHttpClient])
 def test_clients_keep_the_contract(make: Callable[[], object]) -> None:
-    assert isinstance(make(), SdkContract if make is HttpClient else AsyncSdkContract)
+    client: Any = make()
+    is_sync = make is HttpClient
+    assert isinstance(client, SdkContract if is_sync else AsyncSdkContract)
+    assert isinstance(client.stream_chat_completion("Hi"), ChatStream if is_sync else AsyncChatStream)

@@ -39,6 +39,7 @@ Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 
 T = TypeVar("T")
+StructT = TypeVar("StructT", bound="HttpStruct")
 
 _Path: TypeAlias = "tuple[str | tuple[int, int], ...]"
 """From the outside to the inside: names of members, and of an element of a list its index and how many there are."""
@@ -82,6 +83,14 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
     """
 
     # `dict` is for `_origin`: where the struct was read, and at which path. No member, so it counts in no comparison.
+
+    def __copy__(self) -> Self:
+        return _rebuilt(type(self), {name: getattr(self, name) for name in self.__struct_fields__}, vars(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For pickle and deepcopy, which otherwise lose what is no member.
+        members = {name: getattr(self, name) for name in self.__struct_fields__}
+        return _rebuilt, (type(self), members, dict(vars(self)))
 
     @property
     def extra(self) -> Mapping[str, Any]:
@@ -130,6 +139,12 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
             raise refusal.with_context(attempted=attempted, errors={name: complaint}) from error
         _add_extra(self, members)
         return members
+
+
+def _rebuilt(cls: type[StructT], members: dict[str, Any], others: Mapping[str, Any]) -> StructT:
+    value = cls(**members)
+    vars(value).update(others)
+    return value
 
 
 class HttpReply(HttpStruct, kw_only=True):
