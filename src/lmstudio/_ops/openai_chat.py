@@ -97,9 +97,7 @@ class ChatRequest:
             raise bad_parameter("messages", "messages is empty: it needs at least one message.", code=None)
         self.preset = check_preset(self.parameters.preset)
         items = [*prediction_config_to_kv(config).fields, *(KvConfigField(key=k, value=v) for k, v in fields.items())]
-        self._stack = KvConfigStack(
-            layers=[KvConfigStackLayer(layer_name="apiOverride", config=KvConfig(fields=items))]
-        )
+        self.stack = KvConfigStack(layers=[KvConfigStackLayer(layer_name="apiOverride", config=KvConfig(fields=items))])
         self._is_allowed = settings.allows_model
         self._load: LoadRequest | None = None
         key = settings.default_model if model is None else model
@@ -122,7 +120,7 @@ class ChatRequest:
         parameter = LlmChannelPredictCreationParameter(
             model_specifier=target,
             history=self.history,
-            prediction_config_stack=self._stack,
+            prediction_config_stack=self.stack,
             fuzzy_preset_identifier=self.preset,
         )
         head = ReplyHead(new_id("chatcmpl"), int(time()), model.identifier)
