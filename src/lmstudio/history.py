@@ -97,6 +97,7 @@ UserMessageInput: TypeAlias = "TextInput | FileHandleInput"
 AssistantInput: TypeAlias = "TextInput | FileHandleInput | PredictionResult[Any]"
 ToolCallRequestInput: TypeAlias = "ToolCallRequest | ToolCallRequestData | Mapping[str, Any]"
 ToolCallResultInput: TypeAlias = "ToolCallResultData | Mapping[str, Any]"
+# One literal: pyright does not read a type that is put together of several.
 ChatInput: TypeAlias = "str | Chat | ChatHistoryData | ChatHistoryDataDict | MessageInput | Iterable[Any]"
 """Whatever can be read as a chat: see `Chat.from_history`."""
 

@@ -125,7 +125,9 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
             members: JsonObject = msgspec.to_builtins(self)
             msgspec.convert(members, type(self))
         except (msgspec.ValidationError, TypeError) as error:
-            raise LMStudioValueError(f"Could not {attempted}: {_complaint(error)}") from error
+            name, complaint = _complaint(error)
+            refusal = LMStudioValueError(f"Could not {attempted}: {f'{name}: ' if name else ''}{complaint}.")
+            raise refusal.with_context(attempted=attempted, errors={name: complaint}) from error
         _add_extra(self, members)
         return members
 
@@ -168,11 +170,10 @@ def _decoder(expected_type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(expected_type)
 
 
-def _complaint(error: Exception) -> str:
-    """What msgspec says, as a sentence that begins with the parameter."""
+def _complaint(error: Exception) -> tuple[str, str]:
+    """The parameter that msgspec speaks of, "" where it names none, and what it says."""
     text, separator, path = str(error).partition(" - at `$")
-    name = path.removesuffix("`").lstrip(".") if separator else ""
-    return f"{name}: {text[0].lower()}{text[1:]}." if name else f"{text}."
+    return path.removesuffix("`").lstrip(".") if separator else "", f"{text[0].lower()}{text[1:]}"
 
 
 # Unknown members ------------------------------------------------------------------------------------------------------

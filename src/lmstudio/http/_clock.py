@@ -33,14 +33,14 @@ class CallClock:
     def __init__(self, timeout: Timeout, attempted: str, url: str = "") -> None:
         self._timeout = timeout
         self._attempted, self._url = attempted, url
-        self._started = self._connects_since = self._waits_since = monotonic()
+        self._started = self._connects_since = self._writes_since = self._waits_since = monotonic()
         self._total = _given(timeout.total)
         self._awaits_token = True
         self._nearest: tuple[TimeoutLimit, float] | None = None
         """The limit that the last wait had, and its seconds."""
-        self.is_reused = False
+        self.is_reused: bool = False
         """The connection has served other requests before."""
-        self.is_cancelled = False
+        self.is_cancelled: bool = False
         self.on_cancel: Callable[[], None] | None = None
         """Ends the wait of another thread or task; set by whoever waits."""
 
@@ -49,6 +49,10 @@ class CallClock:
     def connecting(self) -> None:
         """An attempt to connect begins."""
         self._connects_since = monotonic()
+
+    def begin_write(self) -> None:
+        """A piece of the request is to go out."""
+        self._writes_since = monotonic()
 
     def begin_wait(self) -> None:
         """The server has got everything, and all that it sent was taken: from now on it is silent."""
@@ -84,20 +88,20 @@ class CallClock:
     def seconds(self, what: Literal["connect", "read", "write"]) -> float | None:
         """How long to wait for one step of that kind, None for ever."""
         now = monotonic()
-        limit, begun, allowed = self._limit(what, now)
+        limit, begun, allowed = self._limit(what)
         left = math.inf if allowed is None else begun + allowed - now
         if self._total is not None and self._started + self._total - now < left:
             limit, allowed, left = "total", self._total, self._started + self._total - now
         self._nearest = None if allowed is None else (limit, allowed)
         return None if left == math.inf else max(left, 0.0)
 
-    def _limit(self, what: str, now: float) -> tuple[TimeoutLimit, float, float | None]:
+    def _limit(self, what: str) -> tuple[TimeoutLimit, float, float | None]:
         """The limit of such a step: its name, its begin, its seconds."""
         timeout = self._timeout
         if what == "connect":
             return "connect", self._connects_since, _given(timeout.connect)
         if what == "write":
-            return "idle", now, _given(timeout.idle)
+            return "idle", self._writes_since, _given(timeout.idle)
         if self._awaits_token and timeout.first_token is not UNSET:
             return "first_token", self._waits_since, _given(timeout.first_token)
         return "idle", self._waits_since, _given(timeout.idle)
