@@ -34,7 +34,6 @@ from lmstudio.errors import (
     LMStudioError,
     LMStudioPredictionError,
     LMStudioRuntimeError,
-    LMStudioValueError,
 )
 from lmstudio.history import read_history
 from lmstudio.json_api import fresh_copy
@@ -68,14 +67,16 @@ def read_parameters(params: Mapping[str, Any]) -> ChatParameters:
     known = [name for name in ChatParameters.__struct_fields__ if name not in ("model", "stream")]
     for name in named:
         if name == "stream":
-            raise LMStudioValueError("There is no parameter 'stream': stream_chat_completion() is what streams.")
+            message = "There is no parameter 'stream': stream_chat_completion() is what streams."
+            raise bad_parameter(name, message, code=None)
         if name not in known:
             near = near_matches(name, known)
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise LMStudioValueError(
+            message = (
                 f"There is no parameter {name!r}.{hint} The native protocol has no place for others than those of "
                 "ChatCompletionParams; lmstudio.http passes them on."
             )
+            raise bad_parameter(name, message, code=None)
     return ChatParameters.from_dict(ChatParameters(**named).checked(_ATTEMPTED))
 
 
