@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         results,
         schemas,
         sdk_api,
+        settings,
         sync_api,
         tools,
     )
@@ -186,6 +187,7 @@ if TYPE_CHECKING:
         ResponseSchema,
         ValidationError,
     )
+    from .settings import Settings
     from .sync_api import (
         LLM,
         AnyDownloadedModel,
@@ -274,6 +276,7 @@ _EXPORTS = {
         "ToolCallRequestInfo"
     ),
     "schemas": "AnyLMStudioStruct BaseModel DictObject DictSchema ModelSchema ResponseSchema ValidationError",
+    "settings": "Settings",
     "sync_api": (
         "LLM AnyDownloadedModel Client DownloadedEmbeddingModel DownloadedLlm EmbeddingModel PredictionStream "
         "SyncModelHandle"
@@ -411,6 +414,7 @@ __all__ = [
     "RetryConfig",
     "SdkContract",
     "SerializedLMSExtendedError",
+    "Settings",
     "SyncModelHandle",
     "SystemPrompt",
     "SystemPromptContent",
