@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from ._caller import Caller
 
 _HEALTH: Final = HttpEndpoint("GET", "health", HealthStatus, "check the server's health", is_read=True)
-_GREETING: Final = HttpEndpoint(
-    "GET", "lmstudio-greeting", dict[str, Any], "check the server's health", is_read=True
-)
+_GREETING: Final = HttpEndpoint("GET", "lmstudio-greeting", dict[str, Any], "check the server's health", is_read=True)
 
 
 async def get_health(caller: Caller, timeout: TimeoutInput = None) -> HealthStatus:
@@ -128,5 +126,7 @@ def _hint(missing: str, caller: Caller, error: LMStudioError | None) -> str:
     if missing == "api":
         if isinstance(error, LMStudioAuthenticationError):
             return f"The server at {where} wants a token: pass api_key, or set LM_STUDIO_API_KEY."
-        return f"What answers at {where} has no OpenAI-compatible API: enable LM Studio's API server, or check the port."
+        return (
+            f"What answers at {where} has no OpenAI-compatible API: enable LM Studio's API server, or check the port."
+        )
     return "No model is loaded: load one in LM Studio, with `lms load`, or with client.llm.load_new_instance(...)."

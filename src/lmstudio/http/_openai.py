@@ -166,7 +166,9 @@ def stream_text(
     return caller.stream(_TEXT, body, TextReader(shows_usage=_with_usage(body)), timeout=timeout)
 
 
-def text_request(prompt: str | Sequence[str], model: str | None, params: Mapping[str, Any]) -> tuple[CompletionRequest, dict[str, Any]]:
+def text_request(
+    prompt: str | Sequence[str], model: str | None, params: Mapping[str, Any]
+) -> tuple[CompletionRequest, dict[str, Any]]:
     """The request of a call with keywords, and what else it is to say.
 
     Raises:
@@ -204,9 +206,7 @@ def read_embedding_request(request: EmbeddingRequest | Mapping[str, Any]) -> Emb
     return _read(request, EmbeddingRequest, _EMBEDDINGS)
 
 
-def _read(
-    request: RequestT | Mapping[str, Any], request_type: type[RequestT], endpoint: HttpEndpoint[Any]
-) -> RequestT:
+def _read(request: RequestT | Mapping[str, Any], request_type: type[RequestT], endpoint: HttpEndpoint[Any]) -> RequestT:
     if isinstance(request, request_type):
         return request
     if isinstance(request, Mapping):
@@ -249,9 +249,7 @@ async def embed(
     reply = await create_embeddings(caller, settings, request, timeout, extra_body)
     count = 1 if isinstance(request.input, str) else len(request.input)
     if len(reply.data) != count:
-        raise LMStudioProtocolError(
-            f"Could not embed: the server sent {len(reply.data)} embeddings for {count} texts."
-        )
+        raise LMStudioProtocolError(f"Could not embed: the server sent {len(reply.data)} embeddings for {count} texts.")
     return [_numbers(item.embedding) for item in sorted(reply.data, key=lambda item: item.index)]
 
 
@@ -262,4 +260,6 @@ def _numbers(embedding: list[float] | str) -> list[float]:
         data = base64.b64decode(embedding, validate=True)
         return list(struct.unpack(f"<{len(data) // 4}f", data))
     except (binascii.Error, struct.error) as error:
-        raise LMStudioProtocolError(f"Could not read an embedding: it is not 32 bit floats in base64: {error}.") from error
+        raise LMStudioProtocolError(
+            f"Could not read an embedding: it is not 32 bit floats in base64: {error}."
+        ) from error

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from lmstudio._proxy import read_proxy
-from lmstudio._retries import RetryConfig, read_retry
+from lmstudio._retries import NO_RETRIES, RetryConfig, read_retry
 from lmstudio._settings import check_logger, chosen_tls
-from lmstudio._timeouts import read_timeout
+from lmstudio._timeouts import Timeout, read_timeout
 from lmstudio.logs import follow_environment
 from lmstudio.settings import settings_for
 
@@ -55,3 +57,9 @@ def http_options(
         own_logger=check_logger(logger),
     )
     return options, chosen
+
+
+def probing(options: HttpOptions) -> HttpOptions:
+    """*options* for finding out whether there is a server: one attempt, which takes no longer than connecting may."""
+    connect = options.timeout.connect
+    return msgspec.structs.replace(options, retry=NO_RETRIES, timeout=Timeout(total=connect).over(options.timeout))

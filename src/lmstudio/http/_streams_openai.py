@@ -125,9 +125,7 @@ class TextReader(_Reader[CompletionResponse, CompletionResponse]):
 
 def _says_something(choice: ChatCompletionChunkChoice) -> bool:
     delta = choice.delta
-    return bool(
-        delta.content or delta.reasoning or delta.reasoning_content or delta.tool_calls or choice.finish_reason
-    )
+    return bool(delta.content or delta.reasoning or delta.reasoning_content or delta.tool_calls or choice.finish_reason)
 
 
 class _Answer:

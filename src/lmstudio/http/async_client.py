@@ -15,7 +15,7 @@ from lmstudio._http_models.openai import (
 from lmstudio.contract import Chunk, Completed
 from lmstudio.http import _health, _openai
 from lmstudio.http._openai_requests import chat_request
-from lmstudio.http._options import http_options
+from lmstudio.http._options import http_options, probing
 from lmstudio.http.async_base import AsyncEventStream, AsyncHttpClientBase
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
             logger=logger,
         )
         super().__init__(options, http_client, transport)
+        self._probe = probing(options).caller(self._connections)
 
     @property
     def base_url(self) -> str:
@@ -252,9 +253,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         request, others = chat_request(messages, model, params)
         more = {**others, **(extra_body or {})}
-        return AsyncChatCompletionStream(
-            _openai.stream_chat(self._caller, self._settings, request, timeout, more)
-        )
+        return AsyncChatCompletionStream(_openai.stream_chat(self._caller, self._settings, request, timeout, more))
 
     @overload
     async def create_chat_completion(
@@ -355,9 +354,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
         """
         read = _openai.read_text_request(request)
         if read.stream if stream is None else stream:
-            return AsyncCompletionStream(
-                _openai.stream_text(self._caller, self._settings, read, timeout, extra_body)
-            )
+            return AsyncCompletionStream(_openai.stream_text(self._caller, self._settings, read, timeout, extra_body))
         return await self._run(_openai.complete_text(self._caller, self._settings, read, timeout, extra_body))
 
     async def create_completion_simple(
