@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._address import API_SERVER_PORTS, NAMESPACES
+from lmstudio._auth import parse_api_token
+from lmstudio._setting_files import public_file_warnings
+from lmstudio._setting_kinds import Choice, Many, Switch
 from lmstudio.errors import LMStudioError, LMStudioValueError
 from lmstudio.logs import fields, get_logger
-from lmstudio.server.auth import parse_api_token
 from lmstudio.server.embedded import Server
 from lmstudio.server.errors import PortInUseError, ServerStartError
 from lmstudio.server.home import default_models_folder
 from lmstudio.server.log_output import log_shown
 from lmstudio.server.service_manager import tell_service_manager
-from lmstudio.server.setting_kinds import Choice, Many, Switch
-from lmstudio.server.settings import CONFIG_VARIABLE, SETTINGS, public_file_warnings, resolve_settings
+from lmstudio.server.settings import CONFIG_VARIABLE, SETTINGS, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lmstudio.server.setting_kinds import Kind
+    from lmstudio._setting_kinds import Kind
     from lmstudio.server.settings import ServerSettings, Setting
 
 _logger = get_logger("server")
@@ -45,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         type=Path,
-        metavar="FILE.toml",
-        help="file of settings, with the names of these options: jit_ttl_seconds = 600. The environment variable "
-        f"{CONFIG_VARIABLE} may name it, too, and there is one for every option: "
+        metavar="FILE",
+        help="file of settings (TOML, JSON or YAML), with the names of these options: jit_ttl_seconds = 600. The "
+        f"environment variable {CONFIG_VARIABLE} may name it, too, and there is one for every option: "
         f"{SETTINGS['jit_ttl_seconds'].variable}. An option wins over the environment, and that over the file",
     )
     parser.add_argument(

@@ -8,20 +8,14 @@ and the file over the default. Lists are not joined: the one that wins replaces 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._address import API_SERVER_PORTS
 from lmstudio._near import near_matches
-from lmstudio.errors import LMStudioValueError
-from lmstudio.server.connection import ConnectionLimits
-from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
-from lmstudio.server.files.store import FileLimits
-from lmstudio.server.http.settings import HttpSettings
-from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
-from lmstudio.server.setting_kinds import (
+from lmstudio._setting_files import no_setting, public_file_warnings, read_document
+from lmstudio._setting_kinds import (
     ApiToken,
     Choice,
     FileOrAddress,
@@ -34,6 +28,12 @@ from lmstudio.server.setting_kinds import (
     Table,
     Text,
 )
+from lmstudio.errors import LMStudioValueError
+from lmstudio.server.connection import ConnectionLimits
+from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
+from lmstudio.server.files.store import FileLimits
+from lmstudio.server.http.settings import HttpSettings
+from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -390,13 +390,6 @@ def resolve_settings(
     return EffectiveSettings(ServerSettings(**values), sources, tuple(warnings))
 
 
-def public_file_warnings(file: Path) -> list[str]:
-    """A warning if others can read *file*, which has tokens."""
-    if os.name == "posix" and file.stat().st_mode & 0o077:
-        return [f"other users of this machine may read {file}; run: chmod 600 {file}"]
-    return []
-
-
 def _parse(setting: Setting, value: object, place: str) -> Any:
     try:
         return setting.kind.parse(value)
@@ -405,28 +398,12 @@ def _parse(setting: Setting, value: object, place: str) -> Any:
 
 
 def _read_file(file: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        try:
-            import tomli as tomllib  # pyright: ignore[reportMissingImports]  # installed for this Python only
-        except ModuleNotFoundError:
-            raise LMStudioValueError(
-                f"Cannot read the settings in {file}: tomli is not installed; run: pip install 'lmstudio[server]'"
-            ) from None
-    try:
-        document = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise LMStudioValueError(f"Cannot read the settings in {file}: {error.strerror or error}.") from None
-    except UnicodeError:
-        raise LMStudioValueError(f"Cannot read the settings in {file}: it is not text in UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise LMStudioValueError(f"Cannot read the settings in {file}: it is not TOML: {error}.") from None
+    document = read_document(file)
     folder = file.absolute().parent
-    for name in document:
+    for name in document.value:
         if name not in SETTINGS:
-            raise LMStudioValueError(f"In {file}: there is no setting {name!r}. {_near(name)}")
-    found = {name: _parse(SETTINGS[name], value, f"In {file}, {name}") for name, value in document.items()}
+            raise LMStudioValueError(f"In {file}: {no_setting(name, SETTINGS)}")
+    found = {name: _parse(SETTINGS[name], value, f"In {file}, {name}") for name, value in document.value.items()}
     return {name: _placed(value, folder) for name, value in found.items()}
 
 
@@ -435,11 +412,6 @@ def _placed(value: Any, folder: Path) -> Any:
     if isinstance(value, tuple):
         return tuple(_placed(item, folder) for item in value)
     return folder / value if isinstance(value, Path) else value
-
-
-def _near(name: str) -> str:
-    near = near_matches(name.replace("-", "_"), SETTINGS, 1)
-    return f"Did you mean {near[0]}?" if near else f"There are {', '.join(SETTINGS)}."
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

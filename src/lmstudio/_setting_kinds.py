@@ -1,4 +1,7 @@
-"""How the values of settings are written: one reader for flags, environment variables and TOML."""
+"""How the values of settings are written: one reader for flags, environment variables and files.
+
+Clients load this, so it loads nothing that takes long.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from lmstudio.errors import LMStudioValueError
-from lmstudio.server.auth import parse_api_token
+from ._auth import parse_api_token
+from .errors import LMStudioValueError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "ApiToken",
@@ -104,17 +108,24 @@ class Switch(Kind):
         return word in _ON
 
 
-@dataclass(frozen=True)
 class Number(Kind):
     """A number from *minimum* on."""
 
-    metavar: str = "NUMBER"
-    minimum: float = 0
-    is_whole: bool = False
-    is_size: bool = False
-    """Of bytes: K, M and G may follow, powers of 1024."""
-    none_word: str | None = None
-    """What to write for "no limit"."""
+    def __init__(
+        self,
+        metavar: str = "NUMBER",
+        minimum: float = 0,
+        *,
+        is_whole: bool = False,
+        is_size: bool = False,
+        none_word: str | None = None,
+    ) -> None:
+        """*is_size*: of bytes; K, M and G may follow, powers of 1024. *none_word*: what to write for "no limit"."""
+        self.metavar = metavar
+        self.minimum = minimum
+        self.is_whole = is_whole
+        self.is_size = is_size
+        self.none_word = none_word
 
     def parse(self, value: object) -> float | int | None:
         """The number, None for the word."""
@@ -174,6 +185,8 @@ class FilePath(Kind):
         """The path; ~ is the user's home."""
         if not isinstance(value, str) or not value or "\0" in value:
             raise _wrong(value, "is not a path")
+        from pathlib import Path
+
         try:
             return Path(value).expanduser()
         except RuntimeError:
