@@ -29,6 +29,7 @@ __all__ = [
     "JsonObject",
     "NonNegative",
     "always",
+    "complaint",
     "decode_reply",
     "encode",
 ]
@@ -125,7 +126,7 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
             members: JsonObject = msgspec.to_builtins(self)
             msgspec.convert(members, type(self))
         except (msgspec.ValidationError, TypeError) as error:
-            raise LMStudioValueError(f"Could not {attempted}: {_complaint(error)}") from error
+            raise LMStudioValueError(f"Could not {attempted}: {complaint(error)}") from error
         _add_extra(self, members)
         return members
 
@@ -147,15 +148,22 @@ class HttpReply(HttpStruct, kw_only=True):
             raise LMStudioValueError(f"Cannot read a {cls.__name__}: {error}.") from error
 
 
-def decode_reply(expected_type: type[T], data: bytes | str, findings: _lenient.Findings | None = None) -> T:
+def decode_reply(
+    expected_type: type[T],
+    data: bytes | str,
+    findings: _lenient.Findings | None = None,
+    essentials: _lenient.Essentials = (),
+) -> T:
     """*data*, the JSON of a server, read leniently; structs of this package keep what they do not know of it.
+
+    *findings* and *essentials* are as for `_lenient.decode`.
 
     Raises:
         msgspec.MsgspecError: not of that type at all, or not JSON.
     """
     data = data.encode() if isinstance(data, str) else data
     structure: Any = expected_type
-    value: T = _lenient.decode(_decoder(structure).decode, structure, data, findings=findings)
+    value: T = _lenient.decode(_decoder(structure).decode, structure, data, essentials, findings)
     return _with_origin(value, data, is_parsed=False)
 
 
@@ -168,10 +176,13 @@ def _decoder(expected_type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(expected_type)
 
 
-def _complaint(error: Exception) -> str:
-    """What msgspec says, as a sentence that begins with the parameter."""
+def complaint(error: Exception) -> str:
+    """What msgspec says about a request, as a sentence that begins with the parameter."""
     text, separator, path = str(error).partition(" - at `$")
     name = path.removesuffix("`").lstrip(".") if separator else ""
+    if text.startswith("Object missing required field"):
+        missing = text.split("`")[1]
+        return f"{name}.{missing} is required." if name else f"{missing} is required."
     return f"{name}: {text[0].lower()}{text[1:]}." if name else f"{text}."
 
 

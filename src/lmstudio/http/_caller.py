@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from lmstudio import _lenient
-from lmstudio._timeouts import INHERITED, Timeout, TimeoutInput, read_timeout
+from lmstudio._http_models import decode_reply
+from lmstudio._timeouts import INHERITED, PATIENT, Timeout, TimeoutInput, read_timeout
 from lmstudio.errors import (
     ErrorType,
     LMStudioCancelledError,
@@ -79,7 +80,7 @@ class Caller:
         random_number: Callable[[], float] | None = None,
     ) -> None:
         self._connections, self.address = connections, address
-        self._timeout, self._retry, self._logger = timeout.over(DEFAULT_TIMEOUT), retry, logger
+        self._timeout, self._retry, self.logger = timeout.over(DEFAULT_TIMEOUT), retry, logger
         self._random_number = random_number
 
     async def call(
@@ -160,6 +161,10 @@ class Caller:
         clock = CallClock(read_timeout(timeout).over(self._timeout), endpoint.attempted, self.address.http_url(""))
         return _Call(endpoint, OutgoingRequest(endpoint.method, url, content, tuple(headers)), clock, model)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait between two calls, as long as a surface waits: suspended, or blocked."""
+        await self._connections.pause(seconds, CallClock(PATIENT, "wait"))
+
     # Attempts --------------------------------------------------------------------------------------------------------
 
     async def _send(self, call: _Call[Any]) -> IncomingReply:
@@ -193,7 +198,7 @@ class Caller:
             delay = min(max(delay, wish), self._retry.max_backoff) if wish else 0.0
         if delay is None or delay > call.clock.left_in_total:
             raise error
-        self._logger.warning(
+        self.logger.warning(
             "Attempt %d to %s failed: %s The next one follows in %.2g seconds.",
             attempt,
             call.endpoint.attempted,
@@ -261,7 +266,7 @@ class Caller:
         if b'"error"' in body:
             self._raise_hidden_error(call, status, body)
         try:
-            return _lenient.decode(msgspec.json.Decoder(endpoint.reply).decode, endpoint.reply, body)
+            return decode_reply(endpoint.reply, body)
         except _lenient.DECODE_ERRORS as error:
             found = read_error(body).message
             failure = LMStudioProtocolError(
