@@ -35,7 +35,7 @@ class ModelsListResponse(list[Model]):
         return {"object": self.object, "data": [model.to_dict() for model in self]}
 
 
-class ListModelsFilter(HttpStruct, kw_only=True, frozen=True):
+class ListModelsFilter(HttpStruct, kw_only=True):
     """Which models to list; None for all.
 
     Raises:

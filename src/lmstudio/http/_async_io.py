@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ class AsyncConnections(Connections):
             response = await pool.http.send(built, stream=True, follow_redirects=False)
         except _io.ERRORS as error:
             if self._is_closed:
-                raise ExchangeError("closed", "the client was closed", error) from None
+                raise ExchangeError("closed", "the client was closed", error, is_final=True) from None
             raise _io.failure(error, clock, has_reply=False) from None
         return _Reply(response, pool, clock)
 
@@ -153,7 +154,7 @@ class _Reply(IncomingReply):
         self.headers: Mapping[str, str] = response.headers
         self._response, self._pool, self._clock = response, pool, clock
         self._pieces = response.aiter_bytes()
-        self._is_over = self._is_reading = False
+        self._is_over = self._is_reading = self._is_shut_down = False
 
     async def read(self) -> bytes:
         if self._is_over:
@@ -169,6 +170,11 @@ class _Reply(IncomingReply):
 
     async def aclose(self) -> None:
         self._is_over = True
+        if self._is_shut_down and not self._is_reading:
+            # Ends at once. Trio warns of generators that are left in the middle, and httpx has many inside each other.
+            with contextlib.suppress(*_io.ERRORS):
+                async for _ in self._pieces:
+                    pass
         await self._response.aclose()
 
     def abandon(self) -> None:
@@ -177,6 +183,7 @@ class _Reply(IncomingReply):
             stream = self._response.extensions.get("network_stream")
             if isinstance(stream, _Stream):
                 stream.shut_down()
+                self._is_shut_down = True
             self._pool.forget(self)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import math
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -11,9 +12,8 @@ from lmstudio import _lenient
 from lmstudio._http_models import decode_reply
 from lmstudio._timeouts import INHERITED, PATIENT, Timeout, TimeoutInput, read_timeout
 from lmstudio.errors import (
-    ErrorType,
     LMStudioCancelledError,
-    LMStudioConnectionError,
+    LMStudioContextOverflowError,
     LMStudioError,
     LMStudioProtocolError,
     LMStudioRateLimitError,
@@ -24,7 +24,7 @@ from lmstudio.errors import (
 from lmstudio.logs import fields
 
 from ._clock import DEFAULT_TIMEOUT, CallClock
-from ._errors import error_in, read_error, retry_after, server_error
+from ._errors import error_in, not_connected, read_error, redirected, retry_after, server_error
 from ._exchange import ExchangeError, OutgoingRequest
 from ._streams import EventT, OpenStream, ResultT
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 ReplyT = TypeVar("ReplyT")
 ErrorT = TypeVar("ErrorT", bound=LMStudioError)
 
-_ERROR_MEMBERS = frozenset(("error", "type", "status", "code", "message", "request_id"))
+_LARGEST_REFUSAL: Final = 1024 * 1024
+_ERROR_MEMBERS: Final = frozenset(("error", "type", "status", "code", "message", "request_id"))
 
 
 class HttpEndpoint(msgspec.Struct, Generic[ReplyT], frozen=True):
@@ -99,9 +100,8 @@ class Caller:
             LMStudioError: there is none, or it says that the server could not do it.
         """
         call = self._prepare(endpoint, body, path, query, timeout, extra_body)
-        reply = await self._send(call)
-        call.clock.token_seen()
-        return self._decode(call, reply.status, await self._read_all(call, reply))
+        reply, content = await self._send(call, is_stream=False)
+        return self._decode(call, reply.status, content)
 
     def stream(
         self,
@@ -167,85 +167,86 @@ class Caller:
 
     # Attempts --------------------------------------------------------------------------------------------------------
 
-    async def _send(self, call: _Call[Any]) -> IncomingReply:
-        """Send the request, again as often as the retries allow; a reply that is no refusal."""
+    async def _send(self, call: _Call[Any], *, is_stream: bool) -> tuple[IncomingReply, bytes]:
+        """Send the request, again as often as the retries allow; a reply that is no refusal, and its body if it is no
+        stream.
+        """
         attempt = 0
         while True:
             attempt += 1
+            wish: float | None = None
             try:
                 reply = await self._connections.send(call.request, call.clock)
+                if 200 <= reply.status < 300:
+                    return reply, b"" if is_stream else await self._read_all(call, reply)
+                error: LMStudioError = await self._refusal(call, reply)
             except ExchangeError as failure:
                 if call.clock.is_cancelled:
                     raise _cancelled(call) from None
                 error = self._explain(call, failure)
-                may_repeat = self._may_repeat(call, failure)
-                wish = 0.0 if failure.was_reused else None
+                may_repeat = _may_repeat(call, failure)
+                if failure.was_reused:
+                    wish = 0.0  # a new connection is all that it takes
             else:
-                if 200 <= reply.status < 300:
-                    return reply
-                error = await self._refusal(call, reply)
                 may_repeat = _is_worth_repeating(error, self._retry)
-                wish = retry_after(reply.headers)
+                wish = retry_after(reply.headers) or None
             await self._pause(call, error, attempt, wish, may_repeat=may_repeat)
             call.clock.new_attempt()
 
     async def _pause(
         self, call: _Call[Any], error: LMStudioError, attempt: int, wish: float | None, *, may_repeat: bool
     ) -> None:
-        """Wait for the next attempt, or raise *error* if there is none. *wish*: how long the server wants it to be."""
+        """Wait for the next attempt, or raise *error* if there is none.
+
+        *wish*: how many seconds it should be, if that is known; one of the server counts up to `max_backoff`.
+        """
         delay = self._retry.delay(attempt - 1, self._random_number) if may_repeat else None
         if delay is not None and wish is not None:
-            delay = min(max(delay, wish), self._retry.max_backoff) if wish else 0.0
-        if delay is None or delay > call.clock.left_in_total:
+            delay = 0.0 if wish == 0 else min(max(delay, wish), self._retry.max_backoff)
+        left = call.clock.left_in_total
+        if delay is None or max(delay, wish or 0.0) > left:
             raise error
         self.logger.warning(
-            "Attempt %d to %s failed: %s The next one follows in %.2g seconds.",
+            "Attempt %d to %s failed, the next one follows in %.2g s. %s",
             attempt,
             call.endpoint.attempted,
-            error,
             delay,
-            extra=fields(error, attempt=attempt, method=call.request.method, status=error.status_code),
+            error,
+            extra=fields(error, attempt=attempt, delay=delay, method=call.request.method, status=error.status_code),
         )
         await self._connections.pause(delay, call.clock)
         if call.clock.is_cancelled:
             raise _cancelled(call)
 
-    @staticmethod
-    def _may_repeat(call: _Call[Any], failure: ExchangeError) -> bool:
-        if failure.kind in ("timeout", "broken reply"):
-            return call.endpoint.is_read
-        return failure.kind != "closed"
-
     async def _begin_stream(self, call: _Call[Any]) -> IncomingReply:
-        reply = await self._send(call)
-        if "text/event-stream" in reply.headers.get("content-type", "").lower():
+        reply, _ = await self._send(call, is_stream=True)
+        kind = reply.headers.get("content-type", "")
+        if "text/event-stream" in kind.lower():
             return reply
-        body = await self._read_all(call, reply)
         try:
-            details = error_in(msgspec.json.decode(body))
-        except (ValueError, RecursionError):
-            details = None
-        if details is not None:
-            error: LMStudioServerError = server_error(reply.status, details, call.endpoint.attempted)
-        else:
-            found = read_error(body, reply.headers.get("content-type", "")).message
-            error = LMStudioProtocolError(
-                f"Could not {call.endpoint.attempted}: the server did not answer with a stream of events, but with "
-                f"{reply.headers.get('content-type') or 'something else'}: {found}"
-            )
+            body = await self._read_all(call, reply)
+        except ExchangeError as failure:
+            raise self._explain(call, failure) from failure.cause
+        self._raise_hidden_error(call, reply.status, body)
+        error = LMStudioProtocolError(
+            f"Could not {call.endpoint.attempted}: the server answered with {kind or 'something unknown'} instead of a "
+            f"stream of events: {read_error(body, kind).message}"
+        )
         error.status_code = reply.status
         raise self._with_context(call, error)
 
     # Replies ---------------------------------------------------------------------------------------------------------
 
-    async def _read_all(self, call: _Call[Any], reply: IncomingReply) -> bytes:
-        parts = []
+    @staticmethod
+    async def _read_all(call: _Call[Any], reply: IncomingReply, largest: float = math.inf) -> bytes:
+        """The body; what is beyond *largest* bytes is left out."""
+        call.clock.token_seen()
+        parts: list[bytes] = []
+        size = 0
         try:
-            while part := await reply.read():
+            while size <= largest and (part := await reply.read()):
                 parts.append(part)
-        except ExchangeError as failure:
-            reply.abandon()
-            raise self._explain(call, failure) from failure.cause
+                size += len(part)
         except BaseException:
             reply.abandon()
             raise
@@ -253,10 +254,17 @@ class Caller:
         return b"".join(parts)
 
     async def _refusal(self, call: _Call[Any], reply: IncomingReply) -> LMStudioError:
-        call.clock.token_seen()
-        body = await self._read_all(call, reply)
-        details = read_error(body, reply.headers.get("content-type", ""))
-        error = server_error(reply.status, details, call.endpoint.attempted)
+        try:
+            body = await self._read_all(call, reply, _LARGEST_REFUSAL)
+        except ExchangeError:
+            body = b""  # the status says enough
+        if 300 <= reply.status < 400:
+            error: LMStudioServerError = redirected(
+                reply.status, reply.headers.get("location", ""), call.endpoint.attempted
+            )
+        else:
+            details = read_error(body, reply.headers.get("content-type", ""))
+            error = server_error(reply.status, details, call.endpoint.attempted)
         if isinstance(error, LMStudioRateLimitError):
             error.retry_after = retry_after(reply.headers)
         return self._with_context(call, error)
@@ -268,9 +276,9 @@ class Caller:
         try:
             return decode_reply(endpoint.reply, body)
         except _lenient.DECODE_ERRORS as error:
-            found = read_error(body).message
             failure = LMStudioProtocolError(
-                f"Could not {endpoint.attempted}: the server's reply cannot be understood ({error}): {found}"
+                f"Could not {endpoint.attempted}: the server's reply cannot be understood ({error}): "
+                f"{read_error(body).message}"
             )
             failure.status_code = status
             raise self._with_context(call, failure) from error
@@ -293,18 +301,7 @@ class Caller:
         if failure.kind in ("timeout", "connect timeout"):
             error = call.clock.timeout_error()
         else:
-            url = self.address.http_url("")
-            what = {
-                "connect": f"LM Studio is not reachable at {url}",
-                "no reply": "the connection ended before the server replied",
-                "broken reply": "the connection ended in the middle of the reply",
-                "closed": "the client was closed while this call was in progress",
-            }[failure.kind]
-            error = LMStudioConnectionError(
-                f"Could not {call.endpoint.attempted}: {what}: {failure.reason.removesuffix('.')}.",
-                phase=failure.phase,
-                url=url,
-            )
+            error = not_connected(failure, self.address, call.endpoint.attempted)
         if failure.cause is not None:
             error.__cause__ = without_any_frames(failure.cause)
         return self._with_context(call, error)
@@ -318,10 +315,18 @@ class Caller:
         )
 
 
+def _may_repeat(call: _Call[Any], failure: ExchangeError) -> bool:
+    if failure.kind in ("timeout", "broken reply"):
+        return call.endpoint.is_read  # the server may be at work, or have done it
+    return not failure.is_final
+
+
 def _is_worth_repeating(error: LMStudioError, retry: RetryConfig) -> bool:
     if error.status_code not in retry.retry_on_status:
         return False
-    return isinstance(error, LMStudioRateLimitError) or error.error_type is ErrorType.SERVER_ERROR
+    # Servers are known to answer 500 where the request is to blame, which is the same the next time.
+    data = error.data if isinstance(error, LMStudioServerError) else None
+    return not (isinstance(error, LMStudioContextOverflowError) or str((data or {}).get("type")).startswith("invalid_"))
 
 
 def _cancelled(call: _Call[Any]) -> LMStudioCancelledError:

@@ -13,7 +13,7 @@ from .sync_client import HttpClient
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import httpx
+    import httpx  # noqa: TID251 - only its types
     from typing_extensions import Unpack
 
     from lmstudio._http_models.model_lists import ListModelsFilter, ModelsListResponse, ModelStatus

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from lmstudio._remedies import look_around, remedy
 from lmstudio.errors import (
     ErrorType,
     LMStudioAuthenticationError,
+    LMStudioConnectionError,
     LMStudioContextOverflowError,
     LMStudioModelNotFoundError,
     LMStudioRateLimitError,
@@ -23,11 +25,17 @@ from lmstudio.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lmstudio._address import ServerAddress
+
+    from ._exchange import ExchangeError
+
 _LONGEST_BODY = 300
-_NOT_FOUND_CODES = ("model_not_found",)
+_LONGEST_LOCATION = 200
 _OVERFLOW_CODES = ("context_length_exceeded", "exceed_context_size_error")
-_NOT_FOUND = r"(?i)\bmodel\b.{0,200}\b(?:not found|does not exist|not loaded)\b|\bno models? (?:loaded|found)\b"
-_ERROR_TYPES = (ErrorType.SERVER_ERROR, ErrorType.CLIENT_ERROR)
+_NOT_FOUND = (
+    r"(?i)\bmodel\b.{0,200}\b(?:not found|does not exist|not loaded)\b|\bno models? (?:loaded|found)\b|"
+    r"\bcannot find model\b"
+)
 
 
 class ErrorDetails(msgspec.Struct, frozen=True):
@@ -93,20 +101,11 @@ def _shortened(text: str) -> str:
 def server_error(status: int, details: ErrorDetails, attempted: str) -> LMStudioServerError:
     """The exception for a server that answered *status* and said *details*."""
     message = f"Could not {attempted}: {details.message.rstrip()}"
-    raw = {"title": details.message, "errorData": details.data}
-    cls: type[LMStudioServerError] = LMStudioServerError
-    if status == 401:
-        cls = LMStudioAuthenticationError
+    raw: dict[str, Any] = {"title": details.message, "errorData": details.data, "displayData": {"code": details.code}}
+    cls = _class_of(status, details, raw)
+    if cls is LMStudioAuthenticationError:
         message = f"{message.rstrip('.')}. Pass an API token of this server, or set LM_API_TOKEN."
-    elif status == 429:
-        cls = LMStudioRateLimitError
-    elif details.code in _OVERFLOW_CODES or details.type in _OVERFLOW_CODES or is_overflow(raw):
-        cls = LMStudioContextOverflowError
-    elif _is_unknown_model(status, details):
-        cls = LMStudioModelNotFoundError
-    elif status in (400, 404, 422) and (details.param or details.type or status != 404):
-        cls = LMStudioValidationError
-    error = cls(message, raw).with_context(code=details.code)
+    error = cls(message, raw)
     error.status_code = status
     if cls is LMStudioServerError and status >= 400:
         error.error_type = ErrorType.SERVER_ERROR if status >= 500 else ErrorType.CLIENT_ERROR
@@ -115,10 +114,50 @@ def server_error(status: int, details: ErrorDetails, attempted: str) -> LMStudio
     return error
 
 
-def _is_unknown_model(status: int, details: ErrorDetails) -> bool:
-    if details.code in _NOT_FOUND_CODES or details.type in _NOT_FOUND_CODES:
-        return True
-    return status in (400, 404) and details.code is None and re.search(_NOT_FOUND, details.message) is not None
+def _class_of(status: int, details: ErrorDetails, raw: dict[str, Any]) -> type[LMStudioServerError]:
+    words = (details.code, details.type)
+    if status == 401 or (status == 200 and "authentication_error" in words):
+        return LMStudioAuthenticationError
+    if status == 429 or (status == 200 and "rate_limit_error" in words):
+        return LMStudioRateLimitError
+    if any(word in _OVERFLOW_CODES for word in words) or is_overflow(raw):
+        return LMStudioContextOverflowError
+    if "model_not_found" in words or (status in (400, 404) and details.code is None and _is_unknown_model(details)):
+        return LMStudioModelNotFoundError
+    if status in (400, 422) or (status == 404 and details.param):
+        return LMStudioValidationError
+    return LMStudioServerError
+
+
+def _is_unknown_model(details: ErrorDetails) -> bool:
+    return re.search(_NOT_FOUND, details.message) is not None
+
+
+def redirected(status: int, location: str, attempted: str) -> LMStudioServerError:
+    """The exception for a server that wants to be asked at *location*, which may be any other."""
+    error = LMStudioServerError(
+        f"Could not {attempted}: the server redirects to {location[:_LONGEST_LOCATION]!r} (HTTP status {status}), "
+        "which is not followed. If LM Studio is there, pass that address as base_url."
+    )
+    error.status_code, error.error_type = status, ErrorType.API_ERROR
+    return error
+
+
+def not_connected(failure: ExchangeError, address: ServerAddress, attempted: str) -> LMStudioConnectionError:
+    """The exception for a request that ended without a reply, but not because of a time limit."""
+    url = address.http_url("")
+    start, reason = f"Could not {attempted}:", failure.reason.removesuffix(".")
+    if failure.kind == "closed":
+        text = f"{start} the client was closed while this call was in progress."
+    elif failure.kind == "connect":
+        phase = failure.phase or "tcp"
+        advice = remedy(phase, address, failure.cause, look_around())
+        text = f"{start} LM Studio is not reachable at {url} (at {phase}): {reason}. {advice}"
+    else:
+        where = "before the server replied" if failure.kind == "no reply" else "in the middle of the reply"
+        text = f"{start} the connection to {url} ended {where}: {reason}."
+    error = LMStudioConnectionError(text, phase=failure.phase, url=url)
+    return error.with_context(phase=failure.phase, url=url)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -43,6 +43,7 @@ class ExchangeError(Exception):
         *,
         phase: ConnectionPhase | None = None,
         was_reused: bool = False,
+        is_final: bool = False,
     ) -> None:
         super().__init__(reason)
         self.kind: FailureKind = kind
@@ -51,6 +52,8 @@ class ExchangeError(Exception):
         self.phase: ConnectionPhase | None = phase
         self.was_reused = was_reused
         """The connection had served other requests before: the server may have closed it as idle."""
+        self.is_final = is_final
+        """It would be the same the next time."""
 
 
 class IncomingReply(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import httpcore
@@ -23,7 +24,6 @@ from ._exchange import ExchangeError
 
 if TYPE_CHECKING:
     import logging
-    import ssl
     from collections.abc import Callable, Mapping
 
     from lmstudio._address import ServerAddress
@@ -115,8 +115,11 @@ def failure(error: Exception, clock: CallClock, *, has_reply: bool) -> ExchangeE
         clock.seconds("write" if isinstance(error, httpx.WriteTimeout) else "read")
         return ExchangeError("timeout", "nothing in time", error)
     if isinstance(error, DialError):
-        return ExchangeError("connect", error.reason, error.cause or error, phase=error.phase)
-    if isinstance(error, (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
+        is_final = isinstance(error.cause, ssl.SSLError)
+        return ExchangeError("connect", error.reason, error.cause or error, phase=error.phase, is_final=is_final)
+    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):
+        return ExchangeError("connect", f"its address is not valid: {describe(error)}", error, is_final=True)
+    if isinstance(error, (httpx.ConnectError, httpx.ProxyError)):
         return ExchangeError("connect", describe(error), error)
     return ExchangeError(
         "broken reply" if has_reply else "no reply",

@@ -1,4 +1,4 @@
-"""The operations of OpenAI's surface: models, chats, completions, embeddings. Nothing here waits but through a caller."""
+"""The operations of OpenAI's surface. Nothing here waits but through a caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from lmstudio._http_models.model_lists import ModelsListResponse
 from lmstudio._http_models.openai import (
     ChatCompletionChunk,
     ChatCompletionResponse,
@@ -36,7 +35,8 @@ from ._streams_openai import ChatReader, TextReader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lmstudio._http_models.model_lists import ListModelsFilter
+    from lmstudio._http_models import JsonObject
+    from lmstudio._http_models.model_lists import ListModelsFilter, ModelsListResponse
     from lmstudio._timeouts import TimeoutInput
     from lmstudio.settings import Settings
 
@@ -182,7 +182,7 @@ def text_request(
     return CompletionRequest(model=model, prompt=prompt if isinstance(prompt, str) else list(prompt), **known), others
 
 
-def _with_usage(body: dict[str, Any]) -> bool:
+def _with_usage(body: JsonObject) -> bool:
     """Ask for the number of tokens, which belongs to the result; whether the caller has asked for it himself."""
     options = body.get("stream_options")
     if options is None:

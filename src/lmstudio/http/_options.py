@@ -8,7 +8,7 @@ import msgspec
 
 from lmstudio._proxy import read_proxy
 from lmstudio._retries import NO_RETRIES, RetryConfig, read_retry
-from lmstudio._settings import check_logger, chosen_tls
+from lmstudio._settings import check_logger, check_tls
 from lmstudio._timeouts import Timeout, read_timeout
 from lmstudio.logs import follow_environment
 from lmstudio.settings import settings_for
@@ -44,7 +44,13 @@ def http_options(
         LMStudioValueError: one of them cannot be used.
     """
     follow_environment()
-    chosen = settings_for(settings, base_url=base_url, api_key=api_key.value)
+    tls = check_tls(ssl_context)
+    chosen = settings_for(
+        settings,
+        base_url=base_url,
+        api_key=api_key,
+        verify_tls=None if tls is None else True,  # a context goes before what is set about certificates
+    )
     chosen.check_remote()
     own_retry = read_retry(retry)
     options = HttpOptions(
@@ -52,7 +58,7 @@ def http_options(
         token=chosen.token,
         timeout=read_timeout(timeout).over(chosen.http_timeout()),
         retry=chosen.retry(DEFAULT_RETRY) if own_retry is None else own_retry,
-        tls=chosen.tls if ssl_context is None else chosen_tls(ssl_context),
+        tls=chosen.tls if tls is None else tls,
         proxy=read_proxy(proxy),
         own_logger=check_logger(logger),
     )

@@ -41,8 +41,7 @@ class EventParser:
         """The line that is not complete yet."""
         self._skips_newline = False
         """A carriage return came last; a line feed would be the rest of the same line end."""
-        self._size = 0
-        """Bytes of the event that is not complete yet."""
+        self._begun_size = self._data_size = 0
         self._data: list[bytes] = []
         self._name = self._id = ""
         self._retry: int | None = None
@@ -62,21 +61,19 @@ class EventParser:
             self._skips_newline = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         first, *lines = data.split(b"\n")
-        self._size += len(data)
-        self._begun.append(first)
         events: list[ServerSentEvent] = []
+        self._begun.append(first)
+        self._begun_size += len(first)
         if lines:
-            line = b"".join(self._begun)
+            line = first if len(self._begun) == 1 else b"".join(self._begun)
             for following in lines:
                 if line:
                     self._take_line(line)
                 else:
                     self._dispatch(events)
                 line = following
-            self._begun = [line]
-            if events:
-                self._size = len(line) + sum(map(len, self._data))
-        if self._size > self._largest:
+            self._begun, self._begun_size = [line], len(line)
+        if self._begun_size + self._data_size > self._largest:
             raise LMStudioProtocolError(
                 f"Could not read the server's stream of events: one is larger than {self._largest} bytes."
             )
@@ -97,11 +94,13 @@ class EventParser:
     def _take_line(self, line: bytes) -> None:
         if line.startswith(b"data: "):
             self._data.append(line[6:])
+            self._data_size += len(line)
             return
         name, _, value = line.partition(b":")  # a comment has an empty name
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
+            self._data_size += len(line)
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
@@ -113,5 +112,5 @@ class EventParser:
         if self._data:
             data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
             events.append(ServerSentEvent(data.decode("utf-8", "replace"), self._name, self._id, self._retry))
-            self._data = []
+            self._data, self._data_size = [], 0
         self._name, self._retry = "", None

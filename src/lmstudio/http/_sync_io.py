@@ -104,7 +104,7 @@ class SyncConnections(Connections):
             response = pool.http.send(built, stream=True, follow_redirects=False)
         except _io.ERRORS as error:
             if self._is_closed:
-                raise ExchangeError("closed", "the client was closed", error) from None
+                raise ExchangeError("closed", "the client was closed", error, is_final=True) from None
             raise _io.failure(error, clock, has_reply=False) from None
         return _Reply(response, pool, clock)
 

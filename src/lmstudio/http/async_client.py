@@ -49,9 +49,10 @@ __all__ = ["AsyncChatCompletionStream", "AsyncCompletionStream", "AsyncHttpClien
 
 
 class _AsyncChatEvents:
-    """The text of a chat's first answer in pieces, then the whole."""
+    """One loop over the text of the first answer in pieces, then the whole. Leaving it early stops the server."""
 
     def __init__(self, stream: AsyncChatCompletionStream) -> None:
+        self._chunks = stream.__aiter__()
         self._stream = stream
         self._is_over = False
 
@@ -61,7 +62,7 @@ class _AsyncChatEvents:
     async def __anext__(self) -> ChatStreamEvent:
         if self._is_over:
             raise StopAsyncIteration
-        async for chunk in self._stream:
+        async for chunk in self._chunks:
             text = "".join(choice.delta.content or "" for choice in chunk.choices if choice.index == 0)
             if text:
                 return Chunk(text)
@@ -114,8 +115,8 @@ class AsyncHttpClient(AsyncHttpClientBase):
         timeout: Time limits of all calls: a `Timeout`, or a number of seconds for each call as a whole. By default 10
             seconds to connect, and 30 without anything from the server. Every call takes a `timeout` of its own.
         retry: When to try again; by default twice. A call is never repeated once a stream has begun.
-        settings: What counts where an argument is not given; by default `Settings.load()`. Also the model for calls that
-            name none, and which models may be used.
+        settings: What counts where an argument is not given; by default `Settings.load()`. Also which models may be
+            used, and the one for calls that name none.
         ssl_context: How to check the certificate of a server whose address begins with https://.
         proxy: As for `lmstudio.Client`. Variables such as HTTP_PROXY do not count.
         http_client: The client of httpx to use. It is not closed with this one.
@@ -381,7 +382,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
         return await self._run(_openai.create_embeddings(self._caller, self._settings, read, timeout, extra_body))
 
     @overload
-    async def embed(
+    async def embed(  # type: ignore[overload-overlap]  # a str is a Sequence[str], too
         self,
         input: str,
         *,

@@ -80,8 +80,12 @@ def test_answer_can_be_sent_back(server: Server, engine: ScriptedEngine) -> None
         (call,) = first.content
         assert isinstance(call, ToolUseBlock)
         result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
-        chat = [*USER, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
-        second = client.messages.create(model=MODEL, max_tokens=50, messages=chat, tools=[WEATHER])
+        chat: list[dict[str, Any]] = [
+            *USER,
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [result]},
+        ]
+        second = client.messages.create(model=MODEL, max_tokens=50, messages=[*USER, *answers], tools=[WEATHER])
     assert second.text == "It rains."
     assert [each["role"] for each in engine.chats[-1].messages] == ["user", "assistant", "tool"]
 

@@ -17,7 +17,6 @@ from lmstudio.http import HttpClient
 from lmstudio.http.rest_v1 import (
     ChatEnd,
     ChatRequest,
-    ChatStart,
     DownloadJob,
     DownloadReply,
     EmbeddingModel,
@@ -149,7 +148,7 @@ def test_chat_goes_on(server: Server, engine: ScriptedEngine) -> None:
 
 def test_chat_with_an_image(engine: ScriptedEngine) -> None:
     seeing = replace(scripted_models()[0], vision=True)
-    parts = [TextInput(content="What is it?"), ImageInput(data_url=PIXEL)]
+    parts: list[TextInput | ImageInput] = [TextInput(content="What is it?"), ImageInput(data_url=PIXEL)]
     with Server([seeing], engine=engine) as server:
         with client_of(server) as client:
             client.rest_v1.chat(model=MODEL, input=parts)
@@ -193,13 +192,13 @@ def test_stream_can_be_waited_for(server: Server) -> None:
 
 def test_failure_of_a_stream_is_raised(server: Server, engine: ScriptedEngine) -> None:
     engine.fail_load = "There is not enough memory."
-    seen = []
+    last = ""
     with client_of(server) as client:
         with pytest.raises(lms.LMStudioServerError, match="not enough memory"):
             with client.rest_v1.stream_chat(model=MODEL, input="Hi") as stream:
                 for event in stream:
-                    seen.append(event)
-    assert isinstance(seen[0], ChatStart)
+                    last = event.type
+    assert last == "model_load.progress"
 
 
 def test_cancelled_stream_has_what_has_come(server: Server, gate: Gate) -> None:
