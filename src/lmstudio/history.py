@@ -95,9 +95,9 @@ UserMessageInput: TypeAlias = "TextInput | FileHandleInput"
 AssistantInput: TypeAlias = "TextInput | FileHandleInput | PredictionResult[Any]"
 ToolCallRequestInput: TypeAlias = "ToolCallRequest | ToolCallRequestData | Mapping[str, Any]"
 ToolCallResultInput: TypeAlias = "ToolCallResultData | Mapping[str, Any]"
+_MessageInput: TypeAlias = "AnyChatMessage | OpenAIMessage"
 ChatInput: TypeAlias = (
-    "str | Chat | ChatHistoryData | ChatHistoryDataDict | AnyChatMessage | OpenAIMessage | Mapping[str, Any] "
-    "| Iterable[Any]"
+    "str | Chat | ChatHistoryData | ChatHistoryDataDict | _MessageInput | Mapping[str, Any] | Iterable[Any]"
 )
 """Whatever can be read as a chat: see `Chat.from_history`."""
 

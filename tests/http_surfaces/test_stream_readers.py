@@ -10,7 +10,7 @@ import pytest
 
 from http_surfaces.http_stage import ADD, CHAT_MODEL, read_events
 from lmstudio import LMStudioProtocolError, LMStudioRuntimeError
-from lmstudio._http_models import anthropic, openai_responses, rest_v1
+from lmstudio._http_models import HttpStruct, anthropic, openai_responses, rest_v1
 from lmstudio.http._events import UnknownEvent
 from lmstudio.http._sse import ServerSentEvent
 from lmstudio.http._streams_anthropic import MessageReader
@@ -267,3 +267,31 @@ def test_arguments_that_are_no_json_are_refused(api: httpx.Client, engine: Scrip
     reader = read(MESSAGES, [*events[:-3], event("content_block_delta", index=0, delta=delta), *events[-3:]])
     with pytest.raises(LMStudioProtocolError, match="arguments of the tool call 'add' are no JSON object"):
         reader.result()
+
+
+# Types ---------------------------------------------------------------------------------------------------------------
+
+
+def structs_of(module: Any) -> list[Any]:
+    return [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, HttpStruct)]
+
+
+@pytest.mark.parametrize("module", [anthropic, openai_responses, rest_v1])
+def test_type_of_a_struct_is_the_one_on_the_wire(module: Any) -> None:
+    tags = {each: each.__struct_config__.tag for each in structs_of(module) if not each.__name__.startswith("_")}
+    tagged = {each: tag for each, tag in tags.items() if tag is not None}
+    assert len(tagged) > 20
+    assert {each: each.type for each in tagged} == tagged
+
+
+@pytest.mark.parametrize(
+    ("params", "request_type", "others"),
+    [
+        (openai_responses.ResponseParams, openai_responses.ResponseRequest, {"background", "conversation", "prompt"}),
+        (anthropic.CountTokensParams, anthropic.CountTokensRequest, set()),
+        (anthropic.MessagesParams, anthropic.MessagesRequest, set()),
+        (rest_v1.ChatParams, rest_v1.ChatRequest, set()),
+    ],
+)
+def test_keywords_are_the_members_of_the_request(params: Any, request_type: Any, others: set[str]) -> None:
+    assert params.__optional_keys__ == set(request_type.__struct_fields__) - {"stream"} - others

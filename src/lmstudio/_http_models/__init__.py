@@ -32,6 +32,7 @@ __all__ = [
     "complaint",
     "decode_reply",
     "encode",
+    "replaced",
 ]
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -40,6 +41,8 @@ Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 
 T = TypeVar("T")
+
+StructT = TypeVar("StructT", bound="HttpStruct")
 
 _Path: TypeAlias = "tuple[str | tuple[int, int], ...]"
 """From the outside to the inside: names of members, and of an element of a list its index and how many there are."""
@@ -165,6 +168,13 @@ def decode_reply(
     structure: Any = expected_type
     value: T = _lenient.decode(_decoder(structure).decode, structure, data, essentials, findings)
     return _with_origin(value, data, is_parsed=False)
+
+
+def replaced(value: StructT, **members: Any) -> StructT:
+    """A copy of *value* with other *members*. It keeps what this version does not know of it."""
+    copy = msgspec.structs.replace(value, **members)
+    vars(copy).update(vars(value))
+    return copy
 
 
 encode: Final = msgspec.json.Encoder().encode

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta
-from typing_extensions import TypedDict
 
 from lmstudio._http_models import HttpReply, HttpStruct, JsonObject
-from lmstudio._http_models.openai import SamplingRequest, TokenLimit
+from lmstudio._http_models.openai import SamplingParams, SamplingRequest, TokenLimit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +63,7 @@ class ResponseRequest(SamplingRequest, kw_only=True):
     prompt: Any = None
 
 
-class ResponseParams(TypedDict, total=False):
+class ResponseParams(SamplingParams, total=False):
     """The members of a `ResponseRequest` as keywords. What is refused in any case is not among them."""
 
     model: str | None
@@ -78,29 +77,10 @@ class ResponseParams(TypedDict, total=False):
     tool_choice: str | Mapping[str, Any] | None
     parallel_tool_calls: bool | None
     include: Sequence[str] | None
+    top_logprobs: int | None
     truncation: Truncation | None
     store: bool | None
     metadata: Mapping[str, str] | None
-    temperature: float | None
-    top_p: float | None
-    top_k: int | None
-    min_p: float | None
-    max_tokens: int | None
-    stop: str | Sequence[str] | None
-    presence_penalty: float | None
-    frequency_penalty: float | None
-    repeat_penalty: float | None
-    logit_bias: Mapping[str, float] | None
-    seed: int | None
-    top_logprobs: int | None
-    n: int | None
-    ttl: float | None
-    draft_model: str | None
-    preset: str | None
-    stream_options: Mapping[str, Any] | None
-    mirostat: Literal[0, 1, 2] | None
-    mirostat_mode: Literal[0, 1, 2] | None
-    microstat_mode: Literal[0, 1, 2] | None
 
 
 # Output --------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lmstudio._http_models import HttpStruct, JsonObject
     from lmstudio.settings import Settings
 
-__all__ = ["body_of"]
+__all__ = ["body_of", "checked_id"]
 
 
 def body_of(
@@ -81,3 +81,14 @@ def _choose_model(body: JsonObject, settings: Settings, start: str) -> None:
         raise LMStudioValueError(f"{start}model is required: name one, or set default_model in the settings.")
     if isinstance(model, str):
         settings.check_model(model)
+
+
+def checked_id(value: str, what: str, attempted: str) -> str:
+    """*value*, which is to be a part of a path.
+
+    Raises:
+        LMStudioValueError: it is no text, or empty: the path would be another one. *what* names it.
+    """
+    if isinstance(value, str) and value:
+        return value
+    raise LMStudioValueError(f"Could not {attempted}: {what} must be a text, got {value!r:.80}.")

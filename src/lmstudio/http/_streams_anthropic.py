@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from lmstudio._http_models import replaced
 from lmstudio._http_models.anthropic import (
     ContentBlockDelta,
     ContentBlockStart,
@@ -135,8 +136,8 @@ class MessageReader(StreamReader[MessageStreamEvent, Message]):
             raise LMStudioRuntimeError("There is no message yet: the stream has not begun.")
         content = [self._blocks[index].whole(is_over=self.is_over) for index in sorted(self._blocks)]
         if (end := self._end) is None:
-            return msgspec.structs.replace(message, content=content)
-        return msgspec.structs.replace(
+            return replaced(message, content=content)
+        return replaced(
             message,
             content=content,
             stop_reason=end.delta.stop_reason,
@@ -147,4 +148,4 @@ class MessageReader(StreamReader[MessageStreamEvent, Message]):
 
 def _total(begin: Usage, end: Usage) -> Usage:
     """The tokens of both ends; LM Studio's own documentation has those of the prompt at the beginning only."""
-    return msgspec.structs.replace(end, input_tokens=end.input_tokens or begin.input_tokens)
+    return replaced(end, input_tokens=end.input_tokens or begin.input_tokens)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import msgspec
-
+from lmstudio._http_models import replaced
 from lmstudio._http_models.openai_responses import (
     ContentPart,
     ContentPartAdded,
@@ -73,20 +72,20 @@ class _Item:
         """The item as far as it has come."""
         begin = self.begin
         if isinstance(begin, (FunctionCallItem, McpCallItem)):
-            return msgspec.structs.replace(begin, arguments=begin.arguments + "".join(self.arguments))
+            return replaced(begin, arguments=begin.arguments + "".join(self.arguments))
         texts = {index: "".join(pieces) for index, pieces in self.texts.items()}
         if isinstance(begin, MessageItem):
             empty = OutputText(text="", annotations=[], logprobs=[])
             messages = [_with_text(self.parts.get(index), text, empty) for index, text in sorted(texts.items())]
-            return msgspec.structs.replace(begin, content=[*begin.content, *messages])
+            return replaced(begin, content=[*begin.content, *messages])
         if isinstance(begin, ReasoningItem):
             thoughts = [ReasoningText(text=text) for _, text in sorted(texts.items())]
-            return msgspec.structs.replace(begin, content=[*begin.content, *thoughts])
+            return replaced(begin, content=[*begin.content, *thoughts])
         return begin
 
 
 def _with_text(part: ContentPart | None, text: str, empty: OutputText) -> OutputText:
-    return msgspec.structs.replace(part if isinstance(part, OutputText) else empty, text=text)
+    return replaced(part if isinstance(part, OutputText) else empty, text=text)
 
 
 class ResponseReader(StreamReader[ResponseStreamEvent, Response]):
@@ -126,4 +125,4 @@ class ResponseReader(StreamReader[ResponseStreamEvent, Response]):
             raise LMStudioRuntimeError("There is no response yet: the stream has not begun.")
         if self.is_over:
             return response
-        return msgspec.structs.replace(response, output=[self._items[index].so_far() for index in sorted(self._items)])
+        return replaced(response, output=[self._items[index].so_far() for index in sorted(self._items)])

@@ -11,10 +11,10 @@ from lmstudio._http_models.openai import (
     EmbeddingResponse,
 )
 from lmstudio._http_models.rest_v0 import V0Model, V0ModelList
-from lmstudio.errors import LMStudioValueError
 from lmstudio.http import _openai
 from lmstudio.http._caller import HttpEndpoint
 from lmstudio.http._openai_requests import chat_request
+from lmstudio.http._requests import checked_id
 from lmstudio.http.async_client import AsyncChatCompletionStream, AsyncCompletionStream
 from lmstudio.http.async_namespace import AsyncNamespace
 
@@ -57,9 +57,8 @@ class AsyncRestV0(AsyncNamespace):
         Raises:
             LMStudioModelNotFoundError: the server does not offer it.
         """
-        if not isinstance(model, str) or not model:
-            raise LMStudioValueError(f"Could not get a model: its id must be a text, got {model!r:.80}.")
-        return await self._run(self._caller.call(MODEL, path={"model": model}, timeout=timeout))
+        path = {"model": checked_id(model, "model", MODEL.attempted)}
+        return await self._run(self._caller.call(MODEL, path=path, timeout=timeout))
 
     async def chat_completion(
         self,

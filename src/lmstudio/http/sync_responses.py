@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lmstudio._http_models.openai_responses import (
     DeletedResponse,
@@ -13,7 +13,7 @@ from lmstudio._http_models.openai_responses import (
     ResponseRequest,
 )
 from lmstudio.http._caller import HttpEndpoint
-from lmstudio.http._requests import body_of
+from lmstudio.http._requests import body_of, checked_id
 from lmstudio.http._streams_responses import ResponseReader, ResponseStreamEvent
 from lmstudio.http.sync_base import EventStream
 from lmstudio.http.sync_namespace import Namespace
@@ -93,23 +93,33 @@ class Responses(Namespace):
         Raises:
             LMStudioServerError: it has none of that id.
         """
-        return self._run(self._caller.call(RETRIEVE, path={"id": response_id}, timeout=timeout))
+        path = {"id": checked_id(response_id, "response_id", RETRIEVE.attempted)}
+        return self._run(self._caller.call(RETRIEVE, path=path, timeout=timeout))
 
     def delete(self, response_id: str, *, timeout: TimeoutInput = None) -> DeletedResponse:
         """Make the server forget a response."""
-        return self._run(self._caller.call(DELETE, path={"id": response_id}, timeout=timeout))
+        path = {"id": checked_id(response_id, "response_id", DELETE.attempted)}
+        return self._run(self._caller.call(DELETE, path=path, timeout=timeout))
 
     def input_items(
         self,
         response_id: str,
         *,
         limit: int | None = None,
-        order: str | None = None,
+        order: Literal["asc", "desc"] | None = None,
         after: str | None = None,
         timeout: TimeoutInput = None,
     ) -> InputItemList:
-        """What a stored response is the answer to. *order* is "asc" or "desc"; *after* is the id of an item."""
+        """What a stored response is the answer to. The newest come first, unless *order* is "asc".
+
+        Args:
+            response_id: Of the answer.
+            limit: How many at most, up to 100; by default 20.
+            order: Of the items.
+            after: The id of an item: those that follow it. `has_more` of the reply says whether there are any.
+            timeout: A time limit for this call.
+        """
         query = {"limit": limit, "order": order, "after": after}
         given = {name: str(value) for name, value in query.items() if value is not None}
-        call = self._caller.call(INPUT_ITEMS, path={"id": response_id}, query=given, timeout=timeout)
-        return self._run(call)
+        path = {"id": checked_id(response_id, "response_id", INPUT_ITEMS.attempted)}
+        return self._run(self._caller.call(INPUT_ITEMS, path=path, query=given, timeout=timeout))

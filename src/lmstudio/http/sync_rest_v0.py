@@ -12,10 +12,10 @@ from lmstudio._http_models.openai import (
     EmbeddingResponse,
 )
 from lmstudio._http_models.rest_v0 import V0Model, V0ModelList
-from lmstudio.errors import LMStudioValueError
 from lmstudio.http import _openai
 from lmstudio.http._caller import HttpEndpoint
 from lmstudio.http._openai_requests import chat_request
+from lmstudio.http._requests import checked_id
 from lmstudio.http.sync_client import ChatCompletionStream, CompletionStream
 from lmstudio.http.sync_namespace import Namespace
 
@@ -58,9 +58,8 @@ class RestV0(Namespace):
         Raises:
             LMStudioModelNotFoundError: the server does not offer it.
         """
-        if not isinstance(model, str) or not model:
-            raise LMStudioValueError(f"Could not get a model: its id must be a text, got {model!r:.80}.")
-        return self._run(self._caller.call(MODEL, path={"model": model}, timeout=timeout))
+        path = {"model": checked_id(model, "model", MODEL.attempted)}
+        return self._run(self._caller.call(MODEL, path=path, timeout=timeout))
 
     def chat_completion(
         self,

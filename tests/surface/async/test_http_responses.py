@@ -152,6 +152,8 @@ async def test_input_items_of_an_unknown_response(server: Server) -> None:
     async with client_of(server) as client:
         with pytest.raises(lms.LMStudioServerError, match="no stored response 'resp_1'"):
             await client.responses.input_items("resp_1")
+        with pytest.raises(lms.LMStudioValueError, match="response_id must be a text, got ''"):
+            await client.responses.input_items("")
 
 
 # Streaming -----------------------------------------------------------------------------------------------------------

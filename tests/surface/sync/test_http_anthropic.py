@@ -80,8 +80,7 @@ def test_answer_can_be_sent_back(server: Server, engine: ScriptedEngine) -> None
         (call,) = first.content
         assert isinstance(call, ToolUseBlock)
         result = {"type": "tool_result", "tool_use_id": call.id, "content": "rain"}
-        chat: list[dict[str, Any]] = [
-            *USER,
+        answers: list[dict[str, Any]] = [
             {"role": "assistant", "content": [call]},
             {"role": "user", "content": [result]},
         ]

@@ -152,6 +152,8 @@ def test_input_items_of_an_unknown_response(server: Server) -> None:
     with client_of(server) as client:
         with pytest.raises(lms.LMStudioServerError, match="no stored response 'resp_1'"):
             client.responses.input_items("resp_1")
+        with pytest.raises(lms.LMStudioValueError, match="response_id must be a text, got ''"):
+            client.responses.input_items("")
 
 
 # Streaming -----------------------------------------------------------------------------------------------------------
