@@ -88,10 +88,15 @@ class AsyncConnections(Connections):
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
+        pool = self._pool()
         woken = anyio.Event()
         clock.on_cancel = woken.set
-        with anyio.move_on_after(seconds):
-            await woken.wait()
+        pool.pauses.add(woken)
+        try:
+            with anyio.move_on_after(seconds):
+                await woken.wait()
+        finally:
+            pool.pauses.discard(woken)
 
     async def aclose(self) -> None:
         """Close the connections of every loop. Those of other loops end there, soon."""
@@ -116,6 +121,8 @@ class _Pool:
         self.http, self.is_clocked = http, is_clocked
         self._is_own = is_own
         self.hooks = loop_hooks(loop)
+        self.pauses: set[anyio.Event] = set()
+        """What ends those between attempts."""
         self._forgotten: deque[_Reply] = deque()
         self._wanted_closed = anyio.Event()
         self.hooks.spawn(self._close_at_the_end())
@@ -143,6 +150,8 @@ class _Pool:
                 await self.aclose()
 
     async def aclose(self) -> None:
+        for pause in self.pauses:
+            pause.set()
         await self.close_forgotten()
         if self._is_own:
             await self.http.aclose()
@@ -153,38 +162,53 @@ class _Reply(IncomingReply):
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self._response, self._pool, self._clock = response, pool, clock
-        self._pieces = response.aiter_bytes()
-        self._is_over = self._is_reading = self._is_shut_down = False
+        self._content = _io.content_of(response)
+        self._decoder = _io.BodyDecoder(self.headers)
+        self._pieces = response.aiter_raw()
+        self._is_complete = self._is_closed = self._is_reading = False
 
     async def read(self) -> bytes:
-        if self._is_over:
-            return b""
-        self._is_reading = True
-        try:
-            with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
-                return await anext(self._pieces, b"")
-        except _io.ERRORS as error:
-            raise _io.failure(error, self._clock, has_reply=True) from None
-        finally:
-            self._is_reading = False
+        if self._content is not None:
+            data, self._content, self._is_complete = self._content, b"", True
+            return data
+        data = b""
+        while not (data or self._is_complete or self._is_closed):
+            self._is_reading = True
+            try:
+                with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
+                    piece = await anext(self._pieces, b"")
+            except _io.ERRORS as error:
+                raise _io.failure(error, self._clock, has_reply=True) from None
+            finally:
+                self._is_reading = False
+            self._is_complete = not piece
+            data = self._decoder.feed(piece)
+        return data
 
     async def aclose(self) -> None:
-        self._is_over = True
-        if self._is_shut_down and not self._is_reading:
-            # Ends at once. Trio warns of generators that are left in the middle, and httpx has many inside each other.
-            with contextlib.suppress(*_io.ERRORS):
-                async for _ in self._pieces:
-                    pass
+        self._is_closed = True
+        if not (self._is_complete or self._is_reading):
+            self._shut_down()
+            # The generators beneath have to end: the loop would finalise them, later, and trio warns of that.
+            if self._pool.is_clocked:
+                with contextlib.suppress(*_io.ERRORS):
+                    while await anext(self._pieces, b""):
+                        pass
+            else:
+                await self._pieces.aclose()  # type: ignore[attr-defined]  # it is one
+            self._is_complete = True
         await self._response.aclose()
 
     def abandon(self) -> None:
-        if not self._is_over:
-            self._is_over = True
-            stream = self._response.extensions.get("network_stream")
-            if isinstance(stream, _Stream):
-                stream.shut_down()
-                self._is_shut_down = True
+        if not self._is_closed:
+            self._is_closed = True
+            self._shut_down()
             self._pool.forget(self)
+
+    def _shut_down(self) -> None:
+        stream = self._response.extensions.get("network_stream")
+        if isinstance(stream, _Stream):
+            stream.shut_down()
 
 
 class _Transport(httpx.AsyncHTTPTransport):

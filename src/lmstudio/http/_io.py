@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import httpcore
@@ -72,7 +73,7 @@ class HttpOptions(msgspec.Struct, frozen=True):
 
     def headers(self, request: OutgoingRequest) -> httpx.Headers:
         """Those of *request*; their repr hides the token."""
-        headers = httpx.Headers(list(request.headers))
+        headers = httpx.Headers([*request.headers, ("accept-encoding", "gzip, deflate")])
         if self.token.value:
             headers["authorization"] = f"Bearer {self.token.value}"
         return headers
@@ -127,6 +128,38 @@ def failure(error: Exception, clock: CallClock, *, has_reply: bool) -> ExchangeE
         error,
         was_reused=clock.is_reused and not has_reply,
     )
+
+
+def content_of(response: httpx.Response) -> bytes | None:
+    """The body, if a transport or a hook of the user has read it already."""
+    return response.content if response.is_stream_consumed else None
+
+
+class BodyDecoder:
+    """Takes the compression off a body."""
+
+    # Not that of httpx, which comes as nested asynchronous generators: a body that is not read to its end would leave
+    # them to the collector, of which trio warns.
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        encoding = headers.get("content-encoding", "").strip().lower() or "identity"
+        self._unknown = "" if encoding in ("identity", "gzip", "x-gzip", "deflate") else encoding
+        self._inflater = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
+
+    def feed(self, data: bytes) -> bytes:
+        """What *data*, b"" at the end, adds to the body.
+
+        Raises:
+            ExchangeError: it cannot be read.
+        """
+        if self._inflater is None:
+            return data
+        if self._unknown:
+            raise ExchangeError("broken reply", f"its encoding {self._unknown!r:.40} was not asked for")
+        try:
+            return self._inflater.decompress(data) if data else self._inflater.flush()
+        except zlib.error as error:
+            raise ExchangeError("broken reply", f"its compression is damaged ({error})", error) from None
 
 
 def closed_error() -> LMStudioRuntimeError:

@@ -109,10 +109,15 @@ class SyncConnections(Connections):
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
+        pauses = self._open_pool().pauses
         woken = threading.Event()
         clock.on_cancel = woken.set
-        while seconds > 0 and not woken.wait(min(seconds, _SLICE_SECONDS)):
-            seconds -= _SLICE_SECONDS
+        pauses.add(woken)
+        try:
+            while seconds > 0 and not woken.wait(min(seconds, _SLICE_SECONDS)):
+                seconds -= _SLICE_SECONDS
+        finally:
+            pauses.discard(woken)
 
     def close(self) -> None:
         """Close the connections; calls in flight fail."""
@@ -135,6 +140,8 @@ class _Pool:
         self.http, self._is_own, self.streams = http, is_own, streams
         """The streams are those that wait by clocks; None where the transport is not ours."""
         self.process_id = os.getpid()
+        self.pauses: set[threading.Event] = set()
+        """What ends those between attempts."""
         self._forgotten: deque[_Reply] = deque()
 
     def forget(self, reply: _Reply) -> None:
@@ -152,6 +159,8 @@ class _Pool:
     def close(self) -> None:
         for stream in list(self.streams or ()):
             stream.shut_down()  # wakes other threads
+        for pause in tuple(self.pauses):
+            pause.set()
         self.close_forgotten()
         if self._is_own:
             self.http.close()
@@ -162,19 +171,27 @@ class _Reply(IncomingReply):
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self._response, self._pool, self._clock = response, pool, clock
-        self._pieces = response.iter_bytes()
+        self._content = _io.content_of(response)
+        self._decoder = _io.BodyDecoder(self.headers)
+        self._pieces = response.iter_raw()
         self._is_over = False
 
     async def read(self) -> bytes:
-        if self._is_over:
-            return b""
-        try:
-            piece = next(self._pieces, b"")
-        except _io.ERRORS as error:
-            raise _io.failure(error, self._clock, has_reply=True) from None
-        if self._pool.streams is None and self._clock.expired() is not None:
-            raise ExchangeError("timeout", "nothing in time")
-        return piece
+        if self._content is not None:
+            data, self._content = self._content, b""
+            return data
+        data = b""
+        while not (data or self._is_over):
+            try:
+                piece = next(self._pieces, b"")
+            except _io.ERRORS as error:
+                raise _io.failure(error, self._clock, has_reply=True) from None
+            if self._pool.streams is None and self._clock.expired() is not None:
+                raise ExchangeError("timeout", "nothing in time")
+            data = self._decoder.feed(piece)
+            if not piece:
+                break
+        return data
 
     async def aclose(self) -> None:
         self.close()
