@@ -22,14 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-    from ._http_models.openai import (
-        ChatCompletionChunk,
-        ChatCompletionResponse,
-        Model,
-        ToolCall,
-    )
+    from ._http_models.model_lists import ListModelsFilter, ModelsListResponse, ModelStatus
+    from ._http_models.openai import ChatCompletionChunk, ChatCompletionParams, ChatCompletionResponse, ToolCall
     from ._timeouts import TimeoutInput
     from .history import ChatInput
 
@@ -228,7 +224,7 @@ class SdkContract(Protocol):
         *,
         model: str | None = None,
         timeout: TimeoutInput = None,
-        **params: Any,
+        **params: Unpack[ChatCompletionParams],
     ) -> ChatCompletionResponse:
         """The answer to *messages*: a text, a `Chat`, or a list of `ChatMessage` or of dicts.
 
@@ -250,19 +246,19 @@ class SdkContract(Protocol):
         *,
         model: str | None = None,
         timeout: TimeoutInput = None,
-        **params: Any,
+        **params: Unpack[ChatCompletionParams],
     ) -> ChatStream:
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         ...
 
     def list_models(
         self,
-        filter: Any = None,
+        filter: ListModelsFilter | Mapping[str, Any] | None = None,
         *,
         owned_by: str | None = None,
-        status: str | None = None,
+        status: ModelStatus | None = None,
         limit: int | None = None,
-    ) -> list[Model]:
+    ) -> ModelsListResponse:
         """The models that can be used. With *status* "ready", those that are loaded."""
         ...
 
@@ -281,7 +277,7 @@ class AsyncSdkContract(Protocol):
         *,
         model: str | None = None,
         timeout: TimeoutInput = None,
-        **params: Any,
+        **params: Unpack[ChatCompletionParams],
     ) -> ChatCompletionResponse:
         """The answer to *messages*; arguments and errors as in `SdkContract.chat_completion`."""
         ...
@@ -292,19 +288,19 @@ class AsyncSdkContract(Protocol):
         *,
         model: str | None = None,
         timeout: TimeoutInput = None,
-        **params: Any,
+        **params: Unpack[ChatCompletionParams],
     ) -> AsyncChatStream:
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         ...
 
     async def list_models(
         self,
-        filter: Any = None,
+        filter: ListModelsFilter | Mapping[str, Any] | None = None,
         *,
         owned_by: str | None = None,
-        status: str | None = None,
+        status: ModelStatus | None = None,
         limit: int | None = None,
-    ) -> list[Model]:
+    ) -> ModelsListResponse:
         """The models that can be used. With *status* "ready", those that are loaded."""
         ...
 

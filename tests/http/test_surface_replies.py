@@ -291,3 +291,14 @@ def test_names_in_camel_case_are_those_of_the_wire() -> None:
     with client_of(answers) as client:
         client.rest_v1.stream_chat({"model": "m", "input": "Hi", "maxOutputTokens": 5, "topK": None}).wait_for_result()
     assert answers.sent == {"model": "m", "input": "Hi", "max_output_tokens": 5, "stream": True}
+
+
+def test_model_of_extra_body_has_to_be_allowed_as_well() -> None:
+    answers = Answers()
+    settings = lms.Settings(allowed_models=["m"])
+    client = HttpClient("http://localhost:1234", transport=httpx.MockTransport(answers), settings=settings)
+    with client, pytest.raises(lms.LMStudioValueError, match="not one of allowed_models"):
+        client.responses.create(model="m", input="Hi", extra_body={"model": "other"})
+    with client, pytest.raises(lms.LMStudioValueError, match="extra_body must be a mapping"):
+        client.rest_v1.chat(model="m", input="Hi", extra_body=5)  # type: ignore[arg-type]  # no mapping
+    assert answers.requests == []

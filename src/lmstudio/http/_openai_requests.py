@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._http_models import openai as wire
@@ -11,13 +12,13 @@ from lmstudio._struct import camel_case
 from lmstudio.errors import LMStudioValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from lmstudio._http_models import HttpStruct, JsonObject
     from lmstudio.history import ChatInput
     from lmstudio.settings import Settings
 
-__all__ = ["ChatCompletionRequest", "chat_request", "refuse_typo", "request_body", "split_params"]
+__all__ = ["ChatCompletionRequest", "chat_request", "merged", "refuse_typo", "request_body", "split_params"]
 
 _TYPO: Final = 0.85
 """How much alike two names are of which one is a slip of the pen; `max_tokens` and `min_tokens` are not."""
@@ -97,6 +98,19 @@ def refuse_typo(given: str, names: Sequence[str]) -> None:
         )
 
 
+def merged(members: JsonObject, extra_body: Mapping[str, Any] | None) -> JsonObject:
+    """*members*, with those of *extra_body* over them.
+
+    Raises:
+        LMStudioValueError: *extra_body* is no mapping.
+    """
+    if extra_body is None:
+        return members
+    if not isinstance(extra_body, Mapping):
+        raise LMStudioValueError(f"extra_body must be a mapping of more members to send, got {extra_body!r:.80}.")
+    return {**members, **extra_body}
+
+
 def request_body(
     settings: Settings,
     request: HttpStruct,
@@ -110,9 +124,7 @@ def request_body(
     Raises:
         LMStudioValueError: a value is not valid, or the model is not allowed.
     """
-    if extra_body is not None and not hasattr(extra_body, "keys"):
-        raise LMStudioValueError(f"extra_body must be a mapping, got {extra_body!r:.80}.")
-    body = {**request.checked(attempted), **(extra_body or {})}
+    body = merged(request.checked(attempted), extra_body)
     body.setdefault("model", settings.default_model)
     if body["model"] is None:
         del body["model"]

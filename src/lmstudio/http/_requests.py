@@ -10,7 +10,7 @@ import msgspec
 from lmstudio._http_models import complaint
 from lmstudio._struct import camel_case, wire_names
 from lmstudio.errors import LMStudioValueError
-from lmstudio.http._openai_requests import refuse_typo
+from lmstudio.http._openai_requests import merged, refuse_typo
 
 if TYPE_CHECKING:
     from lmstudio._http_models import HttpStruct, JsonObject
@@ -25,6 +25,7 @@ def body_of(
     settings: Settings | None,
     given: HttpStruct | Mapping[str, Any] | None = None,
     keywords: Mapping[str, Any] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
     *,
     stream: bool = False,
 ) -> JsonObject:
@@ -32,14 +33,17 @@ def body_of(
 
     Names may be in snake_case or camelCase, and a keyword that is None says nothing. What *kind* does not know is sent
     as it is, unless it looks like something that it knows. Without a model, the request is for the one of *settings*,
-    which also say which ones are allowed; they are None for requests that use no model.
+    which also say which ones are allowed; they are None for requests that use no model. *extra_body* goes over
+    everything; of that only the model is looked at.
 
     Raises:
         LMStudioValueError: something is missing, has a bad value, or looks like a slip; the message names it.
     """
     start = f"Could not {attempted}: "
+    extra = merged({}, extra_body)
     body = {**_given(kind, given, start), **_spelled(kind, keywords or {})}
     if settings is not None:
+        body |= {name: value for name, value in extra.items() if name == "model"}
         _choose_model(body, settings, start)
     if body.pop("stream", None) and not stream:
         raise LMStudioValueError(f"{start}a stream has a method of its own, whose name begins with 'stream'.")
@@ -50,7 +54,7 @@ def body_of(
         msgspec.convert(plain, kind)
     except (msgspec.ValidationError, TypeError) as error:
         raise LMStudioValueError(f"{start}{complaint(error)}") from error
-    return {**body, **plain, **({"stream": True} if stream else {})}
+    return {**body, **plain, **({"stream": True} if stream else {}), **extra}
 
 
 def _given(kind: type[HttpStruct], given: HttpStruct | Mapping[str, Any] | None, start: str) -> JsonObject:

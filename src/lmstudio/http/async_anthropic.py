@@ -60,8 +60,8 @@ class AsyncMessages(AsyncNamespace):
             LMStudioValueError: something is missing, or has a bad value; nothing was sent.
             LMStudioValidationError: the server refused the request.
         """
-        body = body_of(MessagesRequest, CREATE.attempted, self._settings, request, params)
-        return await self._run(self._caller.call(CREATE, body, timeout=timeout, extra_body=extra_body))
+        body = body_of(MessagesRequest, CREATE.attempted, self._settings, request, params, extra_body)
+        return await self._run(self._caller.call(CREATE, body, timeout=timeout))
 
     def stream(
         self,
@@ -81,8 +81,8 @@ class AsyncMessages(AsyncNamespace):
                         print(event.delta.text, end="", flush=True)
                 print(stream.result().stop_reason)
         """
-        body = body_of(MessagesRequest, CREATE.attempted, self._settings, request, params, stream=True)
-        stream = self._caller.stream(CREATE, body, MessageReader(), timeout=timeout, extra_body=extra_body)
+        body = body_of(MessagesRequest, CREATE.attempted, self._settings, request, params, extra_body, stream=True)
+        stream = self._caller.stream(CREATE, body, MessageReader(), timeout=timeout)
         return AsyncEventStream(stream)
 
     async def count_tokens(
@@ -98,6 +98,6 @@ class AsyncMessages(AsyncNamespace):
         LM Studio itself does not have this; the embedded server does.
         """
         attempted = COUNT_TOKENS.attempted
-        body = body_of(CountTokensRequest, attempted, self._settings, request, params)
-        call = self._caller.call(COUNT_TOKENS, body, timeout=timeout, extra_body=extra_body)
+        body = body_of(CountTokensRequest, attempted, self._settings, request, params, extra_body)
+        call = self._caller.call(COUNT_TOKENS, body, timeout=timeout)
         return (await self._run(call)).input_tokens

@@ -14,7 +14,7 @@ from lmstudio._http_models.openai import (
 )
 from lmstudio.contract import Chunk, Completed
 from lmstudio.http import _health, _openai
-from lmstudio.http._openai_requests import chat_request
+from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._options import http_options, probing
 from lmstudio.http.async_base import AsyncEventStream, AsyncHttpClientBase
 
@@ -243,7 +243,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
             LMStudioError: it failed; `error_type` says in which way.
         """
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return await self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more))
 
     def stream_chat_completion(
@@ -257,7 +257,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
     ) -> AsyncChatCompletionStream:
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return AsyncChatCompletionStream(_openai.stream_chat(self._caller, self._settings, request, timeout, more))
 
     @overload
@@ -310,7 +310,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
     ) -> CompletionResponse:
         """How a text goes on, or several, without a chat template; otherwise as `chat_completion`."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return await self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more))
 
     def stream_completion(
@@ -324,7 +324,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
     ) -> AsyncCompletionStream:
         """As `complete`, piece by piece. Nothing is sent before the stream is used."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return AsyncCompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more))
 
     @overload

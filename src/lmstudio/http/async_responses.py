@@ -61,8 +61,8 @@ class AsyncResponses(AsyncNamespace):
             LMStudioValueError: something is missing, or has a bad value; nothing was sent.
             LMStudioValidationError: the server refused the request.
         """
-        body = body_of(ResponseRequest, CREATE.attempted, self._settings, request, params)
-        return await self._run(self._caller.call(CREATE, body, timeout=timeout, extra_body=extra_body))
+        body = body_of(ResponseRequest, CREATE.attempted, self._settings, request, params, extra_body)
+        return await self._run(self._caller.call(CREATE, body, timeout=timeout))
 
     def stream(
         self,
@@ -82,8 +82,8 @@ class AsyncResponses(AsyncNamespace):
                         print(event.delta, end="", flush=True)
                 print(stream.result().usage)
         """
-        body = body_of(ResponseRequest, CREATE.attempted, self._settings, request, params, stream=True)
-        stream = self._caller.stream(CREATE, body, ResponseReader(), timeout=timeout, extra_body=extra_body)
+        body = body_of(ResponseRequest, CREATE.attempted, self._settings, request, params, extra_body, stream=True)
+        stream = self._caller.stream(CREATE, body, ResponseReader(), timeout=timeout)
         return AsyncEventStream(stream)
 
     async def retrieve(self, response_id: str, *, timeout: TimeoutInput = None) -> Response:

@@ -13,7 +13,7 @@ from lmstudio._http_models.openai import (
 from lmstudio._http_models.rest_v0 import V0Model, V0ModelList
 from lmstudio.http import _openai
 from lmstudio.http._caller import HttpEndpoint
-from lmstudio.http._openai_requests import chat_request
+from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._requests import checked_id
 from lmstudio.http.async_client import AsyncChatCompletionStream, AsyncCompletionStream
 from lmstudio.http.async_namespace import AsyncNamespace
@@ -71,7 +71,7 @@ class AsyncRestV0(AsyncNamespace):
     ) -> ChatCompletionResponse:
         """The answer to a chat, as `client.chat_completion`."""
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return await self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more, CHAT))
 
     def stream_chat_completion(
@@ -85,7 +85,7 @@ class AsyncRestV0(AsyncNamespace):
     ) -> AsyncChatCompletionStream:
         """The same, piece by piece, as `client.stream_chat_completion`."""
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         stream = _openai.stream_chat(self._caller, self._settings, request, timeout, more, CHAT)
         return AsyncChatCompletionStream(stream)
 
@@ -100,7 +100,7 @@ class AsyncRestV0(AsyncNamespace):
     ) -> CompletionResponse:
         """How a text goes on, or several, as `client.complete`."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return await self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more, TEXT))
 
     def stream_completion(
@@ -114,7 +114,7 @@ class AsyncRestV0(AsyncNamespace):
     ) -> AsyncCompletionStream:
         """The same, piece by piece, as `client.stream_completion`."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return AsyncCompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more, TEXT))
 
     async def create_embeddings(

@@ -109,10 +109,10 @@ class AsyncRestV1(AsyncNamespace):
             "offload_kv_cache_to_gpu": offload_kv_cache_to_gpu,
             "echo_load_config": echo_load_config,
         }
-        body = body_of(LoadRequest, LOAD.attempted, self._settings, keywords=members)
+        body = body_of(LoadRequest, LOAD.attempted, self._settings, keywords=members, extra_body=extra_body)
         limits = read_timeout(timeout)
         patient = limits.over(LOADING) if limits.idle is UNSET else limits
-        return await self._run(self._caller.call(LOAD, body, timeout=patient, extra_body=extra_body))
+        return await self._run(self._caller.call(LOAD, body, timeout=patient))
 
     async def unload(self, instance_id: str, *, timeout: TimeoutInput = None) -> UnloadReply:
         """Unload one instance of a model.
@@ -142,8 +142,8 @@ class AsyncRestV1(AsyncNamespace):
             extra_body: Other members of the request.
         """
         members = {"model": model, "quantization": quantization}
-        body = body_of(DownloadRequest, DOWNLOAD.attempted, None, keywords=members)
-        return await self._run(self._caller.call(DOWNLOAD, body, timeout=timeout, extra_body=extra_body))
+        body = body_of(DownloadRequest, DOWNLOAD.attempted, None, keywords=members, extra_body=extra_body)
+        return await self._run(self._caller.call(DOWNLOAD, body, timeout=timeout))
 
     async def download_status(
         self, download: DownloadReply | DownloadJob | str, *, timeout: TimeoutInput = None
@@ -210,8 +210,8 @@ class AsyncRestV1(AsyncNamespace):
             LMStudioValueError: something is missing, or has a bad value; nothing was sent.
             LMStudioValidationError: the server refused the request.
         """
-        body = body_of(ChatRequest, CHAT.attempted, self._settings, request, params)
-        return await self._run(self._caller.call(CHAT, body, timeout=timeout, extra_body=extra_body))
+        body = body_of(ChatRequest, CHAT.attempted, self._settings, request, params, extra_body)
+        return await self._run(self._caller.call(CHAT, body, timeout=timeout))
 
     def stream_chat(
         self,
@@ -233,6 +233,6 @@ class AsyncRestV1(AsyncNamespace):
                         print(event.content, end="", flush=True)
                 print(stream.result().stats)
         """
-        body = body_of(ChatRequest, CHAT.attempted, self._settings, request, params, stream=True)
-        stream = self._caller.stream(CHAT, body, ChatReader(), timeout=timeout, extra_body=extra_body)
+        body = body_of(ChatRequest, CHAT.attempted, self._settings, request, params, extra_body, stream=True)
+        stream = self._caller.stream(CHAT, body, ChatReader(), timeout=timeout)
         return AsyncEventStream(stream)

@@ -61,8 +61,8 @@ class Messages(Namespace):
             LMStudioValueError: something is missing, or has a bad value; nothing was sent.
             LMStudioValidationError: the server refused the request.
         """
-        body = body_of(MessagesRequest, CREATE.attempted, self._settings, request, params)
-        return self._run(self._caller.call(CREATE, body, timeout=timeout, extra_body=extra_body))
+        body = body_of(MessagesRequest, CREATE.attempted, self._settings, request, params, extra_body)
+        return self._run(self._caller.call(CREATE, body, timeout=timeout))
 
     def stream(
         self,
@@ -82,8 +82,8 @@ class Messages(Namespace):
                         print(event.delta.text, end="", flush=True)
                 print(stream.result().stop_reason)
         """
-        body = body_of(MessagesRequest, CREATE.attempted, self._settings, request, params, stream=True)
-        stream = self._caller.stream(CREATE, body, MessageReader(), timeout=timeout, extra_body=extra_body)
+        body = body_of(MessagesRequest, CREATE.attempted, self._settings, request, params, extra_body, stream=True)
+        stream = self._caller.stream(CREATE, body, MessageReader(), timeout=timeout)
         return EventStream(stream)
 
     def count_tokens(
@@ -99,6 +99,6 @@ class Messages(Namespace):
         LM Studio itself does not have this; the embedded server does.
         """
         attempted = COUNT_TOKENS.attempted
-        body = body_of(CountTokensRequest, attempted, self._settings, request, params)
-        call = self._caller.call(COUNT_TOKENS, body, timeout=timeout, extra_body=extra_body)
+        body = body_of(CountTokensRequest, attempted, self._settings, request, params, extra_body)
+        call = self._caller.call(COUNT_TOKENS, body, timeout=timeout)
         return (self._run(call)).input_tokens

@@ -15,7 +15,7 @@ from lmstudio._http_models.openai import (
 )
 from lmstudio.contract import Chunk, Completed
 from lmstudio.http import _health, _openai
-from lmstudio.http._openai_requests import chat_request
+from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._options import http_options, probing
 from lmstudio.http.sync_base import EventStream, HttpClientBase
 
@@ -244,7 +244,7 @@ class HttpClient(HttpClientBase):
             LMStudioError: it failed; `error_type` says in which way.
         """
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more))
 
     def stream_chat_completion(
@@ -258,7 +258,7 @@ class HttpClient(HttpClientBase):
     ) -> ChatCompletionStream:
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return ChatCompletionStream(_openai.stream_chat(self._caller, self._settings, request, timeout, more))
 
     @overload
@@ -309,7 +309,7 @@ class HttpClient(HttpClientBase):
     ) -> CompletionResponse:
         """How a text goes on, or several, without a chat template; otherwise as `chat_completion`."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more))
 
     def stream_completion(
@@ -323,7 +323,7 @@ class HttpClient(HttpClientBase):
     ) -> CompletionStream:
         """As `complete`, piece by piece. Nothing is sent before the stream is used."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return CompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more))
 
     @overload

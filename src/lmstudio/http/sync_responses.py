@@ -62,8 +62,8 @@ class Responses(Namespace):
             LMStudioValueError: something is missing, or has a bad value; nothing was sent.
             LMStudioValidationError: the server refused the request.
         """
-        body = body_of(ResponseRequest, CREATE.attempted, self._settings, request, params)
-        return self._run(self._caller.call(CREATE, body, timeout=timeout, extra_body=extra_body))
+        body = body_of(ResponseRequest, CREATE.attempted, self._settings, request, params, extra_body)
+        return self._run(self._caller.call(CREATE, body, timeout=timeout))
 
     def stream(
         self,
@@ -83,8 +83,8 @@ class Responses(Namespace):
                         print(event.delta, end="", flush=True)
                 print(stream.result().usage)
         """
-        body = body_of(ResponseRequest, CREATE.attempted, self._settings, request, params, stream=True)
-        stream = self._caller.stream(CREATE, body, ResponseReader(), timeout=timeout, extra_body=extra_body)
+        body = body_of(ResponseRequest, CREATE.attempted, self._settings, request, params, extra_body, stream=True)
+        stream = self._caller.stream(CREATE, body, ResponseReader(), timeout=timeout)
         return EventStream(stream)
 
     def retrieve(self, response_id: str, *, timeout: TimeoutInput = None) -> Response:

@@ -14,7 +14,7 @@ from lmstudio._http_models.openai import (
 from lmstudio._http_models.rest_v0 import V0Model, V0ModelList
 from lmstudio.http import _openai
 from lmstudio.http._caller import HttpEndpoint
-from lmstudio.http._openai_requests import chat_request
+from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._requests import checked_id
 from lmstudio.http.sync_client import ChatCompletionStream, CompletionStream
 from lmstudio.http.sync_namespace import Namespace
@@ -72,7 +72,7 @@ class RestV0(Namespace):
     ) -> ChatCompletionResponse:
         """The answer to a chat, as `client.chat_completion`."""
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more, CHAT))
 
     def stream_chat_completion(
@@ -86,7 +86,7 @@ class RestV0(Namespace):
     ) -> ChatCompletionStream:
         """The same, piece by piece, as `client.stream_chat_completion`."""
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         stream = _openai.stream_chat(self._caller, self._settings, request, timeout, more, CHAT)
         return ChatCompletionStream(stream)
 
@@ -101,7 +101,7 @@ class RestV0(Namespace):
     ) -> CompletionResponse:
         """How a text goes on, or several, as `client.complete`."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more, TEXT))
 
     def stream_completion(
@@ -115,7 +115,7 @@ class RestV0(Namespace):
     ) -> CompletionStream:
         """The same, piece by piece, as `client.stream_completion`."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return CompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more, TEXT))
 
     def create_embeddings(
