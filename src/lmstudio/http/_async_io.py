@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
 
+    from typing_extensions import Self
+
     from lmstudio._async_io import EventLoop
 
     from ._clock import CallClock
@@ -80,6 +82,8 @@ class AsyncConnections(Connections):
                 headers=self._options.headers(request),
                 extensions={"timeout": limits},
             )
+            if request.content is not None:
+                built.stream = _Body(request.content)
             response = await pool.http.send(built, stream=True, follow_redirects=False)
         except _io.ERRORS as error:
             if self._is_closed:
@@ -212,6 +216,31 @@ class _Reply(IncomingReply):
             stream.shut_down()
 
 
+class _Body(httpx.AsyncByteStream):
+    """What is sent. That of httpx is a generator, of which trio warns where it cannot be sent to its end."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> _Pieces:
+        return _Pieces(self._content)
+
+
+class _Pieces:
+    """One iteration over a body in one piece."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
 class _Transport(httpx.AsyncHTTPTransport):
     """httpx's own, over streams of ours."""
 
@@ -239,6 +268,8 @@ class _Backend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         clock: CallClock = timeout
         clock.connecting()
+        if self._dialer.has_proxy:
+            clock.phase = "proxy"
         try:
             with anyio.fail_after(clock.seconds("connect")):
                 stream = await self._dialer.connect_tcp(host, port, None, local_address, socket_options)
@@ -266,6 +297,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         clock = self._watched(timeout)
         clock.is_reused = self._has_answered
         for start in range(0, len(buffer), _io.WRITE_SIZE):
+            clock.begin_write()
             await self._stream.write(buffer[start : start + _io.WRITE_SIZE], clock.seconds("write"))
         clock.begin_wait()
 
@@ -283,6 +315,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
     ) -> httpcore.AsyncNetworkStream:
         clock: CallClock = timeout
+        clock.phase = "tls"
         return _Stream(await self._stream.start_tls(ssl_context, server_hostname, clock.seconds("connect")))
 
     def get_extra_info(self, info: str) -> Any:

@@ -158,7 +158,7 @@ class Caller:
         headers = [("accept", accept)]
         if content is not None:
             headers.append(("content-type", "application/json"))
-        clock = CallClock(read_timeout(timeout).over(self._timeout), endpoint.attempted, self.address.http_url(""))
+        clock = CallClock(read_timeout(timeout).over(self._timeout), endpoint.attempted, self.address)
         return _Call(endpoint, OutgoingRequest(endpoint.method, url, content, tuple(headers)), clock, model)
 
     async def pause(self, seconds: float) -> None:

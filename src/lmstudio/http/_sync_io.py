@@ -248,11 +248,13 @@ class _Backend(httpcore.NetworkBackend):
         return stream
 
     def _connect_through(self, proxy: Proxy, host: str, port: int, clock: CallClock) -> _Stream:
+        clock.phase = "proxy"
         try:
             stream = self._stream(_connect(proxy.host, proxy.port, clock))
             try:
                 if self._proxy_context is not None:
                     stream = stream.start_tls(self._proxy_context, proxy.host, clock)
+                    clock.phase = "proxy"
                 shake_hands = connect_by_http if proxy.scheme in ("http", "https") else connect_by_socks
                 run_blocking(shake_hands(_Handshake(stream, clock), proxy, host, port))
             except BaseException:
@@ -304,7 +306,8 @@ class _Stream(httpcore.NetworkStream):
                 if left is not None and left <= 0:
                     raise _TIMEOUTS[what] from error
             except OSError as error:
-                raise httpcore.ReadError(describe_os_error(error)) from error
+                failure = httpcore.WriteError if what == "write" else httpcore.ReadError
+                raise failure(describe_os_error(error)) from error
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         clock: CallClock = timeout
@@ -318,6 +321,7 @@ class _Stream(httpcore.NetworkStream):
         clock.is_reused = self._has_answered
         rest = memoryview(buffer)
         while rest:
+            clock.begin_write()
             piece = rest[: _io.WRITE_SIZE]
             rest = rest[self.wait_in(partial(_send, data=piece), clock, "write") :]
         clock.begin_wait()
@@ -329,6 +333,7 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
     ) -> _Stream:
         clock: CallClock = timeout
+        clock.phase = "tls"
         try:
             wrapped = ssl_context.wrap_socket(
                 self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
@@ -438,6 +443,7 @@ def _resolve(host: str, port: int, clock: CallClock) -> list[Any]:
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(host)
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    phase, clock.phase = clock.phase, "dns"
     looking_up = start_work(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     while not looking_up.done():
         if clock.is_cancelled:
@@ -446,4 +452,5 @@ def _resolve(host: str, port: int, clock: CallClock) -> list[Any]:
         if left is not None and left <= 0:
             raise httpcore.ConnectTimeout
         futures.wait([looking_up], _SLICE_SECONDS if left is None else min(_SLICE_SECONDS, left))
+    clock.phase = phase
     return looking_up.result()
