@@ -95,10 +95,9 @@ UserMessageInput: TypeAlias = "TextInput | FileHandleInput"
 AssistantInput: TypeAlias = "TextInput | FileHandleInput | PredictionResult[Any]"
 ToolCallRequestInput: TypeAlias = "ToolCallRequest | ToolCallRequestData | Mapping[str, Any]"
 ToolCallResultInput: TypeAlias = "ToolCallResultData | Mapping[str, Any]"
-_MessageInput: TypeAlias = "AnyChatMessage | OpenAIMessage"
-ChatInput: TypeAlias = (
-    "str | Chat | ChatHistoryData | ChatHistoryDataDict | _MessageInput | Mapping[str, Any] | Iterable[Any]"
-)
+_MessageInput: TypeAlias = "AnyChatMessage | AnyChatMessageDict | OpenAIMessage"
+# One literal: pyright does not read a type that is put together of several.
+ChatInput: TypeAlias = "str | Chat | ChatHistoryData | ChatHistoryDataDict | _MessageInput | Iterable[Any]"
 """Whatever can be read as a chat: see `Chat.from_history`."""
 
 _DICT_TWINS = frozenset(("ChatHistoryDataDict", "FileHandleDict", "TextDataDict", "UserMessageDict"))

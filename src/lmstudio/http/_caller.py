@@ -80,8 +80,10 @@ class Caller:
         logger: logging.Logger,
         random_number: Callable[[], float] | None = None,
     ) -> None:
-        self._connections, self.address = connections, address
-        self._timeout, self._retry, self.logger = timeout.over(DEFAULT_TIMEOUT), retry, logger
+        self._connections = connections
+        self.address: ServerAddress = address
+        self.logger: logging.Logger = logger
+        self._timeout, self._retry = timeout.over(DEFAULT_TIMEOUT), retry
         self._random_number = random_number
 
     async def call(
