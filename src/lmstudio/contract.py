@@ -73,7 +73,7 @@ class ChatMessage(msgspec.Struct, omit_defaults=True):
 
     role: ChatRole
     """Who says it; the word for it will do."""
-    content: str | list[dict[str, Any]] | None
+    content: str | Sequence[Mapping[str, Any]] | None
     """Text, or parts as in `{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}`; None for tool
     calls without text."""
     name: str | None = None
@@ -90,7 +90,7 @@ class ChatMessage(msgspec.Struct, omit_defaults=True):
         def __init__(
             self,
             role: ChatRole | str,
-            content: str | list[dict[str, Any]] | None,
+            content: str | Sequence[Mapping[str, Any]] | None,
             name: str | None = None,
             tool_calls: Sequence[ToolCall | Mapping[str, Any]] | None = None,
             tool_call_id: str | None = None,
@@ -165,8 +165,12 @@ class ChatStream(Protocol):
         """A `Chunk` for each piece of text, and `Completed` at the end."""
         ...
 
+    def wait_for_result(self) -> ChatCompletionResponse:
+        """The whole reply, put together; waits for it."""
+        ...
+
     def result(self) -> ChatCompletionResponse:
-        """The whole reply, put together; waits for it, if nothing was read yet."""
+        """The whole reply, once it has ended."""
         ...
 
     def cancel(self) -> None:

@@ -66,6 +66,7 @@ def test_every_example_has_a_test_here() -> None:
         ("time_limits.py", "which limit it was: total"),
         ("embeddings.py", "The capital of France is Paris."),
         ("testing_your_code.py", "ok"),
+        ("one_contract.py", "http: "),
         ("record_and_replay.py", "the same answer without LM Studio: True"),
         ("tools_and_act.py", "multiply({'a': 12, 'b': 34})"),
         ("tools_without_act.py", "The result is 408."),

@@ -29,9 +29,9 @@ __all__ = [
     "JsonObject",
     "NonNegative",
     "always",
-    "complaint",
     "decode_reply",
     "encode",
+    "refusal",
     "replaced",
 ]
 
@@ -41,7 +41,6 @@ Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 
 T = TypeVar("T")
-
 StructT = TypeVar("StructT", bound="HttpStruct")
 
 _Path: TypeAlias = "tuple[str | tuple[int, int], ...]"
@@ -87,6 +86,14 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
 
     # `dict` is for `_origin`: where the struct was read, and at which path. No member, so it counts in no comparison.
 
+    def __copy__(self) -> Self:
+        return _rebuilt(type(self), {name: getattr(self, name) for name in self.__struct_fields__}, vars(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For pickle and deepcopy, which otherwise lose what is no member.
+        members = {name: getattr(self, name) for name in self.__struct_fields__}
+        return _rebuilt, (type(self), members, dict(vars(self)))
+
     @property
     def extra(self) -> Mapping[str, Any]:
         """The members that were there when this was read, and that this version does not know."""
@@ -129,9 +136,15 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
             members: JsonObject = msgspec.to_builtins(self)
             msgspec.convert(members, type(self))
         except (msgspec.ValidationError, TypeError) as error:
-            raise LMStudioValueError(f"Could not {attempted}: {complaint(error)}") from error
+            raise refusal(error, attempted) from error
         _add_extra(self, members)
         return members
+
+
+def _rebuilt(cls: type[StructT], members: dict[str, Any], others: Mapping[str, Any]) -> StructT:
+    value = cls(**members)
+    vars(value).update(others)
+    return value
 
 
 class HttpReply(HttpStruct, kw_only=True):
@@ -172,9 +185,9 @@ def decode_reply(
 
 def replaced(value: StructT, **members: Any) -> StructT:
     """A copy of *value* with other *members*. It keeps what this version does not know of it."""
-    copy = msgspec.structs.replace(value, **members)
-    vars(copy).update(vars(value))
-    return copy
+    return _rebuilt(
+        type(value), {**{name: getattr(value, name) for name in value.__struct_fields__}, **members}, vars(value)
+    )
 
 
 encode: Final = msgspec.json.Encoder().encode
@@ -186,14 +199,21 @@ def _decoder(expected_type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(expected_type)
 
 
-def complaint(error: Exception) -> str:
-    """What msgspec says about a request, as a sentence that begins with the parameter."""
+def refusal(error: Exception, attempted: str) -> LMStudioValueError:
+    """What to raise where msgspec does not take a request; *attempted* completes "Could not ..."."""
+    name, complaint = _complaint(error)
+    refused = LMStudioValueError(f"Could not {attempted}: {f'{name}: ' if name else ''}{complaint}.")
+    return refused.with_context(attempted=attempted, errors={name: complaint})
+
+
+def _complaint(error: Exception) -> tuple[str, str]:
+    """The parameter that msgspec speaks of, "" where it names none, and what it says."""
     text, separator, path = str(error).partition(" - at `$")
     name = path.removesuffix("`").lstrip(".") if separator else ""
     if text.startswith("Object missing required field"):
         missing = text.split("`")[1]
-        return f"{name}.{missing} is required." if name else f"{missing} is required."
-    return f"{name}: {text[0].lower()}{text[1:]}." if name else f"{text}."
+        return f"{name}.{missing}" if name else missing, "it is required"
+    return name, f"{text[0].lower()}{text[1:]}"
 
 
 # Unknown members ------------------------------------------------------------------------------------------------------

@@ -34,7 +34,6 @@ from lmstudio.errors import (
     LMStudioError,
     LMStudioPredictionError,
     LMStudioRuntimeError,
-    LMStudioValueError,
 )
 from lmstudio.history import read_history
 from lmstudio.json_api import fresh_copy
@@ -68,14 +67,16 @@ def read_parameters(params: Mapping[str, Any]) -> ChatParameters:
     known = [name for name in ChatParameters.__struct_fields__ if name not in ("model", "stream")]
     for name in named:
         if name == "stream":
-            raise LMStudioValueError("There is no parameter 'stream': stream_chat_completion() is what streams.")
+            message = "There is no parameter 'stream': stream_chat_completion() is what streams."
+            raise bad_parameter(name, message, code=None)
         if name not in known:
             near = near_matches(name, known)
             hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise LMStudioValueError(
+            message = (
                 f"There is no parameter {name!r}.{hint} The native protocol has no place for others than those of "
                 "ChatCompletionParams; lmstudio.http passes them on."
             )
+            raise bad_parameter(name, message, code=None)
     return ChatParameters.from_dict(ChatParameters(**named).checked(_ATTEMPTED))
 
 
@@ -90,14 +91,14 @@ class ChatRequest:
         Raises:
             LMStudioValueError: bad input.
         """
-        self.parameters = read_parameters(params)
+        self.parameters: ChatParameters = read_parameters(params)
         config, fields = chat_settings(self.parameters)
         self.history: ChatHistoryData = read_history(messages)
         if not self.history.messages:
             raise bad_parameter("messages", "messages is empty: it needs at least one message.", code=None)
-        self.preset = check_preset(self.parameters.preset)
+        self.preset: str | None = check_preset(self.parameters.preset)
         items = [*prediction_config_to_kv(config).fields, *(KvConfigField(key=k, value=v) for k, v in fields.items())]
-        self._stack = KvConfigStack(
+        self.stack: KvConfigStack = KvConfigStack(
             layers=[KvConfigStackLayer(layer_name="apiOverride", config=KvConfig(fields=items))]
         )
         self._is_allowed = settings.allows_model
@@ -122,7 +123,7 @@ class ChatRequest:
         parameter = LlmChannelPredictCreationParameter(
             model_specifier=target,
             history=self.history,
-            prediction_config_stack=self._stack,
+            prediction_config_stack=self.stack,
             fuzzy_preset_identifier=self.preset,
         )
         head = ReplyHead(new_id("chatcmpl"), int(time()), model.identifier)
@@ -170,7 +171,7 @@ class ChatInFlight(ABC):
     """A chat completion, from its request to its result. Who waits, drives it."""
 
     def __init__(self) -> None:
-        self.is_started = False
+        self.is_started: bool = False
         """Something was sent."""
         self._failure: LMStudioError | None = None
         self._has_told_end = False

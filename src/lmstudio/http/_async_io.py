@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class AsyncConnections(Connections):
         self._given_client, self._given_transport = http_client, transport
         self._pools: dict[EventLoop, _Pool] = {}
         self._is_closed = False
+        weakref.finalize(self, _close_soon, self._pools).atexit = False  # no loop runs then
 
     def reopen(self) -> None:
         """Allow connections again after `aclose`."""
@@ -112,10 +114,11 @@ class AsyncConnections(Connections):
                 await pool.aclose()
             pool.close_soon()
 
-    def close_soon(self) -> None:
-        """The same from any thread, without waiting: the client was forgotten."""
-        for pool in list(self._pools.values()):
-            pool.close_soon()
+
+def _close_soon(pools: dict[EventLoop, _Pool]) -> None:
+    """Make the pools of a client that was forgotten close themselves; from any thread."""
+    for pool in list(pools.values()):
+        pool.close_soon()
 
 
 class _Pool:
@@ -178,6 +181,7 @@ class _Reply(IncomingReply):
         data = b""
         while not (data or self._is_complete or self._is_closed):
             self._is_reading = True
+            self._clock.received()  # what came last time, where no stream of ours does it
             try:
                 with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
                     piece = await anext(self._pieces, b"")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lmstudio._http_models import complaint
+from lmstudio._http_models import refusal
 from lmstudio._struct import camel_case, wire_names
 from lmstudio.errors import LMStudioValueError
 from lmstudio.http._openai_requests import merged, refuse_typo
@@ -53,7 +53,7 @@ def body_of(
         plain = msgspec.to_builtins(wire_names(kind, known), str_keys=True)
         msgspec.convert(plain, kind)
     except (msgspec.ValidationError, TypeError) as error:
-        raise LMStudioValueError(f"{start}{complaint(error)}") from error
+        raise refusal(error, attempted) from error
     return {**body, **plain, **({"stream": True} if stream else {}), **extra}
 
 

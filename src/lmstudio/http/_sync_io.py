@@ -59,24 +59,22 @@ class SyncConnections(Connections):
     ) -> None:
         self._options = options
         self._given_client, self._given_transport = http_client, transport
-        self._lock = threading.Lock()
-        self._pool: _Pool | None = None
+        self._pools: list[_Pool] = []
+        """At most one of this process; a forked child leaves those of its parent alone."""
         self._is_closed = False
+        weakref.finalize(self, _close, self._pools)
 
     def reopen(self) -> None:
         """Allow connections again after `close`."""
         self._is_closed = False
 
     def _open_pool(self) -> _Pool:
-        pool = self._pool
-        if pool is not None and pool.process_id == os.getpid():
-            return pool
-        with self._lock:
+        with _lock:
             if self._is_closed:
                 raise _io.closed_error()
-            if self._pool is None or self._pool.process_id != os.getpid():
-                self._pool = self._new_pool()
-            return self._pool
+            if not self._pools or self._pools[-1].process_id != os.getpid():
+                self._pools.append(self._new_pool())
+            return self._pools[-1]
 
     def _new_pool(self) -> _Pool:
         if self._given_client is not None:
@@ -122,13 +120,28 @@ class SyncConnections(Connections):
     def close(self) -> None:
         """Close the connections; calls in flight fail."""
         self._is_closed = True
-        pool, self._pool = self._pool, None
-        if pool is not None and pool.process_id == os.getpid():
-            pool.close()
+        _close(self._pools)
 
-    def close_soon(self) -> None:
-        """As `close`: nothing has to be waited for."""
-        self.close()
+
+def _close(pools: list[_Pool]) -> None:
+    """Close what is of this process."""
+    own = [pool for pool in pools if pool.process_id == os.getpid()]
+    for pool in own:
+        pools.remove(pool)
+        pool.close()
+
+
+_lock = threading.Lock()
+"""Held for moments only, so one for all clients does."""
+
+
+def _reset_after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # the thread that held it, if any, exists in the parent only
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 class _Pool:
@@ -137,8 +150,9 @@ class _Pool:
     def __init__(
         self, http: httpx.Client, *, is_own: bool = True, streams: weakref.WeakSet[_Stream] | None = None
     ) -> None:
-        self.http, self._is_own, self.streams = http, is_own, streams
-        """The streams are those that wait by clocks; None where the transport is not ours."""
+        self.http, self._is_own = http, is_own
+        self.streams = streams
+        """Those that wait by clocks; None where the transport is not ours."""
         self.process_id = os.getpid()
         self.pauses: set[threading.Event] = set()
         """What ends those between attempts."""
@@ -182,6 +196,7 @@ class _Reply(IncomingReply):
             return data
         data = b""
         while not (data or self._is_over):
+            self._clock.received()  # what came last time, where no stream of ours does it
             try:
                 piece = next(self._pieces, b"")
             except _io.ERRORS as error:
@@ -307,7 +322,8 @@ class _Stream(httpcore.NetworkStream):
                     raise _TIMEOUTS[what] from error
             except OSError as error:
                 failure = httpcore.WriteError if what == "write" else httpcore.ReadError
-                raise failure(describe_os_error(error)) from error
+                describe = describe_tls_error if isinstance(error, ssl.SSLError) else describe_os_error
+                raise failure(describe(error)) from error
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         clock: CallClock = timeout

@@ -304,13 +304,8 @@ class Prediction:
             predicted_tokens_count=predicted,
             total_tokens_count=None if prompt is None else prompt + predicted,
         )
-        if end is not None and end.draft_tokens is not None:
-            accepted = end.accepted_draft_tokens or 0
-            stats.used_draft_model_key = self._draft_model_key or None
-            stats.total_draft_tokens_count = end.draft_tokens
-            stats.accepted_draft_tokens_count = accepted
-            stats.rejected_draft_tokens_count = end.draft_tokens - accepted
-            stats.ignored_draft_tokens_count = 0
+        if end is not None:
+            note_drafts(stats, end, self._draft_model_key)
         return stats
 
     def _speed(self, now: float) -> float | None:
@@ -344,3 +339,15 @@ def prepared(
     elif request.json_schema is None and request.grammar is None:
         request = replace(request, triggered_grammar=form.grammar(names.definitions(config.tools)))
     return request, ToolCallStage(splitter, form, names, is_forced=config.must_call_tool), splitter
+
+
+def note_drafts(stats: LlmPredictionStats, end: GenerationEnd, draft_model_key: str) -> None:
+    """Say in *stats* how a draft model has helped, if one has."""
+    if end.draft_tokens is None:
+        return
+    accepted = end.accepted_draft_tokens or 0
+    stats.used_draft_model_key = draft_model_key or None
+    stats.total_draft_tokens_count = end.draft_tokens
+    stats.accepted_draft_tokens_count = accepted
+    stats.rejected_draft_tokens_count = end.draft_tokens - accepted
+    stats.ignored_draft_tokens_count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,20 @@ async def test_without_a_name_some_model_must_be_loaded(server: Server) -> None:
             stream.result()
 
 
+async def test_without_a_name_the_model_of_the_settings_is_loaded(server: Server) -> None:
+    settings = lms.Settings(default_model="scripted-chat")
+    async with lms.AsyncClient(server.api_host, settings=settings) as client:
+        assert (await client.chat_completion("Hi")).model == "scripted-chat"
+
+
+async def test_only_models_that_are_allowed_answer(server: Server) -> None:
+    settings = lms.Settings(allowed_models=["scripted-*"])
+    async with lms.AsyncClient(server.api_host, settings=settings) as client:
+        await client.chat_completion("Hi", model="scripted-chat")
+        with pytest.raises(lms.LMStudioValueError, match="is not one of allowed_models"):
+            client.stream_chat_completion("Hi", model="other")
+
+
 async def test_models_are_listed_as_over_http(server: Server) -> None:
     async with lms.AsyncClient(server.api_host) as client:
         await client.llm.load_new_instance("scripted-chat", "mine")
@@ -341,8 +356,11 @@ async def test_a_hundred_at_once(server: Server) -> None:
 )
 async def test_bad_parameters_are_refused_before_anything_is_sent(params: Any, message: str) -> None:
     async with lms.AsyncClient(f"localhost:{free_port()}") as client:
-        with pytest.raises(lms.LMStudioValueError, match=message):
+        with pytest.raises(lms.LMStudioValueError, match=message) as caught:
             await client.chat_completion("Hi", **params)
+        if not {"timeout", "signal", "model"} & params.keys():  # whose errors are not those of a parameter of the API
+            (param,) = caught.value.context["errors"]
+            assert re.match(r"\w+", param)[0] in params  # type: ignore[index]  # it matches
         with pytest.raises(lms.LMStudioValueError, match=message):
             client.stream_chat_completion("Hi", **params)
 

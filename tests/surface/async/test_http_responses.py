@@ -91,7 +91,7 @@ async def test_unknown_members_of_a_request_are_sent(server: Server) -> None:
 
 async def test_bad_requests_are_refused_before_anything_is_sent() -> None:
     client = AsyncHttpClient("http://localhost:9")  # where nobody listens
-    with pytest.raises(lms.LMStudioValueError, match=r"Could not create a response: input is required\."):
+    with pytest.raises(lms.LMStudioValueError, match=r"Could not create a response: input: it is required\."):
         await client.responses.create(model=MODEL)
     with pytest.raises(lms.LMStudioValueError, match="top_p: expected `float` <= 1"):
         await client.responses.create(model=MODEL, input="Hi", top_p=2)

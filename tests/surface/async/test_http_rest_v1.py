@@ -108,7 +108,7 @@ async def test_bad_values_are_refused_before_anything_is_sent() -> None:
         await client.rest_v1.unload("")
     with pytest.raises(lms.LMStudioValueError, match="reasoning: invalid enum value 'much'"):
         await client.rest_v1.chat(model=MODEL, input="Hi", reasoning="much")  # type: ignore[arg-type]  # none of the words
-    with pytest.raises(lms.LMStudioValueError, match="input is required"):
+    with pytest.raises(lms.LMStudioValueError, match="input: it is required"):
         await client.rest_v1.chat(model=MODEL)
     await client.aclose()
 

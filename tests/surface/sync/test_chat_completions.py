@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,20 @@ def test_without_a_name_some_model_must_be_loaded(server: Server) -> None:
             stream.result()
 
 
+def test_without_a_name_the_model_of_the_settings_is_loaded(server: Server) -> None:
+    settings = lms.Settings(default_model="scripted-chat")
+    with lms.Client(server.api_host, settings=settings) as client:
+        assert (client.chat_completion("Hi")).model == "scripted-chat"
+
+
+def test_only_models_that_are_allowed_answer(server: Server) -> None:
+    settings = lms.Settings(allowed_models=["scripted-*"])
+    with lms.Client(server.api_host, settings=settings) as client:
+        client.chat_completion("Hi", model="scripted-chat")
+        with pytest.raises(lms.LMStudioValueError, match="is not one of allowed_models"):
+            client.stream_chat_completion("Hi", model="other")
+
+
 def test_models_are_listed_as_over_http(server: Server) -> None:
     with lms.Client(server.api_host) as client:
         client.llm.load_new_instance("scripted-chat", "mine")
@@ -334,8 +349,11 @@ def test_a_hundred_at_once(server: Server) -> None:
 )
 def test_bad_parameters_are_refused_before_anything_is_sent(params: Any, message: str) -> None:
     with lms.Client(f"localhost:{free_port()}") as client:
-        with pytest.raises(lms.LMStudioValueError, match=message):
+        with pytest.raises(lms.LMStudioValueError, match=message) as caught:
             client.chat_completion("Hi", **params)
+        if not {"timeout", "signal", "model"} & params.keys():  # whose errors are not those of a parameter of the API
+            (param,) = caught.value.context["errors"]
+            assert re.match(r"\w+", param)[0] in params  # type: ignore[index]  # it matches
         with pytest.raises(lms.LMStudioValueError, match=message):
             client.stream_chat_completion("Hi", **params)
 

@@ -99,9 +99,9 @@ def test_model_of_the_settings_is_used(server: Server) -> None:
 
 def test_bad_requests_are_refused_before_anything_is_sent() -> None:
     client = HttpClient("http://localhost:9")  # where nobody listens
-    with pytest.raises(lms.LMStudioValueError, match=r"Could not create a message: max_tokens is required\."):
+    with pytest.raises(lms.LMStudioValueError, match=r"Could not create a message: max_tokens: it is required\."):
         client.messages.create(model=MODEL, messages=USER)
-    with pytest.raises(lms.LMStudioValueError, match=r"messages\[0\].role is required"):
+    with pytest.raises(lms.LMStudioValueError, match=r"messages\[0\].role: it is required"):
         client.messages.create(model=MODEL, max_tokens=20, messages=[{"content": "Hi"}])
     with pytest.raises(lms.LMStudioValueError, match="max_tokens: expected `int` >= 1"):
         client.messages.create(model=MODEL, max_tokens=0, messages=USER)

@@ -91,7 +91,7 @@ def test_unknown_members_of_a_request_are_sent(server: Server) -> None:
 
 def test_bad_requests_are_refused_before_anything_is_sent() -> None:
     client = HttpClient("http://localhost:9")  # where nobody listens
-    with pytest.raises(lms.LMStudioValueError, match=r"Could not create a response: input is required\."):
+    with pytest.raises(lms.LMStudioValueError, match=r"Could not create a response: input: it is required\."):
         client.responses.create(model=MODEL)
     with pytest.raises(lms.LMStudioValueError, match="top_p: expected `float` <= 1"):
         client.responses.create(model=MODEL, input="Hi", top_p=2)
