@@ -241,9 +241,7 @@ class ServerSettings:
     usage_in_last_chunk: bool = field(
         default=HttpSettings.usage_in_last_chunk,
         metadata=about(
-            HTTP,
-            Switch(),
-            "count tokens in the last chunk of a streamed chat of OpenAI's API, also if nobody asks for it",
+            HTTP, Switch(), "say how many tokens a stream took in its last chunk, where a request does not say"
         ),
     )
     allow_ephemeral_mcp: bool = field(
