@@ -109,7 +109,7 @@ class Switch(Kind):
 
 
 class Number(Kind):
-    """A number from *minimum* on."""
+    """A number from *minimum* on, to *maximum* if there is one."""
 
     def __init__(
         self,
@@ -119,6 +119,7 @@ class Number(Kind):
         is_whole: bool = False,
         is_size: bool = False,
         none_word: str | None = None,
+        maximum: float = math.inf,
     ) -> None:
         """*is_size*: of bytes; K, M and G may follow, powers of 1024. *none_word*: what to write for "no limit"."""
         self.metavar = metavar
@@ -126,13 +127,15 @@ class Number(Kind):
         self.is_whole = is_whole
         self.is_size = is_size
         self.none_word = none_word
+        self.maximum = maximum
 
     def parse(self, value: object) -> float | int | None:
         """The number, None for the word."""
         if self.none_word is not None and isinstance(value, str) and value.strip().lower() == self.none_word:
             return None
         number = self._read(value)
-        if not self.minimum <= number < math.inf or (self.is_whole and number != int(number)):
+        is_within = self.minimum <= number <= self.maximum and number < math.inf
+        if not is_within or (self.is_whole and number != int(number)):
             raise _wrong(value, f"is not {self._allowed()}")
         return int(number) if self.is_whole else number
 
@@ -150,7 +153,8 @@ class Number(Kind):
         what = "a whole number" if self.is_whole else "a number"
         unit = " of bytes, such as 1048576 or 1M," if self.is_size else ""
         word = "" if self.none_word is None else f", or {self.none_word!r}"
-        return f"{what}{unit} from {self.minimum:g} on{word}"
+        end = "on" if self.maximum == math.inf else f"to {self.maximum:g}"
+        return f"{what}{unit} from {self.minimum:g} {end}{word}"
 
     def toml(self, value: Any) -> str:
         """As a number, or the word."""
@@ -183,10 +187,11 @@ class FilePath(Kind):
 
     def parse(self, value: object) -> Path:
         """The path; ~ is the user's home."""
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise _wrong(value, "is not a path")
         from pathlib import Path
 
+        value = str(value) if isinstance(value, Path) else value
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise _wrong(value, "is not a path")
         try:
             return Path(value).expanduser()
         except RuntimeError:

@@ -117,7 +117,7 @@ _NAMES: Final = {
     **{name: name for name in SETTINGS},
     **{setting.alias: setting.name for setting in SETTINGS.values() if setting.alias},
 }
-_KEY_NAMES: Final = ("api_key", "LM_STUDIO_API_KEY")
+KEY_NAMES: Final = ("api_key", "LM_STUDIO_API_KEY")
 """Under these names other systems have the keys of any server, so that they need not be tokens of LM Studio."""
 
 
@@ -168,8 +168,9 @@ class Settings:
         default_model: The language model where a call names none; without it, any that is loaded. Environment:
             LM_STUDIO_DEFAULT_MODEL.
         allowed_models: The only models to use: keys, also of loaded instances their identifiers. A * stands for
-            anything, and a key for its variants (`key@q4_k_m`), too. What names another one is refused before anything
-            is sent. Environment: LM_STUDIO_ALLOWED_MODELS, with commas between them.
+            anything, and a key for its variants (`key@q4_k_m`), too. A call for another one is refused before anything
+            is sent; a draft model in the settings of a prediction is not looked at. Environment:
+            LM_STUDIO_ALLOWED_MODELS, with commas between them.
         require_token_for_remote: Whether to refuse the address of another machine without a token. Environment:
             LM_STUDIO_REQUIRE_TOKEN_FOR_REMOTE.
         base_url: Another name for *api_host*.
@@ -444,7 +445,7 @@ def _of_environment(variables: Hidden[Any], decided: Mapping[str, _Found], where
             if text.value:
                 place = f"In {where}, {variable}" if where else f"The environment variable {variable}"
                 value = _parse(setting, text if setting.kind.is_secret else setting.kind.split(text.value), place)
-                is_key = variable in _KEY_NAMES
+                is_key = variable in KEY_NAMES
                 found[setting.name] = _Found(value, where or f"environment variable {variable}", is_key)
                 break
     return found
@@ -490,7 +491,7 @@ def _add(found: dict[str, _Found], name: str, value: object, source: str, place:
     setting = SETTINGS[_NAMES[name]]
     if setting.name in found:
         raise LMStudioValueError(f"{place}: {setting.name} and {setting.alias} are the same setting; give one of them.")
-    found[setting.name] = _Found(_parse(setting, value, place), source, name in _KEY_NAMES)
+    found[setting.name] = _Found(_parse(setting, value, place), source, name in KEY_NAMES)
 
 
 def _parse(setting: Setting, value: object, place: str) -> Any:

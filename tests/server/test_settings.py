@@ -19,10 +19,12 @@ from lmstudio.server import ConnectionLimits, Server, serve
 from lmstudio.server.embedded import CoreSettings
 from lmstudio.server.files.store import FileLimits
 from lmstudio.server.http.settings import HttpSettings
-from lmstudio.server.settings import SETTINGS, EffectiveSettings, ServerSettings, resolve_settings
+from lmstudio.server.settings import SETTINGS, ServerSettings, resolve_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from lmstudio._setting_table import EffectiveSettings
 
 # One setting of every kind, in three spellings, and what it means.
 SPELLINGS: dict[str, tuple[list[str], str, str, Any]] = {
@@ -60,7 +62,7 @@ SPELLINGS: dict[str, tuple[list[str], str, str, Any]] = {
 }
 
 
-def resolve(*arguments: str, **environment: str) -> EffectiveSettings:
+def resolve(*arguments: str, **environment: str) -> EffectiveSettings[ServerSettings]:
     parser = argparse.ArgumentParser("lmstudio serve")
     serve.add_arguments(parser)
     parsed = parser.parse_args(arguments)
@@ -273,3 +275,13 @@ def test_sizes_may_have_a_unit(text: str) -> None:
 def test_settings_can_be_read_where_the_packages_of_the_server_are_missing() -> None:
     code = "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; import lmstudio.server.serve"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("settings.yaml", "port: 4711\njit_loading: no\n"), ("settings.json", '{"port": 4711, "jit_loading": false}')],
+)
+def test_a_file_may_be_yaml_or_json(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    values = resolve_settings({}, {}, tmp_path / name).values
+    assert (values.port, values.jit_loading) == (4711, False)

@@ -8,7 +8,7 @@ from lmstudio._openai_chat import ChatChunks, chat_reply
 from lmstudio._openai_messages import read_openai_message
 from lmstudio._openai_parameters import chat_settings
 from lmstudio.server.http.errors import HttpError
-from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, usage_of
+from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, last_usage, usage_of
 from lmstudio.server.http.work import Collected, refusing_bad_messages
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
         head = Head.new("chatcmpl", exchange, model, is_v0=is_v0)
         collected = Collected(exchange.settings.separate_reasoning)
         is_one_call = request.parallel_tool_calls is False
-        async with backend.running(model, config, prompt, is_one_call=is_one_call) as prediction:
-            if request.stream:
-                await _stream(exchange, prediction, head, collected, has_usage=request.has_usage_chunk)
+        is_streamed = bool(request.stream)
+        async with backend.running(
+            model, config, prompt, is_one_call=is_one_call, is_streamed=is_streamed
+        ) as prediction:
+            if is_streamed:
+                await _stream(exchange, prediction, head, collected, request)
             else:
                 async for packets in prediction.packets():
                     collected.add(packets)
@@ -51,7 +54,7 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
 
 
 async def _stream(
-    exchange: Exchange, prediction: Running, head: Head, collected: Collected, *, has_usage: bool
+    exchange: Exchange, prediction: Running, head: Head, collected: Collected, request: ChatCompletionRequest
 ) -> None:
     await prediction.wait_for_first()
     await exchange.start_stream()
@@ -62,7 +65,9 @@ async def _stream(
         if events := b"".join(map(event, chunks.of(packets))):
             await exchange.write(events)
     stats = prediction.stats
-    last = event(chunks.last(finish_reason(stats, collected), head.last_members(stats) if head.is_v0 else {}))
-    usage = event(chunks.usage(usage_of(stats, collected))) if has_usage else b""
+    others = head.last_members(stats) if head.is_v0 else {}
+    others |= last_usage(request, exchange.settings, stats, collected)
+    last = event(chunks.last(finish_reason(stats, collected), others))
+    usage = event(chunks.usage(usage_of(stats, collected))) if request.has_usage_chunk else b""
     await exchange.write(last + usage + DONE)
     await exchange.end_stream()

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lmstudio._http_models import HttpStruct
+    from lmstudio._http_models.openai import SamplingRequest
+    from lmstudio._openai_chat import Collected
     from lmstudio._sdk_models import LlmPredictionStats
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.backend import ModelInUse
     from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Instance
 
-__all__ = ["DONE", "Head", "event", "finish_reason", "logprobs", "usage_of"]
+__all__ = ["DONE", "Head", "event", "finish_reason", "last_usage", "logprobs", "usage_of"]
 
 DONE: Final = b"data: [DONE]\n\n"
 """What ends a stream."""
@@ -30,6 +33,14 @@ DONE: Final = b"data: [DONE]\n\n"
 def event(value: HttpStruct) -> bytes:
     """*value* as an event of a stream."""
     return b"data: " + encode(value) + b"\n\n"
+
+
+def last_usage(
+    request: SamplingRequest, settings: HttpSettings, stats: LlmPredictionStats, collected: Collected
+) -> dict[str, Any]:
+    """What the last chunk of a stream says about the number of tokens, where they have no chunk of their own."""
+    is_asked = request.stream_options is not None and request.stream_options.include_usage is not None
+    return {"usage": usage_of(stats, collected)} if settings.usage_in_last_chunk and not is_asked else {}
 
 
 @dataclass(frozen=True)
