@@ -206,7 +206,7 @@ async def pause_in_task(until: Gate | float, left: Callable[[], float | None]) -
 class _Wait:
     def __init__(self, until: Gate | float, left: Callable[[], float | None]) -> None:
         self._until, self._left = until, left
-        self.is_left = False
+        self.is_left: bool = False
 
     def run(self) -> None:
         """Wait until the gate is open, or the time is over."""

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from lmstudio._http_models import HttpStruct
     from lmstudio._http_models.openai import SamplingRequest
+    from lmstudio._openai_chat import Collected
     from lmstudio._sdk_models import LlmPredictionStats
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.backend import ModelInUse
     from lmstudio.server.http.exchange import Exchange
     from lmstudio.server.http.settings import HttpSettings
-    from lmstudio.server.http.work import Collected
     from lmstudio.server.instances import Instance
 
 __all__ = ["DONE", "Head", "event", "finish_reason", "last_usage", "logprobs", "usage_of"]
