@@ -304,14 +304,18 @@ class Server:
     async def _serve(self, sock: socket.socket, started: Future[None]) -> None:
         from lmstudio.server.core import ServerCore
         from lmstudio.server.extra_listener import ExtraListener
+        from lmstudio.server.http.observer import Observable
         from lmstudio.server.listener import Listener
 
+        settings = self._app_settings()
         core = self._core = self._given_core or self._new_core()
-        extra = ExtraListener(core, self._app_settings(), self._find_binding)
+        extra = ExtraListener(core, settings, self._find_binding)
         if isinstance(core, ServerCore):
             core.http_server = extra
+        if isinstance(core, Observable):
+            core.tell(settings.observer)
         try:
-            self._listener = Listener(core, self._app_settings(), lambda: started.set_result(None), self._wind_down)
+            self._listener = Listener(core, settings, lambda: started.set_result(None), self._wind_down)
             self._loop = asyncio.get_running_loop()
             if self._is_ending:
                 self._listener.stopping.set()
@@ -322,14 +326,18 @@ class Server:
                 await asyncio.wait_for(core.aclose(), CORE_END_SECONDS)
             except Exception:
                 _logger.exception("Could not unload all models", extra=fields())
+            await settings.observer.aclose()
 
     def _app_settings(self) -> AppSettings:
         from lmstudio.server.app import AppSettings
         from lmstudio.server.connection import ConnectionLimits
         from lmstudio.server.http.settings import HttpSettings
+        from lmstudio.server.http.telemetry import open_telemetry
+        from lmstudio.server.instances import Clock
 
         http = self._http or HttpSettings()
-        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits(), http)
+        observer = open_telemetry(http, self._core_settings.get("clock") or Clock())
+        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits(), http, observer)
 
     def _new_core(self) -> Core:
         from lmstudio.server.core import ServerCore

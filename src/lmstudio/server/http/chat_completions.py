@@ -24,6 +24,7 @@ from lmstudio._sdk_models import (
     LlmChannelPredictToClientPacketToolCallGenerationStart,
 )
 from lmstudio.server.http.errors import HttpError
+from lmstudio.server.http.observer import observed
 from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, logprobs, usage_of
 from lmstudio.server.http.sampling import (
     TOOL_CHOICES,
@@ -124,6 +125,8 @@ def _whole(prediction: Running, head: Head, collected: Collected) -> ChatComplet
         )
         for call_id, call in collected.tool_calls
     ]
+    reason = finish_reason(stats, collected)
+    observed().answered(finish_reason=reason)
     message = ChatCompletionMessage(
         role="assistant",
         content=collected.text or (None if calls else ""),
@@ -134,7 +137,7 @@ def _whole(prediction: Running, head: Head, collected: Collected) -> ChatComplet
     choice = ChatCompletionChoice(
         index=0,
         logprobs=logprobs(collected.tokens),
-        finish_reason=finish_reason(stats, collected),
+        finish_reason=reason,
         message=message,
     )
     return ChatCompletionResponse(
@@ -157,7 +160,9 @@ async def _stream(
         if events := b"".join(chunks.of(packets)):
             await exchange.write(events)
     stats = prediction.stats
-    last = chunks.last(finish_reason(stats, collected), head.last_members(stats) if head.is_v0 else {})
+    reason = finish_reason(stats, collected)
+    observed().answered(finish_reason=reason)
+    last = chunks.last(reason, head.last_members(stats) if head.is_v0 else {})
     usage = chunks.usage(usage_of(stats, collected)) if has_usage else b""
     await exchange.write(last + usage + DONE)
     await exchange.end_stream()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from lmstudio._http_models import encode
 from lmstudio._http_models.openai import CompletionUsage, V0ModelInfo, V0Runtime, V0Stats
+from lmstudio.server.http.observer import observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from lmstudio.server.http.work import Collected
     from lmstudio.server.instances import Instance
 
-__all__ = ["DONE", "Head", "event", "finish_reason", "logprobs", "usage_of"]
+__all__ = ["DONE", "FINISH_REASONS", "Head", "event", "finish_reason", "logprobs", "usage_of"]
 
 DONE: Final = b"data: [DONE]\n\n"
 """What ends a stream."""
 
-_FINISH_REASONS: Final[Mapping[LlmPredictionStopReason, FinishReason]] = {
+FINISH_REASONS: Final[Mapping[LlmPredictionStopReason, FinishReason]] = {
     "eosFound": "stop",
     "stopStringFound": "stop",
     "userStopped": "stop",
@@ -46,7 +47,7 @@ def finish_reason(stats: LlmPredictionStats, collected: Collected) -> FinishReas
 
     There is no word for a model that was unloaded meanwhile: `Running` raises an error then.
     """
-    reason = _FINISH_REASONS[stats.stop_reason]
+    reason = FINISH_REASONS[stats.stop_reason]
     return "tool_calls" if reason == "stop" and collected.tool_calls else reason
 
 
@@ -93,6 +94,7 @@ class Head:
     def new(cls, prefix: str, exchange: Exchange, model: ModelInUse, *, is_v0: bool) -> Head:
         """The head of a new reply."""
         reply_id = f"{prefix}-{secrets.token_hex(12)}"
+        observed().answered(reply_id)
         v0 = _v0_members(exchange.core, cast("Instance", model)) if is_v0 else None
         return cls(reply_id, int(exchange.backend.time()), model.identifier, v0)
 
