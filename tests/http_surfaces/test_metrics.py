@@ -15,6 +15,7 @@ import httpx
 import pytest
 from patience import PATIENCE_SECONDS
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from server.instance_stage import FakeClock
 from tcp_wire import TcpWire
 
 from http_surfaces.asgi_call import ask, ask_and_leave
@@ -31,7 +32,6 @@ from lmstudio.server.errors import ServerStartError
 from lmstudio.server.http.figures import resident_bytes
 from lmstudio.server.http.metrics import Metrics
 from lmstudio.server.http.routes import PATHS
-from server.instance_stage import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -22,18 +22,18 @@ def open_telemetry(settings: HttpSettings, clock: Clock) -> Observer:
     """
     observers: list[Observer] = []
     if settings.traces:
-        observers.append(_traces())
+        observers.append(_traces(clock))
     if settings.metrics:
         observers.append(_metrics(clock))
     return AllObservers(observers) if observers else Observer()
 
 
-def _traces() -> Observer:
+def _traces(clock: Clock) -> Observer:
     try:
         from lmstudio.server.http.tracing import Traces
     except ModuleNotFoundError as error:
         raise missing_package("Traces", error, "otel") from None
-    return Traces()
+    return Traces(clock.monotonic)
 
 
 def _metrics(clock: Clock) -> Observer:

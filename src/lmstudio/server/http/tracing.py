@@ -62,12 +62,15 @@ _REQUEST_ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
 class Traces(Observer):
     """Makes spans."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         """With the provider of this program if it has set one, else with one of its own.
+
+        *monotonic* says how time passes, in seconds.
 
         Raises:
             ServerStartError: a package is missing, or there is no exporter of the name that the environment gives.
         """
+        self._monotonic = monotonic
         provider = trace.get_tracer_provider()
         self._end: Callable[[], object] | None
         if isinstance(provider, trace.ProxyTracerProvider):
@@ -82,7 +85,7 @@ class Traces(Observer):
         """A request begins; monitors have no spans."""
         if scope["path"] in QUIET_PATHS or scope["path"] == METRICS_PATH:
             return RequestObserver()
-        return _Request(self.tracer, scope)
+        return _Request(self.tracer, scope, self._monotonic)
 
     @override
     async def aclose(self) -> None:
@@ -140,10 +143,13 @@ def _exporter(name: str) -> Any:
 class _Request(RequestObserver):
     """The span of one request."""
 
-    def __init__(self, tracer: Tracer, scope: Scope) -> None:
+    def __init__(self, tracer: Tracer, scope: Scope, monotonic: Callable[[], float]) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
         self._tracer = tracer
         self._method = method
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self._waits_for_chunk = False
         self._operation: Operation | None = None
         self._loading: Span | None = None
         self._input_tokens: int | None = None
@@ -183,7 +189,8 @@ class _Request(RequestObserver):
             value = next((each for each in values if isinstance(each, (int, float))), None)
             if value is not None:
                 self._span.set_attribute(attribute, value)
-        if getattr(body, "stream", None):
+        self._waits_for_chunk = bool(getattr(body, "stream", None))
+        if self._waits_for_chunk:
             self._span.set_attribute("gen_ai.request.stream", True)
 
     @override
@@ -231,7 +238,9 @@ class _Request(RequestObserver):
 
     def first_content(self) -> None:
         """The model writes."""
-        self._span.add_event("gen_ai.first_token")
+        if self._waits_for_chunk:
+            self._waits_for_chunk = False
+            self._span.set_attribute("gen_ai.response.time_to_first_chunk", self._monotonic() - self._began)
 
     @override
     def answered(self, response_id: str | None = None, finish_reason: str | None = None) -> None:
