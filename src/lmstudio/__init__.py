@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         results,
         schemas,
         sdk_api,
+        settings,
         sync_api,
         tools,
     )
@@ -184,6 +185,7 @@ if TYPE_CHECKING:
         ResponseSchema,
         ValidationError,
     )
+    from .settings import Settings
     from .sync_api import (
         LLM,
         AnyDownloadedModel,
@@ -271,6 +273,7 @@ _EXPORTS = {
         "ToolCallRequestInfo"
     ),
     "schemas": "AnyLMStudioStruct BaseModel DictObject DictSchema ModelSchema ResponseSchema ValidationError",
+    "settings": "Settings",
     "sync_api": (
         "LLM AnyDownloadedModel Client DownloadedEmbeddingModel DownloadedLlm EmbeddingModel PredictionStream "
         "SyncModelHandle"
@@ -404,6 +407,7 @@ __all__ = [
     "RetrievalResultEntry",
     "RetryConfig",
     "SerializedLMSExtendedError",
+    "Settings",
     "SyncModelHandle",
     "SystemPrompt",
     "SystemPromptContent",

@@ -20,14 +20,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     demo = commands.add_parser("demo", help="show the package at work, with its own server and a tiny model")
     serve = commands.add_parser("serve", help="run an LM Studio compatible server in the foreground")
+    gateway = commands.add_parser("gateway", help="run one OpenAI-compatible address in front of LM Studio")
     try:
         from lmstudio import _demo
+        from lmstudio.gateway import command as _gateway
         from lmstudio.server import serve as _serve
 
         _demo.add_arguments(demo)
         _serve.add_arguments(serve)
+        _gateway.add_arguments(gateway)
         parsed = parser.parse_args(arguments)
-        return _demo.run(parsed) if parsed.command == "demo" else _serve.run(parsed)
+        runners = {"demo": _demo.run, "serve": _serve.run, "gateway": _gateway.run}
+        return runners[parsed.command](parsed)
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed. Run: pip install 'lmstudio[server]'", file=sys.stderr)
         return 1

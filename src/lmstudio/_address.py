@@ -32,6 +32,24 @@ _NAME = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _KNOWN_SUFFIXES = ("/api/v0", "/api/v1", "/v1", *(f"/{name}" for name in NAMESPACES))
 
 
+def is_loopback(address: str) -> bool:
+    """Whether *address* is a numeric one that only programs of this machine can connect to."""
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    # Python answers for ::ffff:127.0.0.1 itself only since 3.13.
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether *host*, a name or an address, always means the machine that asks."""
+    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+
+
 class ServerAddress(msgspec.Struct, frozen=True):
     """Where a server listens."""
 
@@ -40,6 +58,11 @@ class ServerAddress(msgspec.Struct, frozen=True):
     secure: bool = False
     prefix: str = ""
     """Path under which the namespaces live, for a reverse proxy; "" or "/path"."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine for certain."""
+        return is_this_machine(self.host)
 
     @property
     def authority(self) -> str:

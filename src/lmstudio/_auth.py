@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -15,6 +16,9 @@ TOKEN_VARIABLES = ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN")
 """Environment variables that may hold an API token; the first one that is not empty counts."""
 
 _TOKEN_PATTERN = r"sk-lm-([A-Za-z0-9]{8}):([A-Za-z0-9]{20})"
+_TOKEN_FORM = "'sk-lm-', 8 letters or digits, ':' and 20 letters or digits"
+
+ValueT = TypeVar("ValueT")
 
 _LONGEST = 256
 """Characters of an identifier or a passkey, by the protocol."""
@@ -37,12 +41,24 @@ class Credentials(msgspec.Struct, frozen=True):
         return AuthPacket(client_identifier=self.identifier, client_passkey=self.passkey)
 
 
-class Secret:
-    """A text that no repr shows, None for none.
+class Hidden(Generic[ValueT]):
+    """Something that no repr shows.
 
     Tracebacks may show the variables of each frame, so a frame that an exception may pass has no secret in a variable:
     it has one of these, and uses its `value` at once.
     """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: ValueT) -> None:
+        self.value: ValueT = value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class Secret:
+    """A text that no repr shows, as `Hidden`; None for none."""
 
     __slots__ = ("value",)
 
@@ -54,6 +70,25 @@ class Secret:
 
 
 NO_SECRET = Secret(None)
+
+
+def is_api_token(secret: Secret) -> bool:
+    """Whether it has the form of an LM Studio API token."""
+    return secret.value is not None and re.fullmatch(_TOKEN_PATTERN, secret.value) is not None
+
+
+def parse_api_token(token: str) -> tuple[str, str]:
+    """Client identifier and passkey of an API token.
+
+    Raises:
+        LMStudioValueError: not of the form of an API token. The token is not repeated.
+    """
+    match = re.fullmatch(_TOKEN_PATTERN, token.strip())
+    if match is None:
+        raise LMStudioValueError(
+            f"An API token has the form {_TOKEN_FORM}; the one given has {len(token)} characters and another form."
+        )
+    return match[1], match[2]
 
 
 def resolve_credentials(
@@ -81,7 +116,7 @@ def resolve_credentials(
     if match is None:
         raise LMStudioValueError(
             f"The API token given by {source} is not valid: it has {len(token.value)} characters, expected are "
-            "'sk-lm-', 8 letters or digits, ':' and 20 letters or digits. Create one in LM Studio's developer settings."
+            f"{_TOKEN_FORM}. Create one in LM Studio's developer settings."
         )
     return Credentials(match[1], match[2])
 

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from figures_stage import Exposition
 from patience import PATIENCE_SECONDS
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
-from server.instance_stage import FakeClock
 from tcp_wire import TcpWire
 
 from http_surfaces.asgi_call import ask, ask_and_leave
 from http_surfaces.bodies import CHATS, chat_body
-from http_surfaces.figures_stage import Exposition
-from http_surfaces.http_stage import CHAT_MODEL, EMBEDDING_MODEL
+from http_surfaces.http_stage import CHAT_MODEL, EMBEDDING_MODEL, StillClock
 from lmstudio._version import __version__
 from lmstudio.server import Gate, HttpSettings, Reply, ScriptedEngine, Server
 from lmstudio.server.app import AppSettings, create_app
@@ -107,7 +106,7 @@ def test_each_text_of_a_batch_is_a_prediction() -> None:
 
 
 def test_times_are_those_that_have_passed() -> None:
-    clock, reading, writing = FakeClock(), Gate(), Gate()
+    clock, reading, writing = StillClock(), Gate(), Gate()
     with serving(ScriptedEngine(Reply([reading, "one", " two", " three", writing, " four"])), clock=clock) as (
         server,
         api,
@@ -129,7 +128,7 @@ def test_times_are_those_that_have_passed() -> None:
 
 
 def test_first_token_comes_after_the_load() -> None:
-    clock, load = FakeClock(), Gate()
+    clock, load = StillClock(), Gate()
     with serving(ScriptedEngine("Hi", load_gate=load), clock=clock) as (server, api):
         with ask_by_hand(server, CHAT, chat_body(CHAT, stream=False)) as wire:
             assert load.reached(PATIENCE_SECONDS)
@@ -293,7 +292,8 @@ def test_prometheus_gets_the_format_that_it_asks_for(accept: str) -> None:
     if kind == "text/plain":
         assert Exposition(response.text).value("predictions_total") == 1
     else:
-        assert "lmstudio_predictions" in {family.name for family in read_openmetrics(response.text)}
+        families = read_openmetrics(response.text)  # type: ignore[no-untyped-call]  # the library has no types here
+        assert "lmstudio_predictions" in {family.name for family in families}
 
 
 def test_servers_count_for_themselves() -> None:

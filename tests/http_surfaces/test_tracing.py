@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from figures_stage import Exposition
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -22,12 +23,10 @@ from opentelemetry.semconv import attributes as stable_conventions
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 from patience import PATIENCE_SECONDS
-from server.instance_stage import FakeClock
 from tcp_wire import TcpWire
 
 from http_surfaces.bodies import CHATS, chat_body
-from http_surfaces.figures_stage import Exposition
-from http_surfaces.http_stage import ADD, CHAT_MODEL, EMBEDDING_MODEL, read_events
+from http_surfaces.http_stage import ADD, CHAT_MODEL, EMBEDDING_MODEL, StillClock, read_events
 from lmstudio.server import Gate, HttpSettings, Reply, ScriptedEngine, Server, ToolCall
 from lmstudio.server.errors import ServerStartError
 from lmstudio.server.http import tracing
@@ -149,7 +148,7 @@ def test_reason_is_the_one_that_the_client_got(spans: Spans, path: str, reason: 
 
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_stream_has_the_time_to_its_first_part(spans: Spans, *, is_stream: bool) -> None:
-    clock, gate = FakeClock(), Gate()
+    clock, gate = StillClock(), Gate()
     engine = ScriptedEngine(Reply([gate, "one"]))
     with Server(engine=engine, http=HttpSettings(traces=True), clock=clock) as server:
         body = json.dumps(chat_body(CHAT, stream=is_stream))

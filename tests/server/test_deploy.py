@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lmstudio.server import Server
-from lmstudio.server.embedded import CORE_END_SECONDS
+from lmstudio.server.background import CORE_END_SECONDS
 from lmstudio.server.settings import CONFIG_VARIABLE, HTTP, MODELS, SETTINGS, ServerSettings, resolve_settings
 
 DEPLOY = Path(__file__).parents[2] / "examples" / "deploy"

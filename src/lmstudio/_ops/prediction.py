@@ -59,7 +59,7 @@ _REASONING_END_MARKER = "LSEP_SYNTHETIC_REASONING_END_"
 
 # Marks a prediction without a chat template. All versions of LM Studio understand it, unlike the
 # channel completeRawText, which is new in lmstudio.js 2.0 and which older servers ignore without an answer.
-_RAW_COMPLETION = KvConfigStackLayer(
+RAW_COMPLETION = KvConfigStackLayer(
     layer_name="completeModeFormatting",
     config=KvConfig(
         fields=[
@@ -100,7 +100,7 @@ def complete(port: Port, target: ModelTarget, prompt: str, options: PredictionOp
         raise LMStudioValueError(f"complete() continues a text, got {type(prompt).__name__}. For a chat use respond().")
     _refuse_chat_only(options)
     history = ChatHistoryData(messages=[UserMessage(content=[TextData(text=prompt)])])
-    layers = [options.layer({"llm.prediction.stopStrings": []}), _RAW_COMPLETION]
+    layers = [options.layer({"llm.prediction.stopStrings": []}), RAW_COMPLETION]
     return _prediction(port, target, history, layers, options)
 
 

@@ -75,6 +75,13 @@ async def count_tokens(port: Port, target: ModelTarget, text: str) -> int:
     return (await port.call(COUNT_TOKENS, parameter, f"count tokens with {describe(target)}")).token_count
 
 
+async def count_each(port: Port, target: ModelTarget, texts: Sequence[str]) -> list[int]:
+    """The number of tokens of each text, without a chat template. Protocol: rpc countTokens."""
+    parameters = [ModelRpcCountTokensParameter(specifier=target, input_string=text) for text in texts]
+    replies = await _call_each(port, COUNT_TOKENS, parameters, f"count tokens with {describe(target)}")
+    return [reply.token_count for reply in replies]
+
+
 def read_template_opts(opts: LlmApplyPromptTemplateOpts | Mapping[str, Any] | None) -> LlmApplyPromptTemplateOpts:
     """The options of `apply_prompt_template`, checked."""
     return read_config(LlmApplyPromptTemplateOpts, opts or {})

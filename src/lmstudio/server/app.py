@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -61,6 +61,14 @@ class Core(Protocol):
 
     async def aclose(self) -> None:
         """Unload all models and end the engine."""
+
+
+@runtime_checkable
+class PreparedCore(Protocol):
+    """A core that has something to do before anybody is let in."""
+
+    async def prepare(self) -> None:
+        """Get ready. Raises ServerStartError if the server is not to start."""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,10 @@ def missing_package(what: str, error: ModuleNotFoundError, extra: str) -> Server
     return ServerStartError(f"{what} need {error.name}, not installed here; run: pip install 'lmstudio[{extra}]'")
 
 
+class StartInterruptedError(ServerStartError):
+    """It was told to stop before it had started."""
+
+
 class PortInUseError(ServerStartError):
     """Another program, or another server of this one, listens on that port."""
 

@@ -12,13 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._address import API_SERVER_PORTS
-from lmstudio._setting_table import Section, SettingTable, about
-from lmstudio.server.connection import ConnectionLimits
-from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
-from lmstudio.server.files.store import FileLimits
-from lmstudio.server.http.settings import HttpSettings
-from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
-from lmstudio.server.setting_kinds import (
+from lmstudio._setting_kinds import (
     ApiToken,
     Choice,
     FileOrAddress,
@@ -30,6 +24,12 @@ from lmstudio.server.setting_kinds import (
     Table,
     Text,
 )
+from lmstudio._setting_table import Section, SettingTable, about
+from lmstudio.server.background import DEFAULT_GRACE_SECONDS
+from lmstudio.server.connection import ConnectionLimits
+from lmstudio.server.files.store import FileLimits
+from lmstudio.server.http.settings import HttpSettings
+from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

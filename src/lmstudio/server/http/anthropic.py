@@ -51,7 +51,7 @@ async def messages(exchange: Exchange, request: MessagesRequest) -> None:
     config = config_of(backend, request)
     async with backend.using_model(exchange.settings, "llm", request.model) as model:
         prompt = await backend.chat(model, history, config, beginning=beginning)
-        async with backend.running(model, config, prompt) as prediction:
+        async with backend.running(model, config, prompt, is_streamed=bool(request.stream)) as prediction:
             reply = _Reply(request, model.identifier, separates_reasoning=exchange.settings.separate_reasoning)
             if request.stream:
                 await reply.stream(exchange, prediction)

@@ -108,9 +108,13 @@ class Backend(ABC):
 
     @abstractmethod
     def running(
-        self, model: Any, config: Config, prompt: Prompt, *, is_one_call: bool = False
+        self, model: Any, config: Config, prompt: Prompt, *, is_one_call: bool = False, is_streamed: bool = False
     ) -> AbstractAsyncContextManager[Running]:
-        """A prediction that ends with the block. With *is_one_call* the model is stopped after its first tool call."""
+        """A prediction that ends with the block.
+
+        With *is_one_call* the model is stopped after its first tool call. *is_streamed*: somebody sees every packet, so
+        that it may take as long as packets come.
+        """
 
     @abstractmethod
     async def count_tokens(self, model: Any, prompt: Prompt) -> int:

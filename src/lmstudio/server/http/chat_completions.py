@@ -25,7 +25,7 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.observer import observed
-from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, logprobs, usage_of
+from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, last_usage, logprobs, usage_of
 from lmstudio.server.http.sampling import (
     TOOL_CHOICES,
     reasoning_config,
@@ -72,9 +72,12 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
         head = Head.new("chatcmpl", exchange, model, is_v0=is_v0)
         collected = Collected(exchange.settings.separate_reasoning)
         is_one_call = request.parallel_tool_calls is False
-        async with backend.running(model, config, prompt, is_one_call=is_one_call) as prediction:
-            if request.stream:
-                await _stream(exchange, prediction, head, collected, has_usage=request.has_usage_chunk)
+        is_streamed = bool(request.stream)
+        async with backend.running(
+            model, config, prompt, is_one_call=is_one_call, is_streamed=is_streamed
+        ) as prediction:
+            if is_streamed:
+                await _stream(exchange, prediction, head, collected, request)
             else:
                 async for packets in prediction.packets():
                     collected.add(packets)
@@ -149,7 +152,7 @@ def _whole(prediction: Running, head: Head, collected: Collected) -> ChatComplet
 
 
 async def _stream(
-    exchange: Exchange, prediction: Running, head: Head, collected: Collected, *, has_usage: bool
+    exchange: Exchange, prediction: Running, head: Head, collected: Collected, request: ChatCompletionRequest
 ) -> None:
     await prediction.wait_for_first()
     await exchange.start_stream()
@@ -160,10 +163,12 @@ async def _stream(
         if events := b"".join(chunks.of(packets)):
             await exchange.write(events)
     stats = prediction.stats
+    others = head.last_members(stats) if head.is_v0 else {}
+    others |= last_usage(request, exchange.settings, stats, collected)
     reason = finish_reason(stats, collected)
     observed().answered(finish_reason=reason)
-    last = chunks.last(reason, head.last_members(stats) if head.is_v0 else {})
-    usage = chunks.usage(usage_of(stats, collected)) if has_usage else b""
+    last = chunks.last(reason, others)
+    usage = chunks.usage(usage_of(stats, collected)) if request.has_usage_chunk else b""
     await exchange.write(last + usage + DONE)
     await exchange.end_stream()
 

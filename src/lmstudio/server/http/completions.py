@@ -8,7 +8,7 @@ from lmstudio._http_models.openai import CompletionChoice, CompletionRequest, Co
 from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment
 from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError
-from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, usage_of
+from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, last_usage, usage_of
 from lmstudio.server.http.sampling import sampling_config, sampling_fields
 from lmstudio.server.http.work import Collected
 
@@ -112,7 +112,7 @@ async def _stream(
         return event(CompletionResponse(**members, choices=[choice], **others))
 
     collected = Collected(separates_reasoning=False)
-    async with backend.running(model, config, backend.raw_text(prompt)) as prediction:
+    async with backend.running(model, config, backend.raw_text(prompt), is_streamed=True) as prediction:
         await prediction.wait_for_first()
         await exchange.start_stream()
         if request.echo:
@@ -127,7 +127,9 @@ async def _stream(
             if events:
                 await exchange.write(events)
         stats = prediction.stats
-    last = chunk("", (), finish_reason(stats, collected), **(head.last_members(stats) if head.is_v0 else {}))
+    others = head.last_members(stats) if head.is_v0 else {}
+    others |= last_usage(request, exchange.settings, stats, collected)
+    last = chunk("", (), finish_reason(stats, collected), **others)
     if request.has_usage_chunk:
         last += event(CompletionResponse(**members, choices=[], usage=usage_of(stats, collected)))
     await exchange.write(last + DONE)

@@ -12,8 +12,6 @@ from lmstudio.server.engine.base import ModelKind
 from lmstudio.server.http.observer import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lmstudio.server.instances import InstanceManager
 
 __all__ = ["local_figures", "resident_bytes"]
@@ -23,18 +21,21 @@ _KINDS: Final[tuple[ModelKind, ...]] = get_args(ModelKind)
 _MEMORY_HELP: Final = "Memory that the processes of a model take, without what is on a graphics card."
 
 
-def local_figures(instances: InstanceManager) -> Iterator[Figure]:
+async def local_figures(instances: InstanceManager) -> list[Figure]:
     """How many models are loaded, and how much memory the processes that hold them take."""
+    figures: list[Figure] = []
     memory: Counter[str] = Counter()
     for kind in _KINDS:
         loaded = instances.loaded(kind)
-        yield Figure("models_loaded", "Models in memory, by kind.", len(loaded), (("kind", kind),))
+        figures.append(Figure("models_loaded", "Models in memory, by kind.", len(loaded), (("kind", kind),)))
         for instance in loaded:
             resident = resident_bytes(instance.model.process_id)
             if resident is not None:
                 memory[instance.file.model_key] += resident
-    for model, size in memory.items():
-        yield Figure("model_resident_memory_bytes", _MEMORY_HELP, size, (("model", model),))
+    figures += (
+        Figure("model_resident_memory_bytes", _MEMORY_HELP, size, (("model", model),)) for model, size in memory.items()
+    )
+    return figures
 
 
 def resident_bytes(process_id: int | None, processes: Path = _PROCESSES) -> int | None:

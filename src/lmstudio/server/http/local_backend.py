@@ -161,9 +161,15 @@ class LocalBackend(Backend):
 
     @asynccontextmanager
     async def running(
-        self, model: Instance, config: PredictionConfig, prompt: Prompt, *, is_one_call: bool = False
+        self,
+        model: Instance,
+        config: PredictionConfig,
+        prompt: Prompt,
+        *,
+        is_one_call: bool = False,
+        is_streamed: bool = False,  # noqa: ARG002 (here it takes as long as it takes)
     ) -> AsyncIterator[LocalRunning]:
-        """A prediction that ends with the block. With *is_one_call* the model is stopped after its first tool call."""
+        """As `Backend.running`."""
         prediction = LocalRunning(self.core, model, config, prompt, is_one_call=is_one_call)
         try:
             yield prediction

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from typing_extensions import override
 
 from lmstudio._version import __version__
-from lmstudio.server.http.observer import Figures, Observer, PredictionObserver, RequestObserver, observed
+from lmstudio.server.http.observer import Observer, PredictionObserver, RequestObserver, observed
 from lmstudio.server.http.request_log import METRICS_PATH
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from lmstudio._sdk_models import LlmPredictionStats
-    from lmstudio.server.http.observer import LoadOutcome, Operation
+    from lmstudio.server.http.observer import Figure, Figures, LoadOutcome, Operation
 
 __all__ = ["Metrics"]
 
@@ -57,6 +57,9 @@ class Metrics(Observer):
         self.monotonic = monotonic
         self.registry: CollectorRegistry = CollectorRegistry()
         self._models: set[str] = set()
+        self._figures: list[Figures] = []
+        self._found = _Found()
+        self.registry.register(self._found)
         registry: dict[str, Any] = {"namespace": _PREFIX, "registry": self.registry}
         self.requests = Histogram(
             "request_duration_seconds",
@@ -135,7 +138,7 @@ class Metrics(Observer):
     @override
     def add_figures(self, figures: Figures) -> None:
         """Show *figures*, as they are when somebody looks."""
-        self.registry.register(_Figures(figures))
+        self._figures.append(figures)
 
     @override
     def routes(self) -> Sequence[BaseRoute]:
@@ -148,6 +151,7 @@ class Metrics(Observer):
             encoder, content_type = choose_encoder(request.headers.get("accept", ""))
         except (ValueError, TypeError):  # a version that is no number
             encoder, content_type = choose_encoder("")
+        self._found.figures = [figure for figures in self._figures for figure in await figures()]
         return Response(encoder(self.registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
@@ -244,16 +248,16 @@ class _Prediction(PredictionObserver):
             metrics.speed.labels(model).observe(stats.tokens_per_second)
 
 
-class _Figures(Collector):
-    """Numbers that are not counted but looked up."""
+class _Found(Collector):
+    """Numbers that are not counted but looked up, as they were found last."""
 
-    def __init__(self, figures: Figures) -> None:
-        self._figures = figures
+    def __init__(self) -> None:
+        self.figures: Sequence[Figure] = ()
 
     @override
     def collect(self) -> Iterator[Metric]:
         families: dict[str, GaugeMetricFamily] = {}
-        for figure in self._figures():
+        for figure in self.figures:
             family = families.get(figure.name)
             if family is None:
                 labels = [name for name, _ in figure.labels]

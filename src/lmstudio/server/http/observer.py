@@ -111,8 +111,8 @@ class Figure(NamedTuple):
 class Figures(Protocol):
     """Something that knows numbers."""
 
-    def __call__(self) -> Iterable[Figure]:
-        """The numbers. Is called in the server's event loop, and waits for nothing."""
+    async def __call__(self) -> Iterable[Figure]:
+        """The numbers. Takes a short time at most, and raises nothing."""
 
 
 @runtime_checkable

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lmstudio._http_models import HttpStruct
-    from lmstudio._http_models.openai import FinishReason
+    from lmstudio._http_models.openai import FinishReason, SamplingRequest
     from lmstudio._sdk_models import LlmPredictionStats, LlmPredictionStopReason, LlmToken
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.backend import ModelInUse
     from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.http.work import Collected
     from lmstudio.server.instances import Instance
 
-__all__ = ["DONE", "FINISH_REASONS", "Head", "event", "finish_reason", "logprobs", "usage_of"]
+__all__ = ["DONE", "FINISH_REASONS", "Head", "event", "finish_reason", "last_usage", "logprobs", "usage_of"]
 
 DONE: Final = b"data: [DONE]\n\n"
 """What ends a stream."""
@@ -61,6 +62,14 @@ def usage_of(stats: LlmPredictionStats, collected: Collected) -> CompletionUsage
         prompt_tokens_details={"cached_tokens": collected.prompt_cached_tokens},
         completion_tokens_details={"reasoning_tokens": collected.reasoning_tokens},
     )
+
+
+def last_usage(
+    request: SamplingRequest, settings: HttpSettings, stats: LlmPredictionStats, collected: Collected
+) -> dict[str, Any]:
+    """What the last chunk of a stream says about the number of tokens, where they have no chunk of their own."""
+    is_asked = request.stream_options is not None and request.stream_options.include_usage is not None
+    return {"usage": usage_of(stats, collected)} if settings.usage_in_last_chunk and not is_asked else {}
 
 
 def logprobs(tokens: Sequence[LlmToken]) -> dict[str, Any] | None:

@@ -29,6 +29,8 @@ class HttpSettings:
     """A chat of the API v1 may use the tools of plugins ("Allow calling servers from mcp.json")."""
     mcp_json: Path | None = None
     """Chats of the API v1 may use the MCP servers of this file, LM Studio's `mcp.json`, as `mcp/NAME`."""
+    usage_in_last_chunk: bool = False
+    """The last chunk of a stream says how many tokens it took, where the request does not say whether it wants that."""
     page: bool = True
     """The page at `/` is there."""
     metrics: bool = False

@@ -1,0 +1,300 @@
+"""The backend that LM Studio is, over its native protocol."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import time
+from typing import TYPE_CHECKING, Any, Final
+
+from lmstudio._endpoints.llm import APPLY_PROMPT_TEMPLATE
+from lmstudio._kv_config import override_stack, prediction_config_to_kv
+from lmstudio._kv_members import PREDICTION
+from lmstudio._ops.prediction import RAW_COMPLETION, refuse_images
+from lmstudio._ops.text import count_each, count_tokens, embed
+from lmstudio._sdk_models import (
+    ChatHistoryData,
+    KvConfig,
+    KvConfigField,
+    KvConfigStack,
+    LlmApplyPromptTemplateOpts,
+    LlmChannelPredictCreationParameter,
+    LlmRpcApplyPromptTemplateParameter,
+    TextData,
+    UserMessage,
+)
+from lmstudio.errors import LMStudioError, LMStudioValueError
+from lmstudio.gateway.provider import Provider, ProviderStatus
+from lmstudio.gateway.rules import Rules
+from lmstudio.gateway.upstream import Upstream, UpstreamModel
+from lmstudio.gateway.upstream_channel import PredictChannel
+from lmstudio.gateway.upstream_errors import as_http, translated
+from lmstudio.gateway.upstream_loads import LoadCount
+from lmstudio.gateway.upstream_running import UpstreamRunning
+from lmstudio.server.http.observer import observed
+from lmstudio.server.http.places import Places
+from lmstudio.server.running import RunningWork
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from lmstudio._sdk_models import AnyChatMessage
+    from lmstudio.gateway.rules import Offer
+    from lmstudio.gateway.settings import GatewaySettings
+    from lmstudio.server.engine.base import ModelKind
+    from lmstudio.server.http.observer import Observer
+    from lmstudio.server.http.settings import HttpSettings
+
+__all__ = ["UpstreamBackend"]
+
+_STATUS_SECONDS: Final = 2.0
+"""For a monitor, that it takes longer is a problem as well."""
+_STOP_STRINGS: Final = f"{PREDICTION}stopStrings"
+_TOOLS: Final = f"{PREDICTION}tools"
+_KINDS: Final[tuple[ModelKind, ...]] = ("llm", "embedding")
+
+
+@dataclass(frozen=True)
+class _Config:
+    """How to predict."""
+
+    stack: KvConfigStack
+    preset: str | None
+
+
+@dataclass(frozen=True)
+class _Chat:
+    """A chat to answer."""
+
+    history: ChatHistoryData
+    config: _Config
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text to go on with, without a chat template."""
+
+    text: str
+
+    @property
+    def history(self) -> ChatHistoryData:
+        """The text as the protocol has it."""
+        return ChatHistoryData(messages=[UserMessage(content=[TextData(text=self.text)])])
+
+
+class UpstreamBackend(Provider):
+    """Asks LM Studio, and hands over what it says."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.upstream: Upstream = Upstream(settings)
+        self._rules = Rules(settings)
+        self._settings = settings
+        self._places = Places()
+        self._work = RunningWork()
+        self._load_count = LoadCount()
+        self._started_at = time()
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time()
+
+    @property
+    def started_at(self) -> float:
+        """When the gateway began."""
+        return self._started_at
+
+    def tell(self, observer: Observer) -> None:
+        """As `Provider.tell`."""
+        self._load_count.observer = observer
+
+    @property
+    def work(self) -> RunningWork:
+        """What is waited for when the gateway stops."""
+        return self._work
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.upstream.aclose()
+
+    # Models ----------------------------------------------------------------------------------------------------------
+
+    async def model_names(self) -> list[str]:
+        """What is loaded, and if that is wanted what is downloaded.
+
+        Raises:
+            HttpError: LM Studio does not say.
+        """
+        is_wide = self._settings.list_downloaded or self._settings.jit_loading
+        with translated():
+            groups = await asyncio.gather(*(self._offers(kind, is_wide=is_wide) for kind in _KINDS))
+        return [offer.name for offers, _ in groups for offer in self._rules.allowed(offers)]
+
+    async def _offers(self, kind: ModelKind, *, is_wide: bool) -> tuple[list[Offer], list[UpstreamModel]]:
+        """What a request may name, and the models of it that are loaded; *is_wide* with what is only downloaded."""
+        # Asked for anew each time: it takes less than a millisecond, and a model may have come or gone.
+        if not is_wide:
+            models = await self.upstream.loaded(kind)
+            return [model.offer for model in models], models
+        models, downloaded = await asyncio.gather(self.upstream.loaded(kind), self.upstream.downloaded(kind))
+        keys = {model.offer.key for model in models}
+        return [model.offer for model in models] + [offer for offer in downloaded if offer.key not in keys], models
+
+    @asynccontextmanager
+    async def using_model(
+        self, settings: HttpSettings, kind: ModelKind, name: str | None, *, ttl_seconds: float | None = None
+    ) -> AsyncIterator[UpstreamModel]:
+        """As `Backend.using_model`.
+
+        Raises:
+            HttpError: there is no such model, it is not allowed, or LM Studio cannot be used.
+        """
+        with self._places.place(settings.max_queued_requests) as place, self._work.track():
+            place.take(name or self._settings.default_model or "")
+            model = await self._model(kind, name, ttl_seconds, is_wide=self._settings.jit_loading)
+            place.take(model.identifier)
+            observed().model_found(model.key, model.identifier)
+            yield model
+
+    async def _model(
+        self, kind: ModelKind, name: str | None, ttl_seconds: float | None, *, is_wide: bool
+    ) -> UpstreamModel:
+        with translated():
+            offers, models = await self._offers(kind, is_wide=is_wide)
+            chosen = self._rules.choose(kind, name, offers)
+            for model in models:
+                if model.identifier == chosen.identifier:
+                    return model
+            with self._load_count.waiting(chosen.key):
+                return await self.upstream.load(kind, chosen.key, ttl_seconds)
+
+    async def load(self, name: str) -> str:
+        """As `Provider.load`."""
+        with translated():
+            downloaded = await asyncio.gather(*map(self.upstream.downloaded, _KINDS))
+        # A name that fits no model at all is reported as one of a language model.
+        kind: ModelKind = "embedding" if self._rules.fits(name, downloaded[1]) else "llm"
+        return (await self._model(kind, name, None, is_wide=True)).identifier
+
+    async def status(self) -> ProviderStatus:
+        """As `Provider.status`."""
+        upstream = self.upstream
+        asked = asyncio.gather(upstream.version(), upstream.loaded("llm"), upstream.loaded("embedding"))
+        try:
+            version, llms, embedders = await asyncio.wait_for(asked, _STATUS_SECONDS)
+        except LMStudioError as error:
+            return ProviderStatus(None, 0, as_http(error).message)
+        except asyncio.TimeoutError:
+            return ProviderStatus(None, 0, f"LM Studio has not answered within {_STATUS_SECONDS:g} seconds.")
+        return ProviderStatus(version, len(llms) + len(embedders))
+
+    # Requests --------------------------------------------------------------------------------------------------------
+
+    def configured(
+        self, config: Mapping[str, Any], fields: Mapping[str, Any], *, preset: str | None, is_raw: bool = False
+    ) -> _Config:
+        """As `Backend.configured`.
+
+        Raises:
+            HttpError: a value is not valid.
+        """
+        with translated():
+            kv = prediction_config_to_kv(self._rules.configured(config, fields, preset=preset))
+        values = {item.key: item.value for item in kv.fields} | dict(fields)
+        if is_raw:
+            values = {_STOP_STRINGS: [], **values}  # a text is not to end where the model's template ends messages
+        layer = [KvConfigField(key=key, value=value) for key, value in values.items()]
+        return _Config(override_stack(KvConfig(fields=layer)), preset)
+
+    async def chat(
+        self, model: UpstreamModel, messages: Sequence[AnyChatMessage], config: _Config, *, beginning: str = ""
+    ) -> _Chat | _Text:
+        """As `Backend.chat`.
+
+        Raises:
+            HttpError: the model cannot be shown what is in them, or LM Studio cannot be used.
+        """
+        history = ChatHistoryData(messages=list(messages))
+        with translated():
+            if not model.info.vision:
+                refuse_images(history, model.identifier)
+            if not beginning:
+                return _Chat(history, config)
+            # The protocol has no answers that are begun already, but the text that the model sees can have one.
+            if _field(config, _TOOLS) is not None:
+                raise LMStudioValueError("An answer whose beginning is given cannot call tools: leave one of them out.")
+            return _Text(await self._shown(model, _Chat(history, config)) + beginning)
+
+    async def _shown(self, model: UpstreamModel, chat: _Chat) -> str:
+        """The text that the model sees."""
+        tools = _field(chat.config, _TOOLS)
+        parameter = LlmRpcApplyPromptTemplateParameter(
+            specifier=model.target,
+            history=chat.history,
+            prediction_config_stack=chat.config.stack,
+            opts=LlmApplyPromptTemplateOpts(tool_definitions=None if tools is None else tools["tools"]),
+        )
+        attempted = f"apply the prompt template of model {model.identifier!r}"
+        return (await self.upstream.port("llm").call(APPLY_PROMPT_TEMPLATE, parameter, attempted)).formatted
+
+    def raw_text(self, text: str) -> _Text:
+        """The prompt that is *text*, with no template."""
+        return _Text(text)
+
+    @asynccontextmanager
+    async def running(
+        self,
+        model: UpstreamModel,
+        config: _Config,
+        prompt: _Chat | _Text,
+        *,
+        is_one_call: bool = False,
+        is_streamed: bool = False,
+    ) -> AsyncIterator[UpstreamRunning]:
+        """As `Backend.running`. Leaving the block tells LM Studio to stop, and waits for nothing."""
+        layers = [*config.stack.layers, RAW_COMPLETION] if isinstance(prompt, _Text) else config.stack.layers
+        parameter = LlmChannelPredictCreationParameter(
+            model_specifier=model.target,
+            history=prompt.history,
+            prediction_config_stack=KvConfigStack(layers=layers),
+            fuzzy_preset_identifier=config.preset,
+        )
+        port = self.upstream.port("llm", is_limited=not is_streamed)
+        with translated():
+            channel = PredictChannel(port, parameter, model.identifier, asyncio.get_running_loop())
+        prediction = UpstreamRunning(channel, model, is_one_call=is_one_call)
+        with self._work.track(prediction.cancel):
+            try:
+                prediction.open()
+                yield prediction
+            finally:
+                prediction.stop()
+
+    async def count_tokens(self, model: UpstreamModel, prompt: _Chat | _Text) -> int:
+        """As `Backend.count_tokens`.
+
+        Raises:
+            HttpError: LM Studio cannot be used.
+        """
+        with translated():
+            text = prompt.text if isinstance(prompt, _Text) else await self._shown(model, prompt)
+            return await count_tokens(self.upstream.port("llm"), model.target, text)
+
+    async def embed(self, model: UpstreamModel, texts: Sequence[str]) -> tuple[list[list[float]], list[int]]:
+        """As `Backend.embed`.
+
+        Raises:
+            HttpError: LM Studio cannot be used.
+        """
+        port = self.upstream.port("embedding")
+        with translated():
+            vectors, counts = await asyncio.gather(
+                embed(port, model.target, texts), count_each(port, model.target, texts)
+            )
+        observed().embedded(model.key, sum(counts))
+        return vectors, counts
+
+
+def _field(config: _Config, key: str) -> Any:
+    """The value of the field *key*, None if it is not set."""
+    return next((item.value for item in config.stack.layers[0].config.fields if item.key == key), None)
