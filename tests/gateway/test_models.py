@@ -1,0 +1,267 @@
+"""Which model a request gets: exact names, parts of names, defaults, what is allowed, and what has just changed."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.gateway_stage import (
+    CHAT,
+    CHAT_MODEL,
+    EMBEDDING_MODEL,
+    USER,
+    Studio,
+    error_of,
+    new_gateway,
+    running_gateway,
+)
+from lmstudio.server import Gate, Reply
+from lmstudio.server.engine.scripted import scripted_model
+from lmstudio.server.errors import ServerStartError
+from lmstudio.server.instances import Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+    from lmstudio.testing import FaultProxy
+
+MISTRAL = "TheBloke/Mistral-7B-Instruct-v0.2-GGUF"
+MODELS = [scripted_model(MISTRAL), scripted_model("qwen/qwen3-4b"), scripted_model("qwen/qwen3-8b")]
+
+
+@pytest.fixture
+def zoo() -> Iterator[Studio]:
+    """LM Studio with several models, the last of which is not loaded."""
+    studio = Studio([*MODELS, scripted_model("phi-4"), scripted_model("bge-embed", "embedding")])
+    try:
+        studio.load(*(model.model_key for model in MODELS), "qwen/qwen3-4b=helper", "bge-embed")
+        yield studio
+    finally:
+        studio.server.stop()
+
+
+@pytest.fixture
+def zoo_api(zoo: Studio) -> Iterator[httpx.Client]:
+    with running_gateway(zoo.api_host) as api:
+        yield api
+
+
+def ask(api: httpx.Client, model: str | None) -> httpx.Response:
+    named = {} if model is None else {"model": model}
+    return api.post("/v1/chat/completions", json={**named, "messages": USER})
+
+
+# Names ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "identifier"),
+    [
+        (MISTRAL, MISTRAL),
+        ("Mistral-7B", MISTRAL),
+        ("thebloke", MISTRAL),
+        ("Instruct-v0.2-GGUF/Mistral-7B-Instruct", MISTRAL),  # a part of the path
+        ("helper", "helper"),
+        ("qwen/qwen3-4b", "qwen/qwen3-4b"),  # though "helper" has this key, too
+        ("qwen3-8b", "qwen/qwen3-8b"),
+    ],
+)
+def test_name_or_any_unique_part_of_it(zoo_api: httpx.Client, name: str, identifier: str) -> None:
+    response = ask(zoo_api, name)
+    assert (response.status_code, response.json()["model"]) == (200, identifier)
+
+
+def test_part_that_fits_several_models_names_them(zoo: Studio, zoo_api: httpx.Client) -> None:
+    response = ask(zoo_api, "qwen")
+    error = error_of(response)
+    assert (response.status_code, error["param"], error["code"]) == (400, "model", "ambiguous_model")
+    assert "qwen/qwen3-4b" in error["message"]
+    assert "qwen/qwen3-8b" in error["message"]
+    assert MISTRAL not in error["message"]
+    assert zoo.engine.requests == []
+
+
+@pytest.mark.parametrize("name", ["phi-4", "bge-embed", "gpt-4"])
+def test_model_that_is_not_loaded_is_404_and_names_what_is(zoo_api: httpx.Client, name: str) -> None:
+    response = ask(zoo_api, name)
+    error = error_of(response)
+    assert (response.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert MISTRAL in error["message"]
+    assert "bge" not in error["message"].partition("Available")[2]
+
+
+def test_near_name_is_suggested_in_anthropics_shape(zoo_api: httpx.Client) -> None:
+    response = zoo_api.post("/v1/messages", json={"model": "qwen3-9b", "max_tokens": 5, "messages": USER})
+    assert (response.status_code, response.json()["error"]["type"]) == (404, "not_found_error")
+    assert "Did you mean" in response.json()["error"]["message"]
+
+
+def test_embedding_models_have_names_of_their_own(zoo_api: httpx.Client) -> None:
+    found = zoo_api.post("/v1/embeddings", json={"model": "bge", "input": "x"})
+    missing = zoo_api.post("/v1/embeddings", json={"model": MISTRAL, "input": "x"})
+    assert (found.status_code, found.json()["model"]) == (200, "bge-embed")
+    assert (missing.status_code, error_of(missing)["code"]) == (404, "model_not_found")
+
+
+# Default and allowed models ------------------------------------------------------------------------------------------
+
+
+def test_default_model_may_be_a_part_of_a_name(zoo: Studio) -> None:
+    with running_gateway(zoo.api_host, default_model="mistral") as api:
+        assert ask(api, None).json()["model"] == MISTRAL
+        assert ask(api, "phi-4").status_code == 404  # what was asked for, or nothing
+        assert api.post("/v1/embeddings", json={"input": "x"}).json()["model"] == "bge-embed"
+
+
+def test_without_a_default_the_only_model_needs_no_name(api: httpx.Client, zoo_api: httpx.Client) -> None:
+    assert ask(api, None).json()["model"] == CHAT_MODEL
+    refused = ask(zoo_api, None)
+    assert (refused.status_code, error_of(refused)["code"]) == (400, "missing_required_parameter")
+
+
+def test_only_allowed_models_are_there(zoo: Studio) -> None:
+    with running_gateway(zoo.api_host, allowed_models=["mistral", "qwen/qwen3-4b"]) as api:
+        assert ask(api, "qwen").json()["model"] == "qwen/qwen3-4b"  # the only one that it can be
+        assert ask(api, "helper").status_code == 200  # the same model
+        refused = ask(api, "qwen3-8b")
+        names = [model["id"] for model in api.get("/v1/models").json()["data"]]
+        missing = ask(api, "gpt-4")
+    assert (refused.status_code, error_of(refused)["code"]) == (403, "model_not_allowed")
+    assert MISTRAL in error_of(refused)["message"]
+    assert "8b" not in error_of(refused)["message"].partition("Allowed")[2]
+    assert sorted(names) == sorted([MISTRAL, "qwen/qwen3-4b", "helper"])
+    assert missing.status_code == 404
+
+
+def test_allowed_name_that_fits_several_models_allows_none(zoo: Studio) -> None:
+    with running_gateway(zoo.api_host, allowed_models=["qwen", "mistral"]) as api:
+        assert ask(api, "qwen3-4b").status_code == 403
+        assert ask(api, "mistral").status_code == 200
+
+
+# Changes -------------------------------------------------------------------------------------------------------------
+
+
+def test_model_that_was_just_loaded_or_unloaded_is_seen(zoo: Studio, zoo_api: httpx.Client) -> None:
+    assert ask(zoo_api, "phi").status_code == 404
+    zoo.load("phi-4")
+    assert ask(zoo_api, "phi").status_code == 200
+    zoo.unload("phi-4")
+    assert ask(zoo_api, "phi").status_code == 404
+    assert ask(zoo_api, "qwen3-8b").status_code == 200
+    zoo.load("phi-4=qwen3-8b")
+    assert ask(zoo_api, "qwen3-8b").json()["model"] == "qwen3-8b"  # an exact name by now
+
+
+def test_answer_of_another_model_is_not_passed_on(
+    studio: Studio, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_info, is_lying = Instance.llm_info, False
+
+    def llm_info(instance: Instance) -> Any:
+        info = true_info(instance)
+        if is_lying:
+            info.identifier = info.model_key = "another-model"
+        return info
+
+    def reply(_: object) -> str:
+        nonlocal is_lying
+        is_lying = True
+        return "a secret"
+
+    studio.engine.reply = reply
+    monkeypatch.setattr(Instance, "llm_info", llm_info)
+    response = ask(api, CHAT_MODEL)
+    error = error_of(response)
+    assert (response.status_code, error["code"]) == (404, "model_mismatch")
+    assert "another-model" in error["message"]
+    assert "a secret" not in response.text
+
+
+def test_model_unloaded_during_a_request(studio: Studio, api: httpx.Client) -> None:
+    gate = Gate()
+    studio.engine.reply = Reply(["four", gate, " five"])
+    with api.stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as response:
+        assert gate.reached()
+        studio.unload(CHAT_MODEL)
+        text = response.read().decode()
+    assert '"code":"model_unloaded"' in text
+    assert text.endswith("data: [DONE]\n\n")
+
+
+# Loading -------------------------------------------------------------------------------------------------------------
+
+
+def test_models_are_loaded_just_in_time_if_that_is_wanted(zoo: Studio) -> None:
+    with running_gateway(zoo.api_host, jit_loading=True) as api:
+        names = [model["id"] for model in api.get("/v1/models").json()["data"]]
+        assert "phi-4" in names
+        assert len(set(names)) == len(names)
+        assert ask(api, "phi").json()["model"] == "phi-4"
+        assert ask(api, "gpt-4").status_code == 404
+    assert [model.model_key for model, _ in zoo.engine.loads].count("phi-4") == 1
+
+
+def test_time_to_live_of_a_model_that_a_request_loads(zoo: Studio, network: FaultProxy) -> None:
+    network.upstream_port = zoo.server.port
+    with running_gateway(network.api_host, jit_loading=True) as api:
+        assert api.post("/v1/chat/completions", json={"model": "phi-4", "messages": USER, "ttl": 90}).status_code == 200
+    (created,) = [each for each in network.messages("channelCreate") if each["endpoint"] == "getOrLoad"]
+    assert created["creationParameter"]["loadTtlMs"] == 90_000
+
+
+def test_failed_load_is_500(zoo: Studio) -> None:
+    zoo.engine.fail_load = "The device has not enough memory."
+    with running_gateway(zoo.api_host, jit_loading=True) as api:
+        response = ask(api, "phi-4")
+    assert response.status_code == 500
+    assert "not enough memory" in error_of(response)["message"]
+
+
+def test_lists_show_downloaded_models_if_that_is_wanted(zoo: Studio) -> None:
+    with running_gateway(zoo.api_host, list_downloaded=True) as api:
+        names = [model["id"] for model in api.get("/v1/models").json()["data"]]
+        assert "phi-4" in names
+        assert ask(api, "phi-4").status_code == 404  # it is there, but nothing is loaded for a request
+
+
+def test_one_model_of_the_list(zoo_api: httpx.Client) -> None:
+    assert zoo_api.get("/v1/models/helper").json()["id"] == "helper"
+    assert zoo_api.get(f"/v1/models/{MISTRAL}").json()["id"] == MISTRAL
+    assert zoo_api.get("/v1/models/phi-4").status_code == 404
+
+
+def test_preloaded_models_are_there_when_the_gateway_listens(zoo: Studio) -> None:
+    with running_gateway(zoo.api_host, preload=["phi", "bge"]) as api:
+        assert [model.model_key for model, _ in zoo.engine.loads].count("phi-4") == 1
+        assert [model.model_key for model, _ in zoo.engine.loads].count("bge-embed") == 1  # it was loaded before
+        assert ask(api, "phi-4").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["gpt-4", "qwen"])
+def test_model_that_cannot_be_preloaded_keeps_the_gateway_from_starting(zoo: Studio, name: str) -> None:
+    server = new_gateway(zoo.api_host, preload=(name,))
+    with pytest.raises(ServerStartError, match=f"Could not load '{name}' ahead"):
+        server.start()
+    assert not server.is_running
+
+
+def test_gateway_can_be_stopped_while_it_preloads(zoo: Studio) -> None:
+    gate = zoo.engine.load_gate = Gate()
+    server = new_gateway(zoo.api_host, preload=("phi-4",))
+
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    assert gate.reached()
+    server.begin_stop(0)
+    assert zoo.engine.wait_for_cancel()
+    starting.join()
+    server.stop()
+
+
+def test_embedding_model_is_listed(api: httpx.Client) -> None:
+    assert EMBEDDING_MODEL in [model["id"] for model in api.get("/v1/models").json()["data"]]
