@@ -172,7 +172,10 @@ def test_metrics_can_be_left_out(studio: Studio) -> None:
 
 
 def test_mock_is_counted_like_the_rest() -> None:
-    with Gateway(provider="mock", port=0) as gateway, httpx.Client(base_url=gateway.base_url) as api:
+    with (
+        Gateway(provider="mock", port=0) as gateway,
+        httpx.Client(base_url=gateway.base_url, timeout=PATIENCE_SECONDS) as api,
+    ):
         assert api.post(CHAT_PATH, json=CHAT).status_code == 200
         seen = look_after_all(api)
     assert seen.value("predictions_total", model=CHAT_MODEL) == 1

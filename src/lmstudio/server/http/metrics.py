@@ -7,6 +7,7 @@ that this server knows.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
@@ -152,7 +153,9 @@ class Metrics(Observer):
         except (ValueError, TypeError):  # a version that is no number
             encoder, content_type = choose_encoder("")
         self._found.figures = [figure for figures in self._figures for figure in await figures()]
-        return Response(encoder(self.registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+        # In a thread: writing down a hundred models takes tens of milliseconds, and streams need not wait for that.
+        content = await asyncio.to_thread(encoder, self.registry)
+        return Response(content, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
 class _Request(RequestObserver):
