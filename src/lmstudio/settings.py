@@ -15,7 +15,7 @@ from ._auth import Hidden, Secret, is_api_token
 from ._near import near_matches
 from ._retries import RetryConfig
 from ._setting_kinds import Kind, Many, Number, Switch, Text
-from ._timeouts import Timeout
+from ._timeouts import INHERITED, Timeout
 from .errors import LMStudioValueError
 from .logs import fields, get_logger
 
@@ -168,8 +168,9 @@ class Settings:
         default_model: The language model where a call names none; without it, any that is loaded. Environment:
             LM_STUDIO_DEFAULT_MODEL.
         allowed_models: The only models to use: keys, also of loaded instances their identifiers. A * stands for
-            anything, and a key for its variants (`key@q4_k_m`), too. What names another one is refused before anything
-            is sent. Environment: LM_STUDIO_ALLOWED_MODELS, with commas between them.
+            anything, and a key for its variants (`key@q4_k_m`), too. A call for another one is refused before anything
+            is sent; a draft model in the settings of a prediction is not looked at. Environment:
+            LM_STUDIO_ALLOWED_MODELS, with commas between them.
         require_token_for_remote: Whether to refuse the address of another machine without a token. Environment:
             LM_STUDIO_REQUIRE_TOKEN_FOR_REMOTE.
         base_url: Another name for *api_host*.
@@ -308,7 +309,8 @@ class Settings:
     def limits(self) -> Timeout:
         """The time limits that are set."""
         given = {"connect": self.connect_timeout, "idle": self.timeout}
-        return Timeout(**{name: seconds for name, seconds in given.items() if seconds is not None})
+        wanted = {name: seconds for name, seconds in given.items() if seconds is not None}
+        return Timeout(**wanted) if wanted else INHERITED
 
     def http_timeout(self) -> Timeout:
         """The time limits over HTTP: those that are set, else 10 seconds to connect and 30 of silence."""
@@ -396,8 +398,11 @@ class Settings:
         raise AttributeError(f"Settings cannot be changed: {name} cannot be removed.")
 
 
-def settings_for(settings: object, **arguments: Unpack[SettingsArguments]) -> Settings:
-    """What counts for a client: *settings* if it was given some, else those of the environment, after *arguments*."""
+def settings_for(settings: object, **arguments: Any) -> Settings:
+    """What counts for a client: *arguments*, then *settings*, or the environment if it was given none.
+
+    The token may be a Secret.
+    """
     if settings is None:
         return Settings.load(**arguments)
     if isinstance(settings, Settings):
@@ -408,8 +413,9 @@ def settings_for(settings: object, **arguments: Unpack[SettingsArguments]) -> Se
     )
 
 
-def _hidden(value: Any) -> Any:
-    return None if value is None else Secret(value)
+def _hidden(value: Any) -> Secret | None:
+    secret = value if isinstance(value, Secret) else Secret(value)
+    return None if secret.value is None else secret
 
 
 def _without_tokens(given: Mapping[str, Any]) -> dict[str, Any]:

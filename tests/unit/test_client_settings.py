@@ -9,18 +9,20 @@ import pickle
 import sys
 import traceback
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import lmstudio as lms
 from lmstudio import settings as settings_module
+from lmstudio._auth import NO_SECRET
 from lmstudio._near import near_matches
+from lmstudio._settings import ConnectionSettings, connection_settings
 from lmstudio.settings import FILE_VARIABLE, SETTINGS, Setting, Settings, SettingsArguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 TOKEN = "sk-lm-AbCd1234:abcdefghij0123456789"
 OTHER = "sk-lm-ZyXw9876:zyxwvutsrq9876543210"
@@ -489,3 +491,36 @@ def test_the_native_protocol_leaves_out_the_key_of_another_system(name: str) -> 
     assert (load("foreign").api_token, load("foreign").native_token.value) == ("foreign", None)
     assert load(TOKEN).native_token.value == TOKEN
     assert Settings(api_token="foreign").native_token.value == "foreign"
+
+
+def native(settings: Settings, retry: lms.RetryConfig | None = None) -> ConnectionSettings:
+    """What a native client with these arguments makes of them."""
+    return connection_settings(
+        settings=settings,
+        api_host=None,
+        api_token=NO_SECRET,
+        client_identifier=None,
+        client_passkey=NO_SECRET,
+        logger=None,
+        ssl_context=None,
+        proxy=NO_SECRET,
+        timeout=None,
+        retry=retry,
+        on_unknown=None,
+    )
+
+
+def test_native_clients_take_retries_and_certificates_from_settings() -> None:
+    settings = native(Settings(max_retries=7, verify_tls=False))
+    assert (settings.own_retry, settings.tls) == (lms.RetryConfig(max_retries=7), False)
+    assert native(Settings(max_retries=7), lms.RetryConfig(max_backoff=1)).retry == lms.RetryConfig(max_backoff=1)
+    assert (native(Settings()).own_retry, native(Settings()).tls) == (None, True)
+
+
+def test_the_readme_and_the_documentation_name_every_setting() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for setting in SETTINGS.values():
+        names = [name for name in (setting.name, setting.alias) if name]
+        row = f"| {', '.join(f'`{name}`' for name in names)} | {', '.join(f'`{each}`' for each in setting.variables)} |"
+        assert row in readme
+        assert all(text in str(Settings.__doc__) for text in (*setting.variables, *names))

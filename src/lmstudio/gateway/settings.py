@@ -90,7 +90,7 @@ class GatewaySettings:
         metadata=about(
             UPSTREAM,
             Text("MODEL"),
-            "used where the model that a request names is not there; any part of a name that fits one model only",
+            "used by requests that name no model: a name, or any part of one that fits one model only",
             variables=_CLIENT["default_model"].variables,
         ),
     )

@@ -8,6 +8,7 @@ from lmstudio._http_models.openai import (
     ChatCompletionChoice,
     ChatCompletionChunk,
     ChatCompletionChunkChoice,
+    ChatCompletionDelta,
     ChatCompletionMessage,
     ChatCompletionRequest,
     ChatCompletionResponse,
@@ -184,7 +185,7 @@ class _Chunks:
 
     def first(self) -> bytes:
         """Who speaks."""
-        return self._chunk(ChatCompletionMessage(role="assistant", content=""))
+        return self._chunk(ChatCompletionDelta(role="assistant", content=""))
 
     def of(self, packets: Sequence[Packet]) -> Iterator[bytes]:
         """The events for *packets*."""
@@ -204,21 +205,21 @@ class _Chunks:
                     yield self._call(ToolCall(index=self._calls, function=FunctionCall(arguments=text)))
                 case LlmChannelPredictToClientPacketToolCallGenerationFailed(raw_content=raw):
                     if raw:
-                        yield self._chunk(ChatCompletionMessage(content=raw))
+                        yield self._chunk(ChatCompletionDelta(content=raw))
                 case LlmChannelPredictToClientPacketToolCallGenerationEnd() | _:
                     pass
 
-    def _text(self, text: str, kind: str) -> ChatCompletionMessage | None:
+    def _text(self, text: str, kind: str) -> ChatCompletionDelta | None:
         if kind == "none" or not self._separates_reasoning:
-            return ChatCompletionMessage(content=text)
-        return ChatCompletionMessage(reasoning=text, reasoning_content=text) if kind == "reasoning" else None
+            return ChatCompletionDelta(content=text)
+        return ChatCompletionDelta(reasoning=text, reasoning_content=text) if kind == "reasoning" else None
 
     def _call(self, call: ToolCall) -> bytes:
-        return self._chunk(ChatCompletionMessage(tool_calls=[call]))
+        return self._chunk(ChatCompletionDelta(tool_calls=[call]))
 
     def last(self, reason: FinishReason, others: Mapping[str, Any]) -> bytes:
         """Why it ended."""
-        return self._chunk(ChatCompletionMessage(), (), reason, others)
+        return self._chunk(ChatCompletionDelta(), (), reason, others)
 
     def usage(self, usage: CompletionUsage) -> bytes:
         """How many tokens it took, in an event of its own."""
@@ -226,7 +227,7 @@ class _Chunks:
 
     def _chunk(
         self,
-        delta: ChatCompletionMessage,
+        delta: ChatCompletionDelta,
         tokens: Sequence[LlmToken] = (),
         reason: FinishReason | None = None,
         others: Mapping[str, Any] | None = None,
