@@ -117,7 +117,7 @@ _NAMES: Final = {
     **{name: name for name in SETTINGS},
     **{setting.alias: setting.name for setting in SETTINGS.values() if setting.alias},
 }
-_KEY_NAMES: Final = ("api_key", "LM_STUDIO_API_KEY")
+KEY_NAMES: Final = ("api_key", "LM_STUDIO_API_KEY")
 """Under these names other systems have the keys of any server, so that they need not be tokens of LM Studio."""
 
 
@@ -445,7 +445,7 @@ def _of_environment(variables: Hidden[Any], decided: Mapping[str, _Found], where
             if text.value:
                 place = f"In {where}, {variable}" if where else f"The environment variable {variable}"
                 value = _parse(setting, text if setting.kind.is_secret else setting.kind.split(text.value), place)
-                is_key = variable in _KEY_NAMES
+                is_key = variable in KEY_NAMES
                 found[setting.name] = _Found(value, where or f"environment variable {variable}", is_key)
                 break
     return found
@@ -491,7 +491,7 @@ def _add(found: dict[str, _Found], name: str, value: object, source: str, place:
     setting = SETTINGS[_NAMES[name]]
     if setting.name in found:
         raise LMStudioValueError(f"{place}: {setting.name} and {setting.alias} are the same setting; give one of them.")
-    found[setting.name] = _Found(_parse(setting, value, place), source, name in _KEY_NAMES)
+    found[setting.name] = _Found(_parse(setting, value, place), source, name in KEY_NAMES)
 
 
 def _parse(setting: Setting, value: object, place: str) -> Any:

@@ -10,7 +10,6 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from lmstudio._auth import TOKEN_VARIABLES
 from lmstudio._setting_kinds import (
     ApiToken,
     Choice,
@@ -24,8 +23,8 @@ from lmstudio._setting_kinds import (
 from lmstudio._setting_table import Section, SettingTable, YamlLines, about
 from lmstudio.server.background import DEFAULT_GRACE_SECONDS
 from lmstudio.server.http.settings import HttpSettings
+from lmstudio.settings import KEY_NAMES, Settings
 from lmstudio.settings import SETTINGS as _CLIENT
-from lmstudio.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +50,8 @@ HTTP: Final = Section("HTTP", ENVIRONMENT_PREFIX, "http", _OWN)
 ENDING: Final = Section("ending", ENVIRONMENT_PREFIX, "server", _OWN)
 LOG: Final = Section("log", ENVIRONMENT_PREFIX, place=_OWN)
 
+_TOKEN_VARIABLES: Final = tuple(name for name in _CLIENT["api_token"].variables if name not in KEY_NAMES)
+"""Not those with keys of other systems: LM Studio's native protocol has no place for them."""
 _SECONDS: Final = Number("SECONDS", minimum=0.001)
 _COUNT: Final = Number("COUNT", minimum=1, is_whole=True)
 
@@ -80,9 +81,9 @@ class GatewaySettings:
             UPSTREAM,
             ApiToken(),
             "API token of LM Studio. Other users of this machine can see it in the list of processes: better use the "
-            f"environment variable {TOKEN_VARIABLES[0]}",
+            f"environment variable {_TOKEN_VARIABLES[0]}",
             "--upstream-token",
-            variables=TOKEN_VARIABLES,
+            variables=_TOKEN_VARIABLES,
         ),
     )
     default_model: str | None = field(

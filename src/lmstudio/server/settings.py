@@ -238,6 +238,14 @@ class ServerSettings:
             HTTP, Switch(), "send reasoning beside the content of a message; else within it, between its tags"
         ),
     )
+    usage_in_last_chunk: bool = field(
+        default=HttpSettings.usage_in_last_chunk,
+        metadata=about(
+            HTTP,
+            Switch(),
+            "count tokens in the last chunk of a streamed chat of OpenAI's API, also if nobody asks for it",
+        ),
+    )
     allow_ephemeral_mcp: bool = field(
         default=HttpSettings.allow_ephemeral_mcp,
         metadata=about(HTTP, Switch(), "let chats bring MCP servers, which this server then connects to"),
