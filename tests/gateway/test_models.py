@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 from gateway.gateway_stage import (
     CHAT,
@@ -21,15 +22,17 @@ from lmstudio.server import Gate, Reply
 from lmstudio.server.engine.scripted import scripted_model
 from lmstudio.server.errors import ServerStartError
 from lmstudio.server.instances import Instance
+from lmstudio.testing import FaultProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx
 
-    from lmstudio.testing import FaultProxy
+    from lmstudio.testing.network import PassedMessage
 
 MISTRAL = "TheBloke/Mistral-7B-Instruct-v0.2-GGUF"
+USES = ('"predict"', '"countTokens"', '"applyPromptTemplate"')
 MODELS = [scripted_model(MISTRAL), scripted_model("qwen/qwen3-4b"), scripted_model("qwen/qwen3-8b")]
 
 
@@ -155,6 +158,53 @@ def test_model_that_was_just_loaded_or_unloaded_is_seen(zoo: Studio, zoo_api: ht
     assert ask(zoo_api, "qwen3-8b").status_code == 200
     zoo.load("phi-4=qwen3-8b")
     assert ask(zoo_api, "qwen3-8b").json()["model"] == "qwen3-8b"  # an exact name by now
+
+
+@pytest.fixture
+def interfered(studio: Studio) -> Iterator[tuple[httpx.Client, list[Callable[[], None]]]]:
+    """A client, and what happens between the choice of a model and its use."""
+    events: list[Callable[[], None]] = []
+
+    def interfere(message: PassedMessage) -> None:
+        if message.is_of_client and events and any(name in str(message.text) for name in USES):
+            events.pop()()
+
+    network = FaultProxy(studio.server.port, on_message=interfere, patience_seconds=PATIENCE_SECONDS)
+    with network, running_gateway(network.api_host) as api:
+        yield api, events
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", CHAT),
+        ("/v1/chat/completions", {**CHAT, "stream": True}),
+        ("/v1/completions", {"model": CHAT_MODEL, "prompt": "x"}),
+        ("/v1/messages/count_tokens", CHAT),
+    ],
+)
+def test_model_that_is_loaded_anew_meanwhile_is_used(
+    studio: Studio, interfered: tuple[httpx.Client, list[Callable[[], None]]], path: str, body: Any
+) -> None:
+    api, events = interfered
+
+    def reload() -> None:
+        studio.unload(CHAT_MODEL)
+        studio.load(CHAT_MODEL)
+
+    events.append(reload)
+    assert api.post(path, json=body).status_code == 200
+    assert events == []
+
+
+def test_model_that_is_unloaded_meanwhile_is_404(
+    studio: Studio, interfered: tuple[httpx.Client, list[Callable[[], None]]]
+) -> None:
+    api, events = interfered
+    events.append(lambda: studio.unload(CHAT_MODEL))
+    response = ask(api, CHAT_MODEL)
+    assert (response.status_code, error_of(response)["code"]) == (404, "model_not_found")
+    assert events == []
 
 
 def test_answer_of_another_model_is_not_passed_on(

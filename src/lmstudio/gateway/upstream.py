@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -19,11 +19,12 @@ from lmstudio._retries import NO_RETRIES
 from lmstudio._sdk_models import KvConfigStack, ModelSpecifierInstanceReference
 from lmstudio._settings import connection_settings
 from lmstudio._timeouts import Timeout
+from lmstudio.errors import LMStudioModelNotFoundError
 from lmstudio.gateway.rules import Offer
 from lmstudio.logs import fields, get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from lmstudio._async_io import AsyncRuntime
     from lmstudio._endpoints.models import ModelEndpoints
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from lmstudio.gateway.settings import GatewaySettings
     from lmstudio.server.engine.base import ModelKind
 
-__all__ = ["Upstream", "UpstreamModel"]
+__all__ = ["FoundModel", "Upstream", "UpstreamModel"]
+
+ResultT = TypeVar("ResultT")
 
 _logger = get_logger("gateway")
 
@@ -66,6 +69,34 @@ class UpstreamModel:
     def offer(self) -> Offer:
         """It, as requests may name it."""
         return Offer(self.info.model_key, self.info.path, self.identifier)
+
+
+@dataclass(frozen=True)
+class FoundModel(UpstreamModel):
+    """The model of a request."""
+
+    find: Callable[[], Awaitable[UpstreamModel]]
+    """Finds it once more."""
+
+    async def again(self, error: LMStudioModelNotFoundError) -> UpstreamModel:
+        """The model after *error*: LM Studio may have begun anew, or loaded it anew, since it was found.
+
+        Raises:
+            LMStudioModelNotFoundError: it is not there any more, or its name means another model now.
+            HttpError: there is no model of this name.
+        """
+        model = await self.find()
+        is_same = (model.identifier, model.offer.key) == (self.identifier, self.offer.key)
+        if not is_same or model.target == self.target:
+            raise error
+        return model
+
+    async def ask(self, work: Callable[[UpstreamModel], Awaitable[ResultT]]) -> ResultT:
+        """What *work* makes of this model."""
+        try:
+            return await work(self)
+        except LMStudioModelNotFoundError as error:
+            return await work(await self.again(error))
 
 
 class Upstream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +28,7 @@ from lmstudio._sdk_models import (
 from lmstudio.errors import LMStudioError, LMStudioValueError
 from lmstudio.gateway.provider import Provider, ProviderStatus
 from lmstudio.gateway.rules import Rules
-from lmstudio.gateway.upstream import Upstream, UpstreamModel
+from lmstudio.gateway.upstream import FoundModel, Upstream, UpstreamModel
 from lmstudio.gateway.upstream_channel import PredictChannel
 from lmstudio.gateway.upstream_errors import as_http, translated
 from lmstudio.gateway.upstream_loads import LoadCount
@@ -143,7 +144,7 @@ class UpstreamBackend(Provider):
     @asynccontextmanager
     async def using_model(
         self, settings: HttpSettings, kind: ModelKind, name: str | None, *, ttl_seconds: float | None = None
-    ) -> AsyncIterator[UpstreamModel]:
+    ) -> AsyncIterator[FoundModel]:
         """As `Backend.using_model`.
 
         Raises:
@@ -151,10 +152,15 @@ class UpstreamBackend(Provider):
         """
         with self._places.place(settings.max_queued_requests) as place, self._work.track():
             place.take(name or self._settings.default_model or "")
-            model = await self._model(kind, name, ttl_seconds, is_wide=self._settings.jit_loading)
+
+            async def find() -> UpstreamModel:
+                model = await self._model(kind, name, ttl_seconds, is_wide=self._settings.jit_loading)
+                observed().model_found(model.key, model.identifier)
+                return model
+
+            model = await find()
             place.take(model.identifier)
-            observed().model_found(model.key, model.identifier)
-            yield model
+            yield FoundModel(model.info, find)
 
     async def _model(
         self, kind: ModelKind, name: str | None, ttl_seconds: float | None, *, is_wide: bool
@@ -207,7 +213,7 @@ class UpstreamBackend(Provider):
         return _Config(override_stack(KvConfig(fields=layer)), preset)
 
     async def chat(
-        self, model: UpstreamModel, messages: Sequence[AnyChatMessage], config: _Config, *, beginning: str = ""
+        self, model: FoundModel, messages: Sequence[AnyChatMessage], config: _Config, *, beginning: str = ""
     ) -> _Chat | _Text:
         """As `Backend.chat`.
 
@@ -223,9 +229,10 @@ class UpstreamBackend(Provider):
             # The protocol has no answers that are begun already, but the text that the model sees can have one.
             if _field(config, _TOOLS) is not None:
                 raise LMStudioValueError("An answer whose beginning is given cannot call tools: leave one of them out.")
-            return _Text(await self._shown(model, _Chat(history, config)) + beginning)
+            shown = await model.ask(partial(self._shown, _Chat(history, config)))
+            return _Text(shown + beginning)
 
-    async def _shown(self, model: UpstreamModel, chat: _Chat) -> str:
+    async def _shown(self, chat: _Chat, model: UpstreamModel) -> str:
         """The text that the model sees."""
         tools = _field(chat.config, _TOOLS)
         parameter = LlmRpcApplyPromptTemplateParameter(
@@ -244,7 +251,7 @@ class UpstreamBackend(Provider):
     @asynccontextmanager
     async def running(
         self,
-        model: UpstreamModel,
+        model: FoundModel,
         config: _Config,
         prompt: _Chat | _Text,
         *,
@@ -253,44 +260,53 @@ class UpstreamBackend(Provider):
     ) -> AsyncIterator[UpstreamRunning]:
         """As `Backend.running`. Leaving the block tells LM Studio to stop, and waits for nothing."""
         layers = [*config.stack.layers, RAW_COMPLETION] if isinstance(prompt, _Text) else config.stack.layers
-        parameter = LlmChannelPredictCreationParameter(
-            model_specifier=model.target,
-            history=prompt.history,
-            prediction_config_stack=KvConfigStack(layers=layers),
-            fuzzy_preset_identifier=config.preset,
-        )
         port = self.upstream.port("llm", is_limited=not is_streamed)
+
+        def start(model: UpstreamModel) -> PredictChannel:
+            parameter = LlmChannelPredictCreationParameter(
+                model_specifier=model.target,
+                history=prompt.history,
+                prediction_config_stack=KvConfigStack(layers=layers),
+                fuzzy_preset_identifier=config.preset,
+            )
+            return PredictChannel(port, parameter, model.identifier, asyncio.get_running_loop())
+
         with translated():
-            channel = PredictChannel(port, parameter, model.identifier, asyncio.get_running_loop())
-        prediction = UpstreamRunning(channel, model, is_one_call=is_one_call)
+            prediction = UpstreamRunning(start, model, is_one_call=is_one_call)
         with self._work.track(prediction.cancel):
             try:
-                prediction.open()
+                prediction.begin()
                 yield prediction
             finally:
                 prediction.stop()
 
-    async def count_tokens(self, model: UpstreamModel, prompt: _Chat | _Text) -> int:
+    async def count_tokens(self, model: FoundModel, prompt: _Chat | _Text) -> int:
         """As `Backend.count_tokens`.
 
         Raises:
             HttpError: LM Studio cannot be used.
         """
-        with translated():
-            text = prompt.text if isinstance(prompt, _Text) else await self._shown(model, prompt)
+
+        async def count(model: UpstreamModel) -> int:
+            text = prompt.text if isinstance(prompt, _Text) else await self._shown(prompt, model)
             return await count_tokens(self.upstream.port("llm"), model.target, text)
 
-    async def embed(self, model: UpstreamModel, texts: Sequence[str]) -> tuple[list[list[float]], list[int]]:
+        with translated():
+            return await model.ask(count)
+
+    async def embed(self, model: FoundModel, texts: Sequence[str]) -> tuple[list[list[float]], list[int]]:
         """As `Backend.embed`.
 
         Raises:
             HttpError: LM Studio cannot be used.
         """
         port = self.upstream.port("embedding")
+
+        async def embed_and_count(model: UpstreamModel) -> tuple[list[list[float]], list[int]]:
+            return await asyncio.gather(embed(port, model.target, texts), count_each(port, model.target, texts))
+
         with translated():
-            vectors, counts = await asyncio.gather(
-                embed(port, model.target, texts), count_each(port, model.target, texts)
-            )
+            vectors, counts = await model.ask(embed_and_count)
         observed().embedded(model.key, sum(counts))
         return vectors, counts
 

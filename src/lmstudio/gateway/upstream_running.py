@@ -16,7 +16,7 @@ from lmstudio._sdk_models import (
     LlmChannelPredictToClientPacketToolCallGenerationStart,
     LlmPredictionStats,
 )
-from lmstudio.errors import LMStudioError
+from lmstudio.errors import LMStudioError, LMStudioModelNotFoundError
 from lmstudio.gateway.upstream_errors import as_http
 from lmstudio.server.http.backend import Running
 from lmstudio.server.http.errors import HttpError
@@ -24,9 +24,9 @@ from lmstudio.server.http.observer import PredictionObserver, observed
 from lmstudio.server.http.work import arguments_text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
-    from lmstudio.gateway.upstream import UpstreamModel
+    from lmstudio.gateway.upstream import FoundModel, UpstreamModel
     from lmstudio.gateway.upstream_channel import PredictChannel
     from lmstudio.server.output import Packet
 
@@ -44,9 +44,14 @@ _TOOL_PACKETS = (
 class UpstreamRunning(Running):
     """Packets pass through as LM Studio has sent them."""
 
-    def __init__(self, channel: PredictChannel, model: UpstreamModel, *, is_one_call: bool) -> None:
-        self._channel = channel
+    def __init__(
+        self, start: Callable[[UpstreamModel], PredictChannel], model: FoundModel, *, is_one_call: bool
+    ) -> None:
+        """*start* makes the channel of a prediction, and sends nothing yet."""
+        self._start = start
         self._model = model
+        self._channel = start(model)
+        self._has_begun = self._is_cancelled = False
         self._is_one_call = is_one_call
         self._has_call = False
         self._calls = _WholeCalls()
@@ -56,8 +61,8 @@ class UpstreamRunning(Running):
         self._has_failed = False
         self._observer = PredictionObserver()
 
-    def open(self) -> None:
-        """Begin."""
+    def begin(self) -> None:
+        """Send the request. Nothing is awaited."""
         self._observer = observed().predicting(self._model.key)
         self._channel.open()
 
@@ -93,10 +98,12 @@ class UpstreamRunning(Running):
     async def _next(self) -> list[Packet]:
         """What has come, without the last packet."""
         try:
-            packets = await self._channel.receive_all()
-        except LMStudioError as error:
+            packets = await self._receive()
+        except Exception as error:
             self._has_failed = True
-            raise self._error(error) from error
+            if isinstance(error, LMStudioError):
+                raise self._error(error) from error
+            raise
         if type(packets[-1]) is LlmChannelPredictToClientPacketSuccess:
             self._success = packets.pop()
             self._check_model(self._success)
@@ -108,6 +115,21 @@ class UpstreamRunning(Running):
         for number, packet in enumerate(packets):
             if isinstance(packet, _TOOL_PACKETS):
                 return [*packets[:number], *self._with_calls(packets[number:])]
+        return packets
+
+    async def _receive(self) -> list[Any]:
+        try:
+            packets = await self._channel.receive_all()
+        except LMStudioModelNotFoundError as error:
+            if self._has_begun:
+                raise
+            model = await self._model.again(error)
+            if self._is_cancelled:
+                raise
+            self._has_begun = True
+            self._channel = self._start(model).open()
+            packets = await self._channel.receive_all()
+        self._has_begun = True
         return packets
 
     def _with_calls(self, packets: list[Any]) -> Iterator[Packet]:
@@ -153,6 +175,7 @@ class UpstreamRunning(Running):
 
     def cancel(self) -> None:
         """Let it end, with what there is."""
+        self._is_cancelled = True
         self._channel.cancel()
 
     def stop(self) -> None:
