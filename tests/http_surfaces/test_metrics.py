@@ -6,13 +6,16 @@ import asyncio
 import json
 import os
 import random
+import re
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import httpx
 import pytest
+import yaml
+from deploy_files import DEPLOY
 from figures_stage import Exposition
 from patience import PATIENCE_SECONDS
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
@@ -28,6 +31,7 @@ from lmstudio.server.catalog import Catalog
 from lmstudio.server.core import ServerCore
 from lmstudio.server.engine.scripted import scripted_models
 from lmstudio.server.errors import ServerStartError
+from lmstudio.server.http.errors import ErrorReason
 from lmstudio.server.http.figures import resident_bytes
 from lmstudio.server.http.metrics import Metrics
 from lmstudio.server.http.routes import PATHS
@@ -397,3 +401,27 @@ def test_clients_that_leave_at_any_moment_leave_no_gauge_up(path: str) -> None:
     assert seen.value("request_duration_seconds_count", route=path) == MANY
     assert seen.value("requests_waiting") == seen.value("predictions_in_progress") == 0
     assert seen.value("requests_in_progress") == 1
+
+
+# The examples ---------------------------------------------------------------------------------------------------------
+
+
+def test_alerts_ask_for_what_is_shown() -> None:
+    expressions = [
+        rule["expr"]
+        for group in yaml.safe_load((DEPLOY / "prometheus-alerts.yaml").read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    asked = {name for text in expressions for name in re.findall(r"lmstudio_\w+", text)} - {"lmstudio_upstream_up"}
+    with serving(ScriptedEngine(Reply("Hi", error="Out of order.", error_after=1))) as (_, api):
+        api.post(CHAT, json=chat_body(CHAT, stream=True))
+        seen = look_after_all(api)
+    assert asked <= {sample.name for family in seen.families.values() for sample in family.samples}
+    assert len(asked) >= 4
+
+
+def test_alerts_are_found_by_prometheus_and_count_errors_that_exist() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())
+    assert config["rule_files"] == ["prometheus-alerts.yaml"]
+    (reasons,) = re.findall(r'reason=~"([^"]+)"', (DEPLOY / "prometheus-alerts.yaml").read_text())
+    assert set(reasons.split("|")) <= set(get_args(ErrorReason))

@@ -21,10 +21,10 @@ def open_telemetry(settings: HttpSettings, clock: Clock) -> Observer:
         ServerStartError: a package that is needed is missing; it says which.
     """
     observers: list[Observer] = []
-    if settings.traces:
-        observers.append(_traces(clock))
     if settings.metrics:
         observers.append(_metrics(clock))
+    if settings.traces:  # last, because it begins a thread
+        observers.append(_traces(clock))
     return AllObservers(observers) if observers else Observer()
 
 
