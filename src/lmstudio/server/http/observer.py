@@ -113,6 +113,7 @@ class Figures(Protocol):
 
     async def __call__(self) -> Iterable[Figure]:
         """The numbers. Takes a short time at most, and raises nothing."""
+        raise NotImplementedError
 
 
 @runtime_checkable
