@@ -294,6 +294,16 @@ def test_a_file_that_cannot_be_written_is_exit_code_1(
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_reader_that_has_had_enough_is_no_trouble(server: Server) -> None:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "lmstudio", "models", server.api_host]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(PATIENCE_SECONDS) == 1
+
+
 # The packages that it needs ------------------------------------------------------------------------------------------
 
 ONLY_CORE = """

@@ -16,6 +16,7 @@ from lmstudio.gateway import Gateway, GatewaySettings
 from lmstudio.server import Gate, ScriptedEngine, Server, ServerStartError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJ0123456789"
@@ -88,7 +89,8 @@ def test_open_gateway_without_token_is_refused() -> None:
         assert models(gateway).is_success
 
 
-def test_start_that_loads_can_be_interrupted_from_another_thread() -> None:
+@pytest.mark.parametrize("end", [Gateway.begin_stop, Gateway.stop, Gateway.interrupt_start])
+def test_start_that_loads_can_be_interrupted_from_another_thread(end: Callable[[Gateway], None]) -> None:
     gate = Gate()
     with Server(engine=ScriptedEngine(load_gate=gate)) as server:
         gateway = Gateway(base_url=server.api_host, port=0, preload=["scripted-chat"])
@@ -103,7 +105,7 @@ def test_start_that_loads_can_be_interrupted_from_another_thread() -> None:
         starting = threading.Thread(target=start)
         starting.start()
         assert gate.reached(PATIENCE_SECONDS)
-        gateway.begin_stop()
+        end(gateway)
         starting.join(PATIENCE_SECONDS)
         assert [str(failure) for failure in failures] == ["The server was told to stop before it had started."]
         assert not gateway.is_running

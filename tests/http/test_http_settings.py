@@ -120,6 +120,6 @@ def test_another_machine_without_a_token_is_refused_on_request(kind: str, monkey
     with pytest.raises(lms.LMStudioValueError, match="another machine, there is no API token"):
         recorder.ask(kind, "http://lm.test")
     assert recorder.requests == []
-    assert recorder.ask(kind, "http://lm.test", "key")
-    assert recorder.ask(kind, "http://127.0.0.1:5000")
-    assert recorder.ask(kind)
+    assert recorder.ask(kind, "http://lm.test", "key").url.host == "lm.test"
+    assert recorder.ask(kind, "http://127.0.0.1:5000").url.host == "127.0.0.1"
+    assert recorder.ask(kind).url.host == "localhost"

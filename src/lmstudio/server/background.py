@@ -210,6 +210,7 @@ class BackgroundServer(ABC):
         if threading.current_thread() is self._thread:
             self.begin_stop(grace_seconds)
             return
+        self.interrupt_start()
         with self._lock:
             self._end_thread(grace_seconds)
             _running.discard(self)
