@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from lmstudio._http_models import encode
 from lmstudio._http_models.openai import (
     ChatCompletionChoice,
     ChatCompletionChunk,
@@ -174,12 +175,18 @@ async def _stream(
     await exchange.end_stream()
 
 
+_MARK: Final = "text"
+
+
 class _Chunks:
     """The events of a stream."""
 
     def __init__(self, head: Head, *, separates_reasoning: bool) -> None:
         self._head = head.members("chat.completion.chunk")
         self._separates_reasoning = separates_reasoning
+        # Nearly all chunks differ in the text only, which is the last one in them.
+        before, _, after = self._chunk(ChatCompletionDelta(content=_MARK)).rpartition(encode(_MARK))
+        self._around_text = before, after
         self._calls = -1
         self._call_id = ""
 
@@ -192,8 +199,11 @@ class _Chunks:
         for packet in packets:
             match packet:
                 case LlmChannelPredictToClientPacketFragment(fragment=fragment):
-                    delta = self._text(fragment.content, fragment.reasoning_type)
-                    if delta is not None:
+                    is_text = fragment.reasoning_type == "none" or not self._separates_reasoning
+                    if is_text and not fragment.tokens:
+                        before, after = self._around_text
+                        yield b"".join((before, encode(fragment.content), after))
+                    elif (delta := self._text(fragment.content, fragment.reasoning_type)) is not None:
                         yield self._chunk(delta, fragment.tokens or ())
                 case LlmChannelPredictToClientPacketToolCallGenerationStart(tool_call_id=call_id):
                     self._calls += 1
