@@ -11,13 +11,13 @@ from patience import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from lmstudio.server import Server
+    from lmstudio.server.background import BackgroundServer
 
 
 class TcpWire:
     """A TCP connection to *server*."""
 
-    def __init__(self, server: Server, first: bytes = b"", *, receive_buffer: int | None = None) -> None:
+    def __init__(self, server: BackgroundServer, first: bytes = b"", *, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         self.socket.settimeout(PATIENCE_SECONDS)
         if receive_buffer is not None:

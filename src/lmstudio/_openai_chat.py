@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "FINISH_REASONS",
     "ChatAssembly",
     "ChatChunks",
     "Collected",
@@ -55,7 +56,7 @@ __all__ = [
     "usage_of",
 ]
 
-_FINISH_REASONS: Final[Mapping[LlmPredictionStopReason, FinishReason]] = {
+FINISH_REASONS: Final[Mapping[LlmPredictionStopReason, FinishReason]] = {
     "eosFound": "stop",
     "stopStringFound": "stop",
     "userStopped": "stop",
@@ -63,6 +64,7 @@ _FINISH_REASONS: Final[Mapping[LlmPredictionStopReason, FinishReason]] = {
     "maxPredictedTokensReached": "length",
     "contextLengthReached": "length",
 }
+"""The reasons of the native protocol in OpenAI's words, where it has one."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def finish_reason(stats: LlmPredictionStats, collected: Collected) -> FinishReas
 
     There is no word for a model that was unloaded meanwhile: that is an error, which the caller raises.
     """
-    reason = _FINISH_REASONS.get(stats.stop_reason, "stop")
+    reason = FINISH_REASONS.get(stats.stop_reason, "stop")
     return "tool_calls" if reason == "stop" and collected.tool_calls else reason
 
 

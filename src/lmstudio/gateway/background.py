@@ -61,7 +61,7 @@ class Gateway(BackgroundServer):
             api_tokens=tokens,
             insecure=settings.insecure,
             allowed_origins=settings.allowed_origins,
-            http=HttpSettings(cors=settings.cors, page=False),
+            http=HttpSettings(cors=settings.cors, page=False, metrics=settings.metrics, traces=settings.traces),
             grace_seconds=settings.grace_seconds,
         )
         self._settings = replace(settings, api_tokens=(), api_token_files=())

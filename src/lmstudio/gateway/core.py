@@ -11,6 +11,7 @@ from lmstudio.server._port import Handlers
 from lmstudio.server.auth import IssuedCredentials
 from lmstudio.server.errors import ServerStartError
 from lmstudio.server.http.errors import OPENAI, HttpError, surface_of
+from lmstudio.server.http.observer import Figure
 from lmstudio.server.http.routes import INFERENCE_PATHS, HttpPath, path_routes
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lmstudio.gateway.settings import GatewaySettings
     from lmstudio.server.http.errors import Surface
     from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.http.observer import Observer
     from lmstudio.server.http.settings import HttpSettings
 
 __all__ = ["GatewayCore"]
@@ -44,6 +46,18 @@ class GatewayCore:
         self.provider: Provider = _new_provider(settings)
         self.credentials: IssuedCredentials = IssuedCredentials()
         self._preloading: asyncio.Task[None] | None = None
+
+    def tell(self, observer: Observer) -> None:
+        """Let *observer* hear of loads, and see how the provider is."""
+        self.provider.tell(observer)
+        observer.add_figures(self._figures)
+
+    async def _figures(self) -> list[Figure]:
+        status = await self.provider.status()
+        return [
+            Figure("upstream_up", "1 if LM Studio behind the gateway can be used, else 0.", status.problem is None),
+            Figure("upstream_models_loaded", "Models that it has in memory.", status.models_loaded),
+        ]
 
     async def prepare(self) -> None:
         """Load what is to be loaded before requests are taken.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lmstudio.gateway.settings import GatewaySettings
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.engine.base import ModelKind
+    from lmstudio.server.http.observer import Observer
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Instance
     from lmstudio.server.running import RunningWork
@@ -32,6 +33,10 @@ class MockBackend(LocalBackend, Provider):
     def __init__(self, settings: GatewaySettings) -> None:
         super().__init__(ServerCore(ScriptedEngine(), Catalog(scripted_models())))
         self._rules = Rules(settings)
+
+    def tell(self, observer: Observer) -> None:
+        """As `Provider.tell`."""
+        self.core.instances.on_load = observer.loaded
 
     @property
     def work(self) -> RunningWork:

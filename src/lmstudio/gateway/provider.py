@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lmstudio.server.http.backend import Backend
 
 if TYPE_CHECKING:
+    from lmstudio.server.http.observer import Observer
     from lmstudio.server.running import RunningWork
 
 __all__ = ["Provider", "ProviderStatus"]
@@ -39,6 +40,10 @@ class Provider(Backend):
         Raises:
             HttpError: that is not possible.
         """
+
+    @abstractmethod
+    def tell(self, observer: Observer) -> None:
+        """Let *observer* hear of all loads."""
 
     @property
     @abstractmethod

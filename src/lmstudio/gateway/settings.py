@@ -227,6 +227,14 @@ class GatewaySettings:
         default=False, metadata=about(REQUESTS, Switch(), "list models that are downloaded as well as loaded ones")
     )
     metrics: bool = field(default=True, metadata=about(REQUESTS, Switch(), "show numbers for Prometheus at /metrics"))
+    traces: bool = field(
+        default=HttpSettings.traces,
+        metadata=about(
+            REQUESTS,
+            Switch(),
+            "send a span of every request to OpenTelemetry, as its variables OTEL_* say; needs lmstudio[otel]",
+        ),
+    )
     grace_seconds: float = field(
         default=DEFAULT_GRACE_SECONDS,
         metadata=about(
@@ -301,6 +309,7 @@ class GatewayArguments(TypedDict, total=False):
     jit_loading: bool
     list_downloaded: bool
     metrics: bool
+    traces: bool
     grace_seconds: float
     log_format: str
     log_level: str | None

@@ -56,6 +56,12 @@ class UpstreamModel:
         return identifier
 
     @property
+    def key(self) -> str:
+        """What it is an instance of."""
+        key: str = self.info.model_key
+        return key
+
+    @property
     def target(self) -> ModelSpecifierInstanceReference:
         """This instance and no other, whatever is loaded under its name meanwhile."""
         return ModelSpecifierInstanceReference(instance_reference=self.info.instance_reference)

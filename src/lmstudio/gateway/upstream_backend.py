@@ -31,7 +31,9 @@ from lmstudio.gateway.rules import Rules
 from lmstudio.gateway.upstream import FoundModel, Upstream, UpstreamModel
 from lmstudio.gateway.upstream_channel import PredictChannel
 from lmstudio.gateway.upstream_errors import as_http, translated
+from lmstudio.gateway.upstream_loads import LoadCount
 from lmstudio.gateway.upstream_running import UpstreamRunning
+from lmstudio.server.http.observer import observed
 from lmstudio.server.http.places import Places
 from lmstudio.server.running import RunningWork
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from lmstudio.gateway.rules import Offer
     from lmstudio.gateway.settings import GatewaySettings
     from lmstudio.server.engine.base import ModelKind
+    from lmstudio.server.http.observer import Observer
     from lmstudio.server.http.settings import HttpSettings
 
 __all__ = ["UpstreamBackend"]
@@ -90,6 +93,7 @@ class UpstreamBackend(Provider):
         self._settings = settings
         self._places = Places()
         self._work = RunningWork()
+        self._load_count = LoadCount()
         self._started_at = time()
 
     def time(self) -> float:
@@ -100,6 +104,10 @@ class UpstreamBackend(Provider):
     def started_at(self) -> float:
         """When the gateway began."""
         return self._started_at
+
+    def tell(self, observer: Observer) -> None:
+        """As `Provider.tell`."""
+        self._load_count.observer = observer
 
     @property
     def work(self) -> RunningWork:
@@ -146,7 +154,9 @@ class UpstreamBackend(Provider):
             place.take(name or self._settings.default_model or "")
 
             async def find() -> UpstreamModel:
-                return await self._model(kind, name, ttl_seconds, is_wide=self._settings.jit_loading)
+                model = await self._model(kind, name, ttl_seconds, is_wide=self._settings.jit_loading)
+                observed().model_found(model.key, model.identifier)
+                return model
 
             model = await find()
             place.take(model.identifier)
@@ -161,7 +171,8 @@ class UpstreamBackend(Provider):
             for model in models:
                 if model.identifier == chosen.identifier:
                     return model
-            return await self.upstream.load(kind, chosen.key, ttl_seconds)
+            with self._load_count.waiting(chosen.key):
+                return await self.upstream.load(kind, chosen.key, ttl_seconds)
 
     async def load(self, name: str) -> str:
         """As `Provider.load`."""
@@ -295,7 +306,9 @@ class UpstreamBackend(Provider):
             return await asyncio.gather(embed(port, model.target, texts), count_each(port, model.target, texts))
 
         with translated():
-            return await model.ask(embed_and_count)
+            vectors, counts = await model.ask(embed_and_count)
+        observed().embedded(model.key, sum(counts))
+        return vectors, counts
 
 
 def _field(config: _Config, key: str) -> Any:

@@ -14,23 +14,25 @@ from lmstudio._sdk_models import (
     LlmChannelPredictToClientPacketToolCallGenerationEnd,
     LlmChannelPredictToClientPacketToolCallGenerationNameReceived,
     LlmChannelPredictToClientPacketToolCallGenerationStart,
+    LlmPredictionStats,
 )
 from lmstudio.errors import LMStudioError, LMStudioModelNotFoundError
 from lmstudio.gateway.upstream_errors import as_http
 from lmstudio.server.http.backend import Running
 from lmstudio.server.http.errors import HttpError
+from lmstudio.server.http.observer import PredictionObserver, observed
 from lmstudio.server.http.work import arguments_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from lmstudio._sdk_models import LlmPredictionStats
     from lmstudio.gateway.upstream import FoundModel, UpstreamModel
     from lmstudio.gateway.upstream_channel import PredictChannel
     from lmstudio.server.output import Packet
 
 __all__ = ["UpstreamRunning"]
 
+_PROGRESS = LlmChannelPredictToClientPacketPromptProcessingProgress
 _TOOL_PACKETS = (
     LlmChannelPredictToClientPacketToolCallGenerationStart,
     LlmChannelPredictToClientPacketToolCallGenerationNameReceived,
@@ -55,9 +57,13 @@ class UpstreamRunning(Running):
         self._calls = _WholeCalls()
         self._ahead: list[Packet] = []
         self._success: LlmChannelPredictToClientPacketSuccess | None = None
+        self._has_content = False
+        self._has_failed = False
+        self._observer = PredictionObserver()
 
     def begin(self) -> None:
         """Send the request. Nothing is awaited."""
+        self._observer = observed().predicting(self._model.key)
         self._channel.open()
 
     async def packets(self) -> AsyncIterator[list[Packet]]:
@@ -82,9 +88,8 @@ class UpstreamRunning(Running):
         Raises:
             HttpError: it failed.
         """
-        progress = LlmChannelPredictToClientPacketPromptProcessingProgress
         while self._success is None and all(
-            not is_progress_enough and isinstance(packet, progress) for packet in self._ahead
+            not is_progress_enough and isinstance(packet, _PROGRESS) for packet in self._ahead
         ):
             self._ahead += await self._next()
         if self._success is not None:
@@ -94,11 +99,17 @@ class UpstreamRunning(Running):
         """What has come, without the last packet."""
         try:
             packets = await self._receive()
-        except LMStudioError as error:
-            raise self._error(error) from error
+        except Exception as error:
+            self._has_failed = True
+            if isinstance(error, LMStudioError):
+                raise self._error(error) from error
+            raise
         if type(packets[-1]) is LlmChannelPredictToClientPacketSuccess:
             self._success = packets.pop()
             self._check_model(self._success)
+        if not self._has_content and not all(isinstance(packet, _PROGRESS) for packet in packets):
+            self._has_content = True
+            self._observer.first_content()
         if self._has_call:
             return []
         for number, packet in enumerate(packets):
@@ -170,6 +181,11 @@ class UpstreamRunning(Running):
     def stop(self) -> None:
         """End it, if it has not ended."""
         self._channel.leave()
+        if self._success is not None:
+            self._observer.ended(self.stats)
+        else:
+            # One whose client has gone does not wait for LM Studio to say how it has ended.
+            self._observer.ended(None if self._has_failed else LlmPredictionStats(stop_reason="userStopped"))
 
 
 class _WholeCalls:

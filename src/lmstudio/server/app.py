@@ -28,6 +28,7 @@ from lmstudio.server.auth import ApiTokens, Authenticator, IssuedCredentials
 from lmstudio.server.connection import Connection, ConnectionLimits, Message, Receive, Send
 from lmstudio.server.http.access import Access
 from lmstudio.server.http.errors import HttpError, surface_of
+from lmstudio.server.http.observer import Observer
 from lmstudio.server.http.request_log import RequestLog
 from lmstudio.server.http.settings import HttpSettings
 from lmstudio.server.origins import OriginPolicy
@@ -80,6 +81,8 @@ class AppSettings:
     """Web pages that may connect."""
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     http: HttpSettings = field(default_factory=HttpSettings)
+    observer: Observer = field(default_factory=Observer)
+    """Who hears of requests over HTTP."""
 
 
 def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
@@ -90,9 +93,10 @@ def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
     for namespace in NAMESPACES:
         endpoint = _Namespace(namespace, core.handlers(namespace), authenticator, settings)
         routes += [WebSocketRoute(f"/{namespace}", endpoint), Route(f"/{namespace}", _upgrade_required)]
-    routes += [*core.http_routes(settings.http), WebSocketRoute("/{path:path}", _no_such_websocket)]
+    routes += [*core.http_routes(settings.http), *settings.observer.routes()]
+    routes.append(WebSocketRoute("/{path:path}", _no_such_websocket))
     middleware = [
-        Middleware(RequestLog),
+        Middleware(RequestLog, settings.observer),
         Middleware(Access, settings.api_tokens, settings.origins, settings.http),
     ]
     errors = {HTTPException: partial(_http_error, settings.http)}

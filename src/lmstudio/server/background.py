@@ -18,6 +18,8 @@ from lmstudio.logs import fields, follow_environment, get_logger
 from lmstudio.server.auth import ApiTokens
 from lmstudio.server.binding import Binding
 from lmstudio.server.errors import RequestError, ServerStartError, StartInterruptedError
+from lmstudio.server.http.observer import Observable, Observer
+from lmstudio.server.http.settings import HttpSettings
 from lmstudio.server.origins import OriginPolicy
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from lmstudio.server.app import AppSettings, Core
     from lmstudio.server.connection import ConnectionLimits
-    from lmstudio.server.http.settings import HttpSettings
+    from lmstudio.server.instance import Clock
     from lmstudio.server.listener import Listener
 
 __all__ = ["BackgroundServer", "ListeningSettings"]
@@ -90,7 +92,8 @@ class BackgroundServer(ABC):
         """The port that clients connect to, once the server has been started."""
         self._core: Core | None = None
         self._limits = limits
-        self._http = http
+        self._http = http or HttpSettings()
+        self._observer = Observer()
         self._api_tokens = ApiTokens(api_tokens)
         self._is_insecure = insecure
         self._origins = OriginPolicy(allowed_origins)
@@ -116,6 +119,12 @@ class BackgroundServer(ABC):
     @abstractmethod
     def _new_core(self) -> Core:
         """Everything but the sockets. Called in the server's own event loop."""
+
+    def _new_clock(self) -> Clock:
+        """Where it takes time from."""
+        from lmstudio.server.instance import Clock
+
+        return Clock()
 
     async def _open(self, core: Core, ending: contextlib.AsyncExitStack) -> None:  # noqa: ARG002 (for subclasses)
         """What comes before the first client; *ending* gets what comes after the last one."""
@@ -261,9 +270,13 @@ class BackgroundServer(ABC):
                     _logger.exception("The server on port %s ended unexpectedly", self.port, extra=fields())
 
     async def _serve(self, sock: socket.socket, started: Future[None]) -> None:
+        from lmstudio.server.http.telemetry import open_telemetry
         from lmstudio.server.listener import Listener
 
+        observer = self._observer = open_telemetry(self._http, self._new_clock())
         core = self._core = self._new_core()
+        if isinstance(core, Observable):
+            core.tell(observer)
         try:
             async with contextlib.AsyncExitStack() as ending:
                 self._loop = asyncio.get_running_loop()
@@ -277,6 +290,7 @@ class BackgroundServer(ABC):
                 await asyncio.wait_for(core.aclose(), CORE_END_SECONDS)
             except Exception:
                 _logger.exception("Could not unload all models", extra=fields())
+            await observer.aclose()
 
     async def _opened(self, core: Core, ending: contextlib.AsyncExitStack) -> None:
         # A task of its own, because it may take minutes, and whoever stops the server meanwhile need not wait.
@@ -291,10 +305,9 @@ class BackgroundServer(ABC):
     def _app_settings(self) -> AppSettings:
         from lmstudio.server.app import AppSettings
         from lmstudio.server.connection import ConnectionLimits
-        from lmstudio.server.http.settings import HttpSettings
 
-        http = self._http or HttpSettings()
-        return AppSettings(self._api_tokens, self._origins, self._limits or ConnectionLimits(), http)
+        limits = self._limits or ConnectionLimits()
+        return AppSettings(self._api_tokens, self._origins, limits, self._http, self._observer)
 
     def _find_binding(self, host: str, port: int) -> Binding:
         """Where to listen. Refuses to be open to everybody, unless that is wanted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models import KvConfigStack
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.engine.base import Engine, EngineLogLine
+    from lmstudio.server.http.observer import Observer
     from lmstudio.server.http.places import Places
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.http.stored_chats import StoredChats
@@ -172,6 +173,13 @@ class ServerCore:
         from lmstudio.server.http.places import Places
 
         return Places()
+
+    def tell(self, observer: Observer) -> None:
+        """Let *observer* hear of all loads, and see which models are loaded and what they take."""
+        from lmstudio.server.http.figures import local_figures
+
+        self.instances.on_load = observer.loaded
+        observer.add_figures(partial(local_figures, self.instances))
 
     def prediction_config(
         self, stack: KvConfigStack, *, preset: str | None = None, ignore_session: bool = False, is_raw: bool = False

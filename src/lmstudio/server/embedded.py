@@ -137,6 +137,9 @@ class Server(BackgroundServer):
             **self._core_settings,
         )
 
+    def _new_clock(self) -> Clock:
+        return self._core_settings.get("clock") or super()._new_clock()
+
     async def _open(self, core: Core, ending: AsyncExitStack) -> None:
         from lmstudio.server.core import ServerCore
         from lmstudio.server.extra_listener import ExtraListener

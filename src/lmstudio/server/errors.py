@@ -56,6 +56,11 @@ class ServerStartError(LMStudioRuntimeError):
     """The embedded server could not start. The message is one sentence: what was found, and what to do."""
 
 
+def missing_package(what: str, error: ModuleNotFoundError, extra: str) -> ServerStartError:
+    """What to say where *what* cannot be had, because a package of the extra *extra* is not there."""
+    return ServerStartError(f"{what} need {error.name}, not installed here; run: pip install 'lmstudio[{extra}]'")
+
+
 class StartInterruptedError(ServerStartError):
     """It was told to stop before it had started."""
 

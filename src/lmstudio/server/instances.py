@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.engine.base import Engine, LoadedModel, LoadOptions, ModelFile, ModelKind
+    from lmstudio.server.http.observer import LoadOutcome
     from lmstudio.server.loads import AcquireEvent
 
 __all__ = ["Clock", "Instance", "InstanceManager", "Timer", "Use", "model_info", "require_local"]
@@ -81,6 +82,8 @@ class InstanceManager:
         """
         self.is_jit_enabled: bool = jit_loading
         self.events: EventHub = events or EventHub(clock.time)
+        self.on_load: Callable[[str, LoadOutcome, float], object] = _forget_load
+        """Hears of every load that is over: the model's key, how it ended, after how many seconds."""
         self.work: RunningWork = RunningWork()
         self._engine = engine
         self._catalog = catalog
@@ -310,12 +313,19 @@ class InstanceManager:
         file, known = load.file, fields(model=load.identifier)
         _logger.info("Loading %s as %r", file.model_key, load.identifier, extra=known)
         started = self._clock.monotonic()
+        outcome: LoadOutcome = "failed"
         try:
             model = await self._engine.load(file, options, lambda progress: load.report(float(progress)))
+            outcome = "loaded"
         except EngineError as error:
             _logger.info("Could not load %s: %s", file.model_key, error, extra=known)
             raise
-        seconds = self._clock.monotonic() - started
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            seconds = self._clock.monotonic() - started
+            self.on_load(file.model_key, outcome, seconds)
         known = fields(model=load.identifier, seconds=seconds)
         _logger.info("Loaded %s in %.2f s", file.model_key, seconds, extra=known)
         return model
@@ -499,6 +509,10 @@ def _milliseconds(ttl_seconds: float | None) -> int | None:
 
 
 def _ignore(_: AcquireEvent) -> None:
+    pass
+
+
+def _forget_load(_model: str, _outcome: LoadOutcome, _seconds: float) -> None:
     pass
 
 

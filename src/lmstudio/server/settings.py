@@ -261,6 +261,18 @@ class ServerSettings:
     page: bool = field(
         default=HttpSettings.page, metadata=about(HTTP, Switch(), "show a page at /, with models, a chat and the log")
     )
+    metrics: bool = field(
+        default=HttpSettings.metrics,
+        metadata=about(HTTP, Switch(), "show numbers for Prometheus at /metrics; needs lmstudio[metrics]"),
+    )
+    traces: bool = field(
+        default=HttpSettings.traces,
+        metadata=about(
+            HTTP,
+            Switch(),
+            "send a span of every request to OpenTelemetry, as its variables OTEL_* say; needs lmstudio[otel]",
+        ),
+    )
     accept_unknown_paths: bool = field(
         default=HttpSettings.accept_unknown_paths,
         metadata=about(HTTP, Switch(), "answer unknown paths with status 200 and an error, as LM Studio does"),

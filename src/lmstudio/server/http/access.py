@@ -10,8 +10,9 @@ from lmstudio._auth import parse_api_token
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server.http.errors import HttpError, surface_of
 from lmstudio.server.http.exchange import send_json
+from lmstudio.server.http.observer import observed
 from lmstudio.server.http.page import PAGE_PATHS
-from lmstudio.server.http.request_log import QUIET_PATHS
+from lmstudio.server.http.request_log import METRICS_PATH, QUIET_PATHS
 from lmstudio.server.lobby import announces_body
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Access:
             return
         headers = Headers(scope=scope)
         body = _BodyWatch(scope, receive)
-        send = body.closing(self._with_cors(headers, send))
+        # No page has to read the numbers of a server, not even one that may use it.
+        send = body.closing(send if scope["path"] == METRICS_PATH else self._with_cors(headers, send))
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             await self._preflight(headers, send)
             return
@@ -55,7 +57,9 @@ class Access:
             self._check(scope, headers)
         except HttpError as error:
             surface = surface_of(scope["path"])
-            await send_json(send, surface.status(error), surface.body(error), error.headers)
+            status = surface.status(error)
+            observed().failed(error.reason, status)
+            await send_json(send, status, surface.body(error), error.headers)
         else:
             await self._app(scope, body.receive, send)
 

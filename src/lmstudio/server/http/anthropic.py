@@ -20,6 +20,7 @@ from lmstudio._http_models.anthropic import (
 )
 from lmstudio.server.http.anthropic_blocks import Blocks
 from lmstudio.server.http.anthropic_input import config_of, messages_of
+from lmstudio.server.http.observer import observed
 from lmstudio.server.http.work import Collected
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class _Reply:
             reason, sequence = "stop_sequence", stats.stop_string
         elif reason == "end_turn" and self._blocks.has_tool_use:
             reason = "tool_use"  # a model that calls a tool ends its text as any other
+        observed().answered(self._id, reason)
         usage = Usage(
             input_tokens=stats.prompt_tokens_count or 0,
             output_tokens=stats.predicted_tokens_count or 0,

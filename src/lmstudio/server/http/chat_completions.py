@@ -10,6 +10,7 @@ from lmstudio._openai_messages import read_openai_message
 from lmstudio._openai_parameters import chat_settings
 from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment, LlmPredictionFragment
 from lmstudio.server.http.errors import HttpError
+from lmstudio.server.http.observer import observed
 from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, last_usage, usage_of
 from lmstudio.server.http.work import Collected, refusing_bad_messages
 
@@ -55,7 +56,9 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
             else:
                 async for packets in prediction.packets():
                     collected.add(packets)
-                await exchange.reply(chat_reply(head, prediction.stats, collected))
+                reply = chat_reply(head, prediction.stats, collected)
+                observed().answered(finish_reason=reply.choices[0].finish_reason)
+                await exchange.reply(reply)
 
 
 async def _stream(
@@ -73,7 +76,9 @@ async def _stream(
     stats = prediction.stats
     others = head.last_members(stats) if head.is_v0 else {}
     others |= last_usage(request, exchange.settings, stats, collected)
-    last = event(chunks.last(finish_reason(stats, collected), others))
+    reason = finish_reason(stats, collected)
+    observed().answered(finish_reason=reason)
+    last = event(chunks.last(reason, others))
     usage = event(chunks.usage(usage_of(stats, collected))) if request.has_usage_chunk else b""
     await exchange.write(last + usage + DONE)
     await exchange.end_stream()

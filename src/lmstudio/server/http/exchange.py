@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from lmstudio._http_models import encode
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.http.errors import HttpError, as_http_error
+from lmstudio.server.http.observer import observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lmstudio.server.http.backend import Backend
     from lmstudio.server.http.errors import Surface
     from lmstudio.server.http.local_backend import LocalBackend
+    from lmstudio.server.http.observer import Operation
     from lmstudio.server.http.settings import HttpSettings
 
 __all__ = ["Endpoint", "Exchange", "Handler", "send_json"]
@@ -106,6 +108,8 @@ class Exchange:
 class Endpoint(Generic[BodyT]):
     """The application (ASGI) behind one path: *handler* gets the request's body as *body_type*, None without one."""
 
+    path: str
+    """As a template."""
     handler: Handler[BodyT]
     body_type: type[BodyT] | None
     surface: Surface
@@ -113,15 +117,20 @@ class Endpoint(Generic[BodyT]):
     settings: HttpSettings
     end_of_failed_stream: bytes = b""
     """What follows the error in a stream that fails."""
+    operation: Operation | None = None
+    """What a model is asked for here, if it is."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
         exchange = Exchange(request, send, self.backend, self.surface, self.settings)
+        request_observer = observed()
+        request_observer.routed(self.path, self.operation)
         try:
             body: Any = None
             if self.body_type is not None:
                 body = decode_body(await _read_body(request, self.settings.max_body_bytes), self.body_type)
+                request_observer.asked(body)
             await _while_connected(receive, self.handler(exchange, body))
         except ClientDisconnect:
             return  # within its body
@@ -130,6 +139,7 @@ class Endpoint(Generic[BodyT]):
 
     async def _fail(self, exchange: Exchange, error: HttpError) -> None:
         status = self.surface.status(error)
+        observed().failed(error.reason, status)
         # %r, because the message may hold text of the client's choice, line breaks and all.
         path = exchange.request.scope["path"]
         _logger.info("%r failed: %d %r", path, status, error.message, extra=fields(endpoint=path))

@@ -23,6 +23,7 @@ from lmstudio.server.http.backend import Backend, Running
 from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError, as_http_error
 from lmstudio.server.http.model_lists import listed_models
+from lmstudio.server.http.observer import observed
 from lmstudio.server.loads import StartedLoad
 from lmstudio.server.prediction import Prediction
 from lmstudio.server.prompt import ContinuedPrompt, RawPrompt, chat_prompt
@@ -86,11 +87,13 @@ class LocalBackend(Backend):
             HttpError: no name was given and there are none or several, or too many requests wait for the model.
             RequestError, EngineError: there is no such model, or it cannot be loaded.
         """
+        observer = observed()
         with self.core.places.place(settings.max_queued_requests) as place:
 
             def hear(event: AcquireEvent) -> None:
                 if isinstance(event, StartedLoad):
                     place.take(event.identifier)
+                    observer.load_awaited(event.file.model_key)
                 if on_event is not None:
                     on_event(event)
 
@@ -100,6 +103,7 @@ class LocalBackend(Backend):
             )
             with self.core.instances.use(instance):
                 place.take(instance.identifier)
+                observer.model_found(instance.file.model_key, instance.identifier)
                 yield instance
 
     def _only_model(self, kind: ModelKind) -> str:
@@ -184,7 +188,9 @@ class LocalBackend(Backend):
 
         with self.core.instances.use(model, "computingEmbedding"):
             results = await all_of(one, texts)
-        return [vector for vector, _ in results], [count for _, count in results]
+        counts = [count for _, count in results]
+        observed().embedded(model.file.model_key, sum(counts))
+        return [vector for vector, _ in results], counts
 
 
 class LocalRunning(Running):
@@ -196,6 +202,8 @@ class LocalRunning(Running):
         self._instance = instance
         self._is_one_call = is_one_call
         self._has_call = False
+        self._has_content = False
+        self._observer = observed().predicting(instance.file.model_key)
         self._packets: deque[Packet] = deque()
         self._filled = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -211,6 +219,9 @@ class LocalRunning(Running):
         if self._has_call:
             return
         self._packets.append(packet)
+        if not self._has_content and not isinstance(packet, LlmChannelPredictToClientPacketPromptProcessingProgress):
+            self._has_content = True
+            self._observer.first_content()
         if self._is_one_call and isinstance(packet, LlmChannelPredictToClientPacketToolCallGenerationEnd):
             self._has_call = True
             self._prediction.cancel()
@@ -279,6 +290,10 @@ class LocalRunning(Running):
         """End the prediction, if it has not ended."""
         self._prediction.cancel()
         self._has_room.set()
-        await asyncio.wait((self.task,))
-        if not self.task.cancelled():
-            self.task.exception()  # nobody asks for it any more
+        has_failed = True
+        try:
+            await asyncio.wait((self.task,))
+            # Asked for here, because nobody else may.
+            has_failed = self.task.cancelled() or self.task.exception() is not None
+        finally:
+            self._observer.ended(None if has_failed else self.stats)

@@ -10,6 +10,7 @@ import msgspec
 from lmstudio._http_models import encode
 from lmstudio._http_models.openai import V0ModelInfo, V0Runtime
 from lmstudio._openai_chat import ReplyHead, finish_reason, logprobs, new_id, usage_of
+from lmstudio.server.http.observer import observed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +54,10 @@ class Head(ReplyHead):
     @classmethod
     def new(cls, prefix: str, exchange: Exchange, model: ModelInUse, *, is_v0: bool) -> Head:
         """The head of a new reply."""
+        reply_id = new_id(prefix)
+        observed().answered(reply_id)
         v0 = _v0_members(exchange.core, cast("Instance", model)) if is_v0 else None
-        return cls(new_id(prefix), int(exchange.backend.time()), model.identifier, v0)
+        return cls(reply_id, int(exchange.backend.time()), model.identifier, v0)
 
     @property
     def is_v0(self) -> bool:

@@ -28,6 +28,8 @@ from lmstudio._sdk_models import (
     ToolResultMessage,
 )
 from lmstudio.server.http.errors import HttpError
+from lmstudio.server.http.observer import observed
+from lmstudio.server.http.openai_replies import finish_reason
 from lmstudio.server.http.response_input import input_items, read_input, with_instructions
 from lmstudio.server.http.response_output import Output
 from lmstudio.server.http.response_tools import RequestedTools, shown_tool
@@ -183,6 +185,7 @@ class _Answer:
                 self._output.add(packets)
                 await self._flush()
             stats = prediction.stats
+        observed().answered(self._response.id, finish_reason(stats, collected))
         self._usage.add(stats, collected)
         text = [TextData(text=collected.text)] if collected.text else []
         calls = [ToolCallRequestData(tool_call_request=call) for _, call in collected.tool_calls]

@@ -22,6 +22,7 @@ from lmstudio.server.files.chat import with_contents
 from lmstudio.server.http.errors import REST_V1, HttpError
 from lmstudio.server.http.local_backend import CLIENT, LocalBackend
 from lmstudio.server.http.mcp_servers import CONFIGURED
+from lmstudio.server.http.observer import observed
 from lmstudio.server.http.rest_v1_models import load_config
 from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
 from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
@@ -114,6 +115,7 @@ class _Turn:
                 await self.stream.flush()  # what came before the error
             raise
         self._store()
+        observed().answered(self._response_id)
         if self._request.stream:
             self.stream.put(wire.ChatEnd(result=self._reply(self._response_id)))
             await self.stream.flush()

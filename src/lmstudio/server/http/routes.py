@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.backend import Backend
     from lmstudio.server.http.errors import Surface
+    from lmstudio.server.http.observer import Operation
     from lmstudio.server.http.settings import HttpSettings
 
 __all__ = ["INFERENCE_PATHS", "PATHS", "HttpPath", "http_routes", "path_routes"]
@@ -46,17 +47,18 @@ class HttpPath(NamedTuple):
     handler: Handler[Any]
     body_type: type[Any] | None = None
     end_of_failed_stream: bytes = b""
+    operation: Operation | None = None
 
 
 INFERENCE_PATHS: Final = (
     # OpenAI
     HttpPath("GET", "/v1/models", list_models),
     HttpPath("GET", "/v1/models/{model:path}", retrieve_model),
-    HttpPath("POST", "/v1/chat/completions", chat_completions, ChatCompletionRequest, DONE),
-    HttpPath("POST", "/v1/completions", completions, CompletionRequest, DONE),
-    HttpPath("POST", "/v1/embeddings", embeddings, EmbeddingRequest),
+    HttpPath("POST", "/v1/chat/completions", chat_completions, ChatCompletionRequest, DONE, "chat"),
+    HttpPath("POST", "/v1/completions", completions, CompletionRequest, DONE, "text_completion"),
+    HttpPath("POST", "/v1/embeddings", embeddings, EmbeddingRequest, operation="embeddings"),
     # Anthropic
-    HttpPath("POST", "/v1/messages", messages, MessagesRequest),
+    HttpPath("POST", "/v1/messages", messages, MessagesRequest, operation="chat"),
     HttpPath("POST", "/v1/messages/count_tokens", count_tokens, CountTokensRequest),
 )
 """What any backend can answer."""
@@ -64,16 +66,16 @@ PATHS: Final = (
     HttpPath("GET", "/health", health),
     *INFERENCE_PATHS,
     # OpenAI, with a memory
-    HttpPath("POST", "/v1/responses", create_response, ResponseRequest),
+    HttpPath("POST", "/v1/responses", create_response, ResponseRequest, operation="chat"),
     HttpPath("GET", "/v1/responses/{response_id}", retrieve_response),
     HttpPath("DELETE", "/v1/responses/{response_id}", delete_response),
     HttpPath("GET", "/v1/responses/{response_id}/input_items", list_input_items),
     # LM Studio, v0
     HttpPath("GET", "/api/v0/models", list_v0_models),
     HttpPath("GET", "/api/v0/models/{model:path}", retrieve_v0_model),
-    HttpPath("POST", "/api/v0/chat/completions", v0_chat_completions, ChatCompletionRequest, DONE),
-    HttpPath("POST", "/api/v0/completions", v0_completions, CompletionRequest, DONE),
-    HttpPath("POST", "/api/v0/embeddings", embeddings, EmbeddingRequest),
+    HttpPath("POST", "/api/v0/chat/completions", v0_chat_completions, ChatCompletionRequest, DONE, "chat"),
+    HttpPath("POST", "/api/v0/completions", v0_completions, CompletionRequest, DONE, "text_completion"),
+    HttpPath("POST", "/api/v0/embeddings", embeddings, EmbeddingRequest, operation="embeddings"),
     # LM Studio, v1
     HttpPath("GET", "/api/v1/models", list_v1_models),
     HttpPath("POST", "/api/v1/models/load", load_model, rest_v1.LoadRequest),
@@ -81,7 +83,7 @@ PATHS: Final = (
     HttpPath("POST", "/api/v1/models/download", download_model, rest_v1.DownloadRequest),
     HttpPath("GET", "/api/v1/models/download/status", list_downloads),
     HttpPath("GET", "/api/v1/models/download/status/{job_id}", download_status),
-    HttpPath("POST", "/api/v1/chat", v1_chat, rest_v1.ChatRequest),
+    HttpPath("POST", "/api/v1/chat", v1_chat, rest_v1.ChatRequest, operation="chat"),
 )
 
 
@@ -92,7 +94,16 @@ def path_routes(
     return [
         Route(
             path.path,
-            Endpoint(path.handler, path.body_type, surface(path.path), backend, settings, path.end_of_failed_stream),
+            Endpoint(
+                path.path,
+                path.handler,
+                path.body_type,
+                surface(path.path),
+                backend,
+                settings,
+                path.end_of_failed_stream,
+                path.operation,
+            ),
             methods=[path.method],
         )
         for path in paths

@@ -33,5 +33,10 @@ class HttpSettings:
     """The last chunk of a stream says how many tokens it took, where the request does not say whether it wants that."""
     page: bool = True
     """The page at `/` is there."""
+    metrics: bool = False
+    """Numbers for Prometheus are at `/metrics`, for those who hold an API token if there are any. Needs the extra
+    `metrics`."""
+    traces: bool = False
+    """Requests are spans of OpenTelemetry, which go where the variables OTEL_* say. Needs the extra `otel`."""
     accept_unknown_paths: bool = False
     """Paths that are not known are answered with 200 and an error, as LM Studio does."""
