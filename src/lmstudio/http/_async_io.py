@@ -198,6 +198,7 @@ class _Reply(IncomingReply):
     async def aclose(self) -> None:
         self._is_closed = True
         if not (self._is_complete or self._is_reading):
+            self._is_reading = True  # whoever closes it as well, such as `close_forgotten`, leaves this to us
             self._shut_down()
             # The generators beneath have to end: the loop would finalise them, later, and trio warns of that.
             if self._pool.is_clocked:

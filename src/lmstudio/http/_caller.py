@@ -80,7 +80,8 @@ class Caller:
         logger: logging.Logger,
         random_number: Callable[[], float] | None = None,
     ) -> None:
-        self._connections, self.address = connections, address
+        self._connections = connections
+        self.address: ServerAddress = address
         self._timeout, self._retry, self._logger = timeout.over(DEFAULT_TIMEOUT), retry, logger
         self._random_number = random_number
 

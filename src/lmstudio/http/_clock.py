@@ -42,9 +42,9 @@ class CallClock:
         """The limit that the last wait had, and its seconds."""
         self.phase: ConnectionPhase = "tcp"
         """How far connecting has come."""
-        self.is_reused = False
+        self.is_reused: bool = False
         """The connection has served other requests before."""
-        self.is_cancelled = False
+        self.is_cancelled: bool = False
         self._on_cancel: Callable[[], None] | None = None
 
     # What happens ----------------------------------------------------------------------------------------------------

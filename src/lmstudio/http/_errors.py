@@ -104,7 +104,7 @@ def server_error(status: int, details: ErrorDetails, attempted: str) -> LMStudio
         message = f"{message.rstrip('.')}. Pass an API token of this server, or set LM_API_TOKEN."
     error = cls(message, raw)
     error.status_code = status
-    if cls is LMStudioServerError and status >= 400:
+    if error.error_type is ErrorType.API_ERROR and status >= 400:
         error.error_type = ErrorType.SERVER_ERROR if status >= 500 else ErrorType.CLIENT_ERROR
     if cls is LMStudioValidationError:
         error.with_context(errors={details.param or "": details.message})

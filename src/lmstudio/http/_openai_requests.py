@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._http_models import openai as wire
 from lmstudio._openai_messages import openai_messages
+from lmstudio._openai_parameters import bad_parameter
 from lmstudio._struct import camel_case
 from lmstudio.errors import LMStudioValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from lmstudio._http_models import HttpStruct, JsonObject
     from lmstudio.history import ChatInput
     from lmstudio.settings import Settings
 
-__all__ = ["ChatCompletionRequest", "chat_request", "request_body", "split_params"]
+__all__ = ["ChatCompletionRequest", "chat_request", "merged", "request_body", "split_params"]
 
 _TYPO: Final = 0.85
 """How much alike two names are of which one is a slip of the pen; `max_tokens` and `min_tokens` are not."""
@@ -41,7 +41,10 @@ class ChatCompletionRequest(wire.ChatParameters, kw_only=True):
 
     def _as_sent(self) -> wire.ChatCompletionRequest:
         members = {name: getattr(self, name) for name in wire.ChatParameters.__struct_fields__}
-        return wire.ChatCompletionRequest(**members, messages=openai_messages(self.messages))
+        messages = openai_messages(self.messages)
+        if not messages:
+            raise bad_parameter("messages", "messages is empty: it needs at least one message.", code=None)
+        return wire.ChatCompletionRequest(**members, messages=messages)
 
 
 def chat_request(
@@ -90,10 +93,22 @@ def _refuse_typo(given: str, names: list[str]) -> None:
         given, names, n=1, cutoff=_TYPO
     )
     if near:
-        raise LMStudioValueError(
-            f"There is no parameter {given!r}. Did you mean {near[0]!r}? To send it all the same, use "
-            f"extra_body={{{given!r}: ...}}."
-        )
+        complaint = f"There is no parameter {given!r}. Did you mean {near[0]!r}?"
+        message = f"{complaint} To send it all the same, use extra_body={{{given!r}: ...}}."
+        raise LMStudioValueError(message).with_context(errors={given: complaint})
+
+
+def merged(members: JsonObject, extra_body: Mapping[str, Any] | None) -> JsonObject:
+    """*members*, with those of *extra_body* over them.
+
+    Raises:
+        LMStudioValueError: *extra_body* is no mapping.
+    """
+    if extra_body is None:
+        return members
+    if not isinstance(extra_body, Mapping):
+        raise LMStudioValueError(f"extra_body must be a mapping of more members to send, got {extra_body!r:.80}.")
+    return {**members, **extra_body}
 
 
 def request_body(
@@ -109,9 +124,7 @@ def request_body(
     Raises:
         LMStudioValueError: a value is not valid, or the model is not allowed.
     """
-    if extra_body is not None and not hasattr(extra_body, "keys"):
-        raise LMStudioValueError(f"extra_body must be a mapping, got {extra_body!r:.80}.")
-    body = {**request.checked(attempted), **(extra_body or {})}
+    body = merged(request.checked(attempted), extra_body)
     body.setdefault("model", settings.default_model)
     if body["model"] is None:
         del body["model"]

@@ -57,7 +57,8 @@ class _Reader(StreamReader[EventT, ResultT], Generic[EventT, ResultT]):
         try:
             chunk: EventT = decode_reply(self.event_type, event.data)
         except DECODE_ERRORS as error:
-            raise LMStudioProtocolError(f"An event of the stream cannot be understood: {error}") from error
+            message = f"An event of the stream cannot be understood ({error}): {event.data!r:.200}"
+            raise LMStudioProtocolError(message) from error
         for name in ("id", "created", "model", "system_fingerprint", "usage", "stats", "model_info", "runtime"):
             value = getattr(chunk, name)
             if value:
@@ -221,5 +222,7 @@ def _joined(pieces: Iterable[JsonObject | None]) -> JsonObject | None:
 
 
 def _last(reasons: Iterable[FinishReason | None]) -> FinishReason | None:
-    known = [reason for reason in reasons if reason is not None]
-    return known[-1] if known else None
+    last: FinishReason | None = None
+    for reason in reasons:
+        last = reason or last
+    return last

@@ -10,11 +10,10 @@ from lmstudio._http_models.openai import (
     ChatCompletionChunk,
     ChatCompletionResponse,
     CompletionResponse,
-    EmbeddingRequest,
 )
 from lmstudio.contract import Chunk, Completed
 from lmstudio.http import _health, _openai
-from lmstudio.http._openai_requests import chat_request
+from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._options import http_options, probing
 from lmstudio.http.async_base import AsyncEventStream, AsyncHttpClientBase
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         ChatCompletionParams,
         CompletionParams,
         CompletionRequest,
+        EmbeddingRequest,
         EmbeddingResponse,
         Model,
     )
@@ -239,7 +239,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
             LMStudioError: it failed; `error_type` says in which way.
         """
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return await self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more))
 
     def stream_chat_completion(
@@ -253,7 +253,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
     ) -> AsyncChatCompletionStream:
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         request, others = chat_request(messages, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return AsyncChatCompletionStream(_openai.stream_chat(self._caller, self._settings, request, timeout, more))
 
     @overload
@@ -306,7 +306,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
     ) -> CompletionResponse:
         """How a text goes on, or several, without a chat template; otherwise as `chat_completion`."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return await self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more))
 
     def stream_completion(
@@ -320,7 +320,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
     ) -> AsyncCompletionStream:
         """As `complete`, piece by piece. Nothing is sent before the stream is used."""
         request, others = _openai.text_request(prompt, model, params)
-        more = {**others, **(extra_body or {})}
+        more = merged(others, extra_body)
         return AsyncCompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more))
 
     @overload
@@ -410,8 +410,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
         extra_body: Mapping[str, Any] | None = None,
     ) -> list[float] | list[list[float]]:
         """The vector of a text; for several texts one each, in their order."""
-        texts = [input] if isinstance(input, str) else list(input)
-        request = EmbeddingRequest(model=model, input=texts, dimensions=dimensions, ttl=ttl)
+        request = _openai.embedding_request(input, model, dimensions, ttl)
         vectors = await self._run(_openai.embed(self._caller, self._settings, request, timeout, extra_body))
         return vectors[0] if isinstance(input, str) else vectors
 

@@ -20,15 +20,15 @@ from lmstudio._http_models.anthropic import (
 )
 from lmstudio.server.http.anthropic_blocks import Blocks
 from lmstudio.server.http.anthropic_input import config_of, messages_of
-from lmstudio.server.http.work import Collected, chat, running, using_model
+from lmstudio.server.http.work import Collected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lmstudio._http_models.anthropic import ContentBlockDelta, ContentBlockStart, ContentBlockStop, StopReason
     from lmstudio._sdk_models import LlmPredictionStats, LlmPredictionStopReason
+    from lmstudio.server.http.backend import Running
     from lmstudio.server.http.exchange import Exchange
-    from lmstudio.server.http.work import Running
 
 __all__ = ["count_tokens", "messages"]
 
@@ -46,11 +46,12 @@ _STOP_REASONS: Final[Mapping[LlmPredictionStopReason, StopReason]] = {
 async def messages(exchange: Exchange, request: MessagesRequest) -> None:
     """Answer a chat as Anthropic does."""
     history, beginning = messages_of(request)
-    config = config_of(exchange.core, request)
-    async with using_model(exchange.core, exchange.settings, "llm", request.model) as instance:
-        prompt = await chat(exchange.core, instance, history, config, beginning=beginning)
-        async with running(exchange.core, instance, config, prompt) as prediction:
-            reply = _Reply(request, instance.identifier, separates_reasoning=exchange.settings.separate_reasoning)
+    backend = exchange.backend
+    config = config_of(backend, request)
+    async with backend.using_model(exchange.settings, "llm", request.model) as model:
+        prompt = await backend.chat(model, history, config, beginning=beginning)
+        async with backend.running(model, config, prompt) as prediction:
+            reply = _Reply(request, model.identifier, separates_reasoning=exchange.settings.separate_reasoning)
             if request.stream:
                 await reply.stream(exchange, prediction)
             else:
@@ -60,11 +61,11 @@ async def messages(exchange: Exchange, request: MessagesRequest) -> None:
 async def count_tokens(exchange: Exchange, request: CountTokensRequest) -> None:
     """How many tokens a chat has, its template and its tools included."""
     history, beginning = messages_of(request)
-    config = config_of(exchange.core, request)
-    async with using_model(exchange.core, exchange.settings, "llm", request.model) as instance:
-        prompt = await chat(exchange.core, instance, history, config, beginning=beginning)
-        tokens = await instance.model.tokenize(await prompt.text())
-        await exchange.reply(TokensCount(input_tokens=len(tokens)))
+    backend = exchange.backend
+    config = config_of(backend, request)
+    async with backend.using_model(exchange.settings, "llm", request.model) as model:
+        prompt = await backend.chat(model, history, config, beginning=beginning)
+        await exchange.reply(TokensCount(input_tokens=await backend.count_tokens(model, prompt)))
 
 
 class _Reply:

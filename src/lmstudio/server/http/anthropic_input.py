@@ -22,6 +22,7 @@ from lmstudio._http_models.anthropic import (
     UrlSource,
 )
 from lmstudio._openai_messages import read_openai_part
+from lmstudio._openai_parameters import structured_config, tools_fields
 from lmstudio._sdk_models import (
     AssistantResponse,
     FileHandle,
@@ -35,16 +36,13 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server.http.errors import HttpError
-from lmstudio.server.http.sampling import structured_config, tools_fields
-from lmstudio.server.http.work import configured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lmstudio._http_models.anthropic import CountTokensRequest, InputBlock, InputMessage, Tool
     from lmstudio._sdk_models import AnyChatMessage
-    from lmstudio.server.config import PredictionConfig
-    from lmstudio.server.core import ServerCore
+    from lmstudio.server.http.backend import Backend, Config
 
 __all__ = ["config_of", "messages_of"]
 
@@ -164,7 +162,7 @@ def _part(block: InputBlock) -> TextData | FileHandle | ToolCallRequestData | No
 # Configuration -------------------------------------------------------------------------------------------------------
 
 
-def config_of(core: ServerCore, request: CountTokensRequest) -> PredictionConfig:
+def config_of(backend: Backend, request: CountTokensRequest) -> Config:
     """How to predict.
 
     Raises:
@@ -175,7 +173,7 @@ def config_of(core: ServerCore, request: CountTokensRequest) -> PredictionConfig
         config |= structured_config(request.output_config.format, "output_config.format")
     if isinstance(request, MessagesRequest):
         config |= _sampling(request)
-    return configured(core, config, _tools(request), preset=None)
+    return backend.configured(config, _tools(request), preset=None)
 
 
 def _sampling(request: MessagesRequest) -> dict[str, Any]:

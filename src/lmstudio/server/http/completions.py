@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models.openai import CompletionChoice, CompletionRequest, CompletionResponse, CompletionUsage
+from lmstudio._openai_parameters import sampling_config, sampling_fields
 from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment
 from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, usage_of
-from lmstudio.server.http.sampling import sampling_config, sampling_fields
-from lmstudio.server.http.work import Collected, configured, raw_text, running, using_model
+from lmstudio.server.http.work import Collected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lmstudio._http_models.openai import FinishReason
     from lmstudio._sdk_models import LlmPredictionStats, LlmToken
-    from lmstudio.server.config import PredictionConfig
+    from lmstudio.server.http.backend import Config, ModelInUse
     from lmstudio.server.http.exchange import Exchange
-    from lmstudio.server.instances import Instance
 
 __all__ = ["completions", "v0_completions"]
 
@@ -35,19 +34,22 @@ async def v0_completions(exchange: Exchange, request: CompletionRequest) -> None
 
 
 async def _answer(exchange: Exchange, request: CompletionRequest, *, is_v0: bool) -> None:
-    prompts = [request.prompt] if isinstance(request.prompt, str) else request.prompt
-    _check(request, prompts)
-    core = exchange.core
+    _check(request, _prompts(request))
+    backend = exchange.backend
     config_members = sampling_config(request, request.max_tokens)
     if request.logprobs is not None:
         config_members["log_probs"] = request.logprobs
-    config = configured(core, config_members, sampling_fields(request), preset=request.preset, is_raw=True)
-    async with using_model(core, exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as instance:
-        head = Head.new("cmpl", core, instance, is_v0=is_v0)
+    config = backend.configured(config_members, sampling_fields(request), preset=request.preset, is_raw=True)
+    async with backend.using_model(exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as model:
+        head = Head.new("cmpl", exchange, model, is_v0=is_v0)
         if request.stream:
-            await _stream(exchange, request, prompts[0], config, head)
+            await _stream(exchange, model, request, config, head)
         else:
-            await exchange.reply(await _whole(exchange, request, prompts, config, head))
+            await exchange.reply(await _whole(exchange, model, request, config, head))
+
+
+def _prompts(request: CompletionRequest) -> list[str]:
+    return [request.prompt] if isinstance(request.prompt, str) else request.prompt
 
 
 def _check(request: CompletionRequest, prompts: Sequence[str]) -> None:
@@ -61,10 +63,11 @@ def _check(request: CompletionRequest, prompts: Sequence[str]) -> None:
 
 
 async def _whole(
-    exchange: Exchange, request: CompletionRequest, prompts: Sequence[str], config: PredictionConfig, head: Head
+    exchange: Exchange, model: ModelInUse, request: CompletionRequest, config: Config, head: Head
 ) -> CompletionResponse:
     """All prompts, as many of them together as the engine can take."""
-    results = await all_of(lambda prompt: _one(exchange, head.instance, prompt, config), prompts)
+    prompts = _prompts(request)
+    results = await all_of(lambda prompt: _one(exchange, model, prompt, config), prompts)
     choices = [
         CompletionChoice(
             index=index,
@@ -85,18 +88,20 @@ async def _whole(
 
 
 async def _one(
-    exchange: Exchange, instance: Instance, prompt: str, config: PredictionConfig
+    exchange: Exchange, model: ModelInUse, prompt: str, config: Config
 ) -> tuple[Collected, LlmPredictionStats]:
     collected = Collected(separates_reasoning=False)
-    async with running(exchange.core, instance, config, raw_text(prompt)) as prediction:
+    backend = exchange.backend
+    async with backend.running(model, config, backend.raw_text(prompt)) as prediction:
         async for packets in prediction.packets():
             collected.add(packets)
         return collected, prediction.stats
 
 
 async def _stream(
-    exchange: Exchange, request: CompletionRequest, prompt: str, config: PredictionConfig, head: Head
+    exchange: Exchange, model: ModelInUse, request: CompletionRequest, config: Config, head: Head
 ) -> None:
+    backend, prompt = exchange.backend, _prompts(request)[0]
     members = head.members("text_completion")
     length = 0
 
@@ -107,7 +112,7 @@ async def _stream(
         return event(CompletionResponse(**members, choices=[choice], **others))
 
     collected = Collected(separates_reasoning=False)
-    async with running(exchange.core, head.instance, config, raw_text(prompt)) as prediction:
+    async with backend.running(model, config, backend.raw_text(prompt)) as prediction:
         await prediction.wait_for_first()
         await exchange.start_stream()
         if request.echo:

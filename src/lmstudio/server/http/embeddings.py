@@ -7,15 +7,12 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models.openai import Embedding, EmbeddingRequest, EmbeddingResponse, EmbeddingUsage
-from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError
-from lmstudio.server.http.work import using_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lmstudio.server.http.exchange import Exchange
-    from lmstudio.server.instances import Instance
 
 __all__ = ["embeddings"]
 
@@ -23,15 +20,11 @@ __all__ = ["embeddings"]
 async def embeddings(exchange: Exchange, request: EmbeddingRequest) -> None:
     """Embed one text or several."""
     texts = _texts(request.input)
-    async with using_model(
-        exchange.core, exchange.settings, "embedding", request.model, ttl_seconds=request.ttl
-    ) as instance:
-        with exchange.core.instances.use(instance, "computingEmbedding"):
-            vectors, counts = await _embed(instance, texts)
+    backend = exchange.backend
+    async with backend.using_model(exchange.settings, "embedding", request.model, ttl_seconds=request.ttl) as model:
+        vectors, counts = await backend.embed(model, texts)
     if request.dimensions is not None and any(len(vector) != request.dimensions for vector in vectors):
-        message = (
-            f"dimensions is {request.dimensions}, but embeddings of {instance.identifier!r} have {len(vectors[0])}."
-        )
+        message = f"dimensions is {request.dimensions}, but embeddings of {model.identifier!r} have {len(vectors[0])}."
         raise HttpError("invalid_request", message, param="dimensions", code="invalid_value")
     data = [
         Embedding(object="embedding", index=index, embedding=_encoded(vector, request.encoding_format))
@@ -39,7 +32,7 @@ async def embeddings(exchange: Exchange, request: EmbeddingRequest) -> None:
     ]
     total = sum(counts)
     usage = EmbeddingUsage(prompt_tokens=total, total_tokens=total)
-    await exchange.reply(EmbeddingResponse(object="list", data=data, model=instance.identifier, usage=usage))
+    await exchange.reply(EmbeddingResponse(object="list", data=data, model=model.identifier, usage=usage))
 
 
 def _texts(given: str | list[Any]) -> list[str]:
@@ -50,16 +43,6 @@ def _texts(given: str | list[Any]) -> list[str]:
         message = "input must be a text or a list of texts, not token ids: models differ in theirs."
         raise HttpError("invalid_request", message, param="input", code="invalid_value")
     return texts
-
-
-async def _embed(instance: Instance, texts: Sequence[str]) -> tuple[list[list[float]], list[int]]:
-    """The embeddings of *texts*, and how many tokens each has."""
-    results = await all_of(lambda text: _one(instance, text), texts)
-    return [vector for vector, _ in results], [count for _, count in results]
-
-
-async def _one(instance: Instance, text: str) -> tuple[list[float], int]:
-    return await instance.model.embed(text), len(await instance.model.tokenize(text))
 
 
 def _encoded(vector: Sequence[float], form: str | None) -> list[float] | str:

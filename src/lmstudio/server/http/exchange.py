@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from lmstudio.server.core import ServerCore
+    from lmstudio.server.http.backend import Backend
     from lmstudio.server.http.errors import Surface
+    from lmstudio.server.http.local_backend import LocalBackend
     from lmstudio.server.http.settings import HttpSettings
 
 __all__ = ["Endpoint", "Exchange", "Handler", "send_json"]
@@ -48,9 +50,10 @@ class Exchange:
     """A request that is being answered."""
 
     def __init__(
-        self, request: Request, send: Send, core: ServerCore, surface: Surface, settings: HttpSettings
+        self, request: Request, send: Send, backend: Backend, surface: Surface, settings: HttpSettings
     ) -> None:
-        self.core = core
+        self.backend = backend
+        """Who answers."""
         self.surface = surface
         self.settings = settings
         self.request = request
@@ -59,6 +62,19 @@ class Exchange:
         """The status has been sent: what goes wrong from now on can only be an event of the stream."""
         self.end_of_failed_stream: Callable[[HttpError], bytes] | None = None
         """How a stream that has begun ends if it fails, where the surface has its own way to say so."""
+
+    @property
+    def local(self) -> LocalBackend:
+        """The backend, in surfaces that only a server with models of its own has."""
+        from lmstudio.server.http.local_backend import LocalBackend
+
+        assert isinstance(self.backend, LocalBackend)  # the routes say so
+        return self.backend
+
+    @property
+    def core(self) -> ServerCore:
+        """What the backend works with, in the same surfaces."""
+        return self.local.core
 
     @property
     def path_parameters(self) -> Mapping[str, str]:
@@ -93,7 +109,7 @@ class Endpoint(Generic[BodyT]):
     handler: Handler[BodyT]
     body_type: type[BodyT] | None
     surface: Surface
-    core: ServerCore
+    backend: Backend
     settings: HttpSettings
     end_of_failed_stream: bytes = b""
     """What follows the error in a stream that fails."""
@@ -101,7 +117,7 @@ class Endpoint(Generic[BodyT]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        exchange = Exchange(request, send, self.core, self.surface, self.settings)
+        exchange = Exchange(request, send, self.backend, self.surface, self.settings)
         try:
             body: Any = None
             if self.body_type is not None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from lmstudio.server.core import ServerCore
     from lmstudio.server.engine.base import ModelFile
+    from lmstudio.server.http.backend import Backend
     from lmstudio.server.http.exchange import Exchange
     from lmstudio.server.instances import Instance
 
@@ -45,12 +46,12 @@ def listed_models(core: ServerCore) -> list[Listed]:
 
 async def list_models(exchange: Exchange, _: None) -> None:
     """The list as OpenAI has it."""
-    await exchange.reply(ModelList(object="list", data=_openai_models(exchange.core)))
+    await exchange.reply(ModelList(object="list", data=await _openai_models(exchange.backend)))
 
 
 async def retrieve_model(exchange: Exchange, _: None) -> None:
     """One model of the list."""
-    await exchange.reply(_named(_openai_models(exchange.core), exchange.path_parameters["model"]))
+    await exchange.reply(_named(await _openai_models(exchange.backend), exchange.path_parameters["model"]))
 
 
 async def list_v0_models(exchange: Exchange, _: None) -> None:
@@ -72,9 +73,10 @@ def _named(models: Sequence[ModelT], name: str) -> ModelT:
     raise HttpError("not_found", message, param="model", code="model_not_found")
 
 
-def _openai_models(core: ServerCore) -> list[Model]:
-    created = int(core.started_at)
-    return [Model(id=item.name, object="model", owned_by=_OWNER, created=created) for item in listed_models(core)]
+async def _openai_models(backend: Backend) -> list[Model]:
+    created = int(backend.started_at)
+    names = await backend.model_names()
+    return [Model(id=name, object="model", owned_by=_OWNER, created=created) for name in names]
 
 
 def _v0_models(core: ServerCore) -> list[V0Model]:

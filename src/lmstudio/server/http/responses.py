@@ -19,6 +19,7 @@ from lmstudio._http_models.openai_responses import (
     ResponseInProgress,
     ResponseUsage,
 )
+from lmstudio._openai_parameters import reasoning_config, sampling_config, sampling_fields, structured_config
 from lmstudio._sdk_models import (
     AssistantResponse,
     TextData,
@@ -30,10 +31,9 @@ from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.response_input import input_items, read_input, with_instructions
 from lmstudio.server.http.response_output import Output
 from lmstudio.server.http.response_tools import RequestedTools, shown_tool
-from lmstudio.server.http.sampling import reasoning_config, sampling_config, sampling_fields, structured_config
 from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
-from lmstudio.server.http.work import Collected, chat, configured, running, using_model
+from lmstudio.server.http.work import Collected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from lmstudio._http_models.openai_responses import ResponseRequest
     from lmstudio._sdk_models import AnyChatMessage, LlmPredictionStats, LlmPredictionStopReason
     from lmstudio.server.config import PredictionConfig
-    from lmstudio.server.core import ServerCore
     from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.http.local_backend import LocalBackend
     from lmstudio.server.http.server_tools import Toolbox
     from lmstudio.server.instances import Instance
 
@@ -62,10 +62,14 @@ async def create_response(exchange: Exchange, request: ResponseRequest) -> None:
     messages = read_input(request.input, previous.messages if previous else ())
     instructions = request.instructions or (previous.system_prompt if previous else None)
     tools = RequestedTools.read(request, exchange.settings)
-    _config(core, request, {}, request.max_output_tokens)  # what is wrong in it is no reason to connect to a server
+    _config(
+        exchange.local, request, {}, request.max_output_tokens
+    )  # what is wrong in it is no reason to connect to a server
     async with server_tools(core, tools.servers, param="tools") as toolbox:
         tools.fields(toolbox, is_first=True)
-        async with using_model(core, exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as instance:
+        async with exchange.local.using_model(
+            exchange.settings, "llm", request.model, ttl_seconds=request.ttl
+        ) as instance:
             answer = _Answer(exchange, request, instance, messages, instructions, tools, toolbox)
             await answer.run()
 
@@ -86,7 +90,7 @@ def _refuse_unsupported(request: ResponseRequest) -> None:
 
 
 def _config(
-    core: ServerCore, request: ResponseRequest, tool_fields: Mapping[str, Any], max_tokens: int | None
+    backend: LocalBackend, request: ResponseRequest, tool_fields: Mapping[str, Any], max_tokens: int | None
 ) -> PredictionConfig:
     effort = request.reasoning.effort if request.reasoning else None
     config = {
@@ -98,7 +102,7 @@ def _config(
     }
     if request.top_logprobs is not None or _LOGPROBS in (request.include or ()):
         config["log_probs"] = request.top_logprobs or 0
-    return configured(core, config, {**sampling_fields(request), **tool_fields}, preset=request.preset)
+    return backend.configured(config, {**sampling_fields(request), **tool_fields}, preset=request.preset)
 
 
 # What is answered ----------------------------------------------------------------------------------------------------
@@ -150,7 +154,7 @@ class _Answer:
         while True:
             # The last time without tools, so that it comes to an end.
             fields = self._tools.fields(self._toolbox, is_first=number == 0) if number < MAX_ROUNDS else {}
-            collected, reason = await self._predict(_config(self._exchange.core, self._request, fields, self._left()))
+            collected, reason = await self._predict(_config(self._exchange.local, self._request, fields, self._left()))
             is_cut = reason in _LIMITS or reason == "userStopped"
             if is_cut or number == MAX_ROUNDS or not await self._call_tools(collected):
                 return reason
@@ -167,11 +171,11 @@ class _Answer:
 
     async def _predict(self, config: PredictionConfig) -> tuple[Collected, LlmPredictionStopReason]:
         """Let the model write once."""
-        core, instance = self._exchange.core, self._instance
-        prompt = await chat(core, instance, with_instructions(self._messages, self._instructions), config)
+        backend, instance = self._exchange.local, self._instance
+        prompt = await backend.chat(instance, with_instructions(self._messages, self._instructions), config)
         collected = Collected(self._exchange.settings.separate_reasoning)
         is_one_call = self._request.parallel_tool_calls is False
-        async with running(core, instance, config, prompt, is_one_call=is_one_call) as prediction:
+        async with backend.running(instance, config, prompt, is_one_call=is_one_call) as prediction:
             await prediction.wait_for_first()
             await self._begin()
             async for packets in prediction.packets():

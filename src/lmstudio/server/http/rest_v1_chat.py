@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models import rest_v1 as wire
 from lmstudio._openai_messages import read_openai_part
+from lmstudio._openai_parameters import reasoning_config, tools_fields
 from lmstudio._sdk_models import (
     AssistantResponse,
     ChatHistoryData,
@@ -19,19 +20,18 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.server.files.chat import with_contents
 from lmstudio.server.http.errors import REST_V1, HttpError
+from lmstudio.server.http.local_backend import CLIENT, LocalBackend
 from lmstudio.server.http.mcp_servers import CONFIGURED
 from lmstudio.server.http.rest_v1_models import load_config
 from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
-from lmstudio.server.http.sampling import reasoning_config, tools_fields
 from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
-from lmstudio.server.http.work import CLIENT, chat, configured, refusing_bad_messages, running, using_model
+from lmstudio.server.http.work import refusing_bad_messages
 from lmstudio.server.loads import StartedLoad
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import AnyChatMessage, ToolCallRequest
     from lmstudio.server.config import PredictionConfig
-    from lmstudio.server.core import ServerCore
     from lmstudio.server.http.exchange import Exchange
     from lmstudio.server.http.server_tools import Toolbox
     from lmstudio.server.http.settings import HttpSettings
@@ -63,6 +63,7 @@ class _Turn:
         """Raises HttpError for a request with something wrong in it."""
         self.stream = EventStream(exchange)
         self._exchange = exchange
+        self._backend = exchange.local
         self._core = exchange.core
         self._request = request
         question = _question(request)
@@ -74,7 +75,7 @@ class _Turn:
             if request.system_prompt is None:
                 self._system_prompt = previous.system_prompt
         self._load_config = load_config("llm", {"context_length": request.context_length})
-        self._config = _config(self._core, request)
+        self._config = _config(self._backend, request)
         self._output = Output({})
         self._tally = Tally()
         self._response_id = None if request.store is False else new_response_id()
@@ -99,8 +100,7 @@ class _Turn:
         """Reply."""
         self._output = Output(tools.providers)
         try:
-            async with using_model(
-                self._core,
+            async with self._backend.using_model(
                 self._exchange.settings,
                 "llm",
                 self._request.model,
@@ -153,7 +153,7 @@ class _Turn:
 
     async def _predict(self, instance: Instance, tools: Toolbox) -> None:
         """Let the model write, and call its tools until it has nothing more to call."""
-        config = _config(self._core, self._request, tools)
+        config = _config(self._backend, self._request, tools)
         for _ in range(MAX_ROUNDS):
             calls = await self._round(instance, config)
             if not calls:
@@ -166,8 +166,8 @@ class _Turn:
         output = self._output
         first = len(output.items)
         system = [] if not self._system_prompt else [SystemPrompt(content=[TextData(text=self._system_prompt)])]
-        prompt = await chat(self._core, instance, [*system, *self._messages], config)
-        async with running(self._core, instance, config, prompt) as prediction:
+        prompt = await self._backend.chat(instance, [*system, *self._messages], config)
+        async with self._backend.running(instance, config, prompt) as prediction:
             await prediction.wait_for_first(is_progress_enough=True)
             self._start(instance.identifier)
             async for packets in prediction.packets():
@@ -236,7 +236,7 @@ def _question(request: wire.ChatRequest) -> UserMessage:
     return UserMessage(content=parts)
 
 
-def _config(core: ServerCore, request: wire.ChatRequest, tools: Toolbox | None = None) -> PredictionConfig:
+def _config(backend: LocalBackend, request: wire.ChatRequest, tools: Toolbox | None = None) -> PredictionConfig:
     config: dict[str, Any] = {
         "temperature": request.temperature,
         "top_p_sampling": request.top_p,
@@ -247,7 +247,7 @@ def _config(core: ServerCore, request: wire.ChatRequest, tools: Toolbox | None =
         **reasoning_config(request.reasoning, "reasoning"),
     }
     given = {name: value for name, value in config.items() if value is not None}
-    return configured(core, given, tools_fields(tools.functions) if tools else {}, preset=None)
+    return backend.configured(given, tools_fields(tools.functions) if tools else {}, preset=None)
 
 
 def _integrations(

@@ -17,6 +17,7 @@ from lmstudio.server.http.embeddings import embeddings
 from lmstudio.server.http.errors import surface_of
 from lmstudio.server.http.exchange import Endpoint, Handler
 from lmstudio.server.http.health import health
+from lmstudio.server.http.local_backend import LocalBackend
 from lmstudio.server.http.model_lists import list_models, list_v0_models, retrieve_model, retrieve_v0_model
 from lmstudio.server.http.openai_replies import DONE
 from lmstudio.server.http.page import page_routes
@@ -27,13 +28,17 @@ from lmstudio.server.http.rest_v1_models import list_v1_models, load_model, unlo
 from lmstudio.server.http.stored_responses import delete_response, list_input_items, retrieve_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from lmstudio.server.core import ServerCore
+    from lmstudio.server.http.backend import Backend
+    from lmstudio.server.http.errors import Surface
     from lmstudio.server.http.settings import HttpSettings
 
-__all__ = ["PATHS", "http_routes"]
+__all__ = ["INFERENCE_PATHS", "PATHS", "HttpPath", "http_routes", "path_routes"]
 
 
-class _Path(NamedTuple):
+class HttpPath(NamedTuple):
     """One path, and what answers it."""
 
     method: str
@@ -43,46 +48,58 @@ class _Path(NamedTuple):
     end_of_failed_stream: bytes = b""
 
 
-PATHS: Final = (
-    _Path("GET", "/health", health),
+INFERENCE_PATHS: Final = (
     # OpenAI
-    _Path("GET", "/v1/models", list_models),
-    _Path("GET", "/v1/models/{model:path}", retrieve_model),
-    _Path("POST", "/v1/chat/completions", chat_completions, ChatCompletionRequest, DONE),
-    _Path("POST", "/v1/completions", completions, CompletionRequest, DONE),
-    _Path("POST", "/v1/embeddings", embeddings, EmbeddingRequest),
-    _Path("POST", "/v1/responses", create_response, ResponseRequest),
-    _Path("GET", "/v1/responses/{response_id}", retrieve_response),
-    _Path("DELETE", "/v1/responses/{response_id}", delete_response),
-    _Path("GET", "/v1/responses/{response_id}/input_items", list_input_items),
+    HttpPath("GET", "/v1/models", list_models),
+    HttpPath("GET", "/v1/models/{model:path}", retrieve_model),
+    HttpPath("POST", "/v1/chat/completions", chat_completions, ChatCompletionRequest, DONE),
+    HttpPath("POST", "/v1/completions", completions, CompletionRequest, DONE),
+    HttpPath("POST", "/v1/embeddings", embeddings, EmbeddingRequest),
     # Anthropic
-    _Path("POST", "/v1/messages", messages, MessagesRequest),
-    _Path("POST", "/v1/messages/count_tokens", count_tokens, CountTokensRequest),
-    # LM Studio, v0
-    _Path("GET", "/api/v0/models", list_v0_models),
-    _Path("GET", "/api/v0/models/{model:path}", retrieve_v0_model),
-    _Path("POST", "/api/v0/chat/completions", v0_chat_completions, ChatCompletionRequest, DONE),
-    _Path("POST", "/api/v0/completions", v0_completions, CompletionRequest, DONE),
-    _Path("POST", "/api/v0/embeddings", embeddings, EmbeddingRequest),
-    # LM Studio, v1
-    _Path("GET", "/api/v1/models", list_v1_models),
-    _Path("POST", "/api/v1/models/load", load_model, rest_v1.LoadRequest),
-    _Path("POST", "/api/v1/models/unload", unload_model, rest_v1.UnloadRequest),
-    _Path("POST", "/api/v1/models/download", download_model, rest_v1.DownloadRequest),
-    _Path("GET", "/api/v1/models/download/status", list_downloads),
-    _Path("GET", "/api/v1/models/download/status/{job_id}", download_status),
-    _Path("POST", "/api/v1/chat", v1_chat, rest_v1.ChatRequest),
+    HttpPath("POST", "/v1/messages", messages, MessagesRequest),
+    HttpPath("POST", "/v1/messages/count_tokens", count_tokens, CountTokensRequest),
 )
+"""What any backend can answer."""
+PATHS: Final = (
+    HttpPath("GET", "/health", health),
+    *INFERENCE_PATHS,
+    # OpenAI, with a memory
+    HttpPath("POST", "/v1/responses", create_response, ResponseRequest),
+    HttpPath("GET", "/v1/responses/{response_id}", retrieve_response),
+    HttpPath("DELETE", "/v1/responses/{response_id}", delete_response),
+    HttpPath("GET", "/v1/responses/{response_id}/input_items", list_input_items),
+    # LM Studio, v0
+    HttpPath("GET", "/api/v0/models", list_v0_models),
+    HttpPath("GET", "/api/v0/models/{model:path}", retrieve_v0_model),
+    HttpPath("POST", "/api/v0/chat/completions", v0_chat_completions, ChatCompletionRequest, DONE),
+    HttpPath("POST", "/api/v0/completions", v0_completions, CompletionRequest, DONE),
+    HttpPath("POST", "/api/v0/embeddings", embeddings, EmbeddingRequest),
+    # LM Studio, v1
+    HttpPath("GET", "/api/v1/models", list_v1_models),
+    HttpPath("POST", "/api/v1/models/load", load_model, rest_v1.LoadRequest),
+    HttpPath("POST", "/api/v1/models/unload", unload_model, rest_v1.UnloadRequest),
+    HttpPath("POST", "/api/v1/models/download", download_model, rest_v1.DownloadRequest),
+    HttpPath("GET", "/api/v1/models/download/status", list_downloads),
+    HttpPath("GET", "/api/v1/models/download/status/{job_id}", download_status),
+    HttpPath("POST", "/api/v1/chat", v1_chat, rest_v1.ChatRequest),
+)
+
+
+def path_routes(
+    paths: Iterable[HttpPath], backend: Backend, settings: HttpSettings, surface: Callable[[str], Surface] = surface_of
+) -> list[BaseRoute]:
+    """*paths*, answered by *backend*; *surface* says how errors at a path are told."""
+    return [
+        Route(
+            path.path,
+            Endpoint(path.handler, path.body_type, surface(path.path), backend, settings, path.end_of_failed_stream),
+            methods=[path.method],
+        )
+        for path in paths
+    ]
 
 
 def http_routes(core: ServerCore, settings: HttpSettings) -> list[BaseRoute]:
     """All paths of the HTTP surfaces, served by *core*."""
     routes: list[BaseRoute] = page_routes() if settings.page else []
-    return routes + [
-        Route(
-            path.path,
-            Endpoint(path.handler, path.body_type, surface_of(path.path), core, settings, path.end_of_failed_stream),
-            methods=[path.method],
-        )
-        for path in PATHS
-    ]
+    return routes + path_routes(PATHS, LocalBackend(core), settings)
