@@ -18,6 +18,7 @@ from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.http import AsyncHttpClient, HttpClient, LMStudioClient, RetryConfig
+from lmstudio.json_api import run_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -304,6 +305,22 @@ def test_cancel_ends_a_pause() -> None:
         thread.start()
         assert list(stream) == []
         thread.join()
+
+
+def test_cancel_before_a_pause_leaves_it_out(kind: str) -> None:
+    async def scenario(client: AsyncHttpClient) -> None:
+        streams.append(client.stream_chat_completion("Hi", model="heron"))
+        async with streams[0] as stream:
+            assert [event async for event in stream] == []
+
+    async def cancel(request: httpx.Request) -> httpx.Response:
+        await streams[0].cancel()
+        return httpx.Response(503)
+
+    streams: list[Any] = []
+    handler: Any = cancel if kind != "sync" else lambda request: run_blocking(cancel(request))
+    retry = RetryConfig(backoff_factor=1000.0, max_backoff=1000.0)
+    run(kind, scenario, transport=httpx.MockTransport(handler), retry=retry)
 
 
 def test_closing_the_client_ends_a_pause() -> None:

@@ -87,19 +87,21 @@ class AsyncConnections(Connections):
             if request.content is not None:
                 built.stream = _Body(request.content)
             response = await pool.http.send(built, stream=True, follow_redirects=False)
-        except _io.ERRORS as error:
-            if self._is_closed:
+        except (*_io.ERRORS, RuntimeError) as error:
+            if self._is_closed:  # httpx says so by a RuntimeError
                 raise ExchangeError("closed", "the client was closed", error, is_final=True) from None
+            if isinstance(error, RuntimeError) and not isinstance(error, _io.ERRORS):
+                raise
             raise _io.failure(error, clock, has_reply=False) from None
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
         pool = self._pool()
         woken = anyio.Event()
-        clock.on_cancel = woken.set
+        clock.when_cancelled(woken.set)
         pool.pauses.add(woken)
         try:
-            with anyio.move_on_after(seconds):
+            with anyio.move_on_after(0 if self._is_closed else seconds):
                 await woken.wait()
         finally:
             pool.pauses.discard(woken)
@@ -307,7 +309,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def _watched(self, clock: CallClock) -> CallClock:
         """*clock*, after a look whether it is time to end."""
-        clock.on_cancel = self.shut_down
+        clock.when_cancelled(self.shut_down)
         if self._is_shut_down or clock.is_cancelled:
             raise httpcore.ReadError("the call was ended")
         return clock

@@ -45,8 +45,7 @@ class CallClock:
         self.is_reused: bool = False
         """The connection has served other requests before."""
         self.is_cancelled: bool = False
-        self.on_cancel: Callable[[], None] | None = None
-        """Ends the wait of another thread or task; set by whoever waits."""
+        self._on_cancel: Callable[[], None] | None = None
 
     # What happens ----------------------------------------------------------------------------------------------------
 
@@ -85,8 +84,14 @@ class CallClock:
     def cancel(self) -> None:
         """End the call, from any thread or task, without waiting."""
         self.is_cancelled = True
-        if self.on_cancel is not None:
-            self.on_cancel()
+        if self._on_cancel is not None:
+            self._on_cancel()
+
+    def when_cancelled(self, action: Callable[[], None]) -> None:
+        """Call *action*, which ends a wait, when the call is cancelled; at once if it is. The last one counts."""
+        self._on_cancel = action
+        if self.is_cancelled:
+            action()
 
     # How long it may take --------------------------------------------------------------------------------------------
 

@@ -100,19 +100,21 @@ class SyncConnections(Connections):
                 extensions={"timeout": limits},
             )
             response = pool.http.send(built, stream=True, follow_redirects=False)
-        except _io.ERRORS as error:
-            if self._is_closed:
+        except (*_io.ERRORS, RuntimeError) as error:
+            if self._is_closed:  # httpx says so by a RuntimeError
                 raise ExchangeError("closed", "the client was closed", error, is_final=True) from None
+            if isinstance(error, RuntimeError) and not isinstance(error, _io.ERRORS):
+                raise
             raise _io.failure(error, clock, has_reply=False) from None
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
         pauses = self._open_pool().pauses
         woken = threading.Event()
-        clock.on_cancel = woken.set
+        clock.when_cancelled(woken.set)
         pauses.add(woken)
         try:
-            while seconds > 0 and not woken.wait(min(seconds, _SLICE_SECONDS)):
+            while seconds > 0 and not self._is_closed and not woken.wait(min(seconds, _SLICE_SECONDS)):
                 seconds -= _SLICE_SECONDS
         finally:
             pauses.discard(woken)
@@ -308,7 +310,7 @@ class _Stream(httpcore.NetworkStream):
 
     def wait_in(self, step: Callable[[socket.socket], Any], clock: CallClock, what: Any) -> Any:
         """What *step* with the socket returns, as soon as it does not have to wait any more."""
-        clock.on_cancel = self.shut_down
+        clock.when_cancelled(self.shut_down)
         while True:
             if self._is_shut_down or clock.is_cancelled:
                 raise httpcore.ReadError("the call was ended")
