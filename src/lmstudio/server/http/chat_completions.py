@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from lmstudio._http_models import encode
 from lmstudio._openai_chat import ChatChunks, chat_reply
 from lmstudio._openai_messages import read_openai_message
 from lmstudio._openai_parameters import chat_settings
+from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, last_usage, usage_of
 from lmstudio.server.http.work import Collected, refusing_bad_messages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from lmstudio._http_models.openai import ChatCompletionRequest
     from lmstudio.server.http.backend import Running
     from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.output import Packet
 
 __all__ = ["chat_completions", "v0_chat_completions"]
 
@@ -59,10 +64,11 @@ async def _stream(
     await prediction.wait_for_first()
     await exchange.start_stream()
     chunks = ChatChunks(head, separates_reasoning=collected.separates_reasoning)
+    spelled = _Spelling(chunks)
     await exchange.write(event(chunks.first()))
     async for packets in prediction.packets():
         collected.add(packets)
-        if events := b"".join(map(event, chunks.of(packets))):
+        if events := b"".join(spelled(packets)):
             await exchange.write(events)
     stats = prediction.stats
     others = head.last_members(stats) if head.is_v0 else {}
@@ -71,3 +77,23 @@ async def _stream(
     usage = event(chunks.usage(usage_of(stats, collected))) if request.has_usage_chunk else b""
     await exchange.write(last + usage + DONE)
     await exchange.end_stream()
+
+
+_MARK: Final = "text"
+
+
+class _Spelling:
+    """Packets as the events of a stream. Nearly all differ in the text only, which is spelled into a pattern."""
+
+    def __init__(self, chunks: ChatChunks) -> None:
+        self._chunks = chunks
+        self._before, _, self._after = event(chunks.text(_MARK)).rpartition(encode(_MARK))
+
+    def __call__(self, packets: Iterable[Packet]) -> Iterator[bytes]:
+        for packet in packets:
+            if isinstance(packet, LlmChannelPredictToClientPacketFragment):
+                fragment = packet.fragment
+                if not fragment.tokens and self._chunks.is_text(fragment):
+                    yield b"".join((self._before, encode(fragment.content), self._after))
+                    continue
+            yield from map(event, self._chunks.of((packet,)))
