@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lmstudio.settings import FILE_VARIABLE, SETTINGS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-_VARIABLES = ("LM_STUDIO_BASE_URL", "LM_STUDIO_VERIFY_TLS", "LMS_API_SERVER_INFO_PATH")
+_VARIABLES = (
+    *(variable for setting in SETTINGS.values() for variable in setting.variables),
+    FILE_VARIABLE,
+    "LMS_API_SERVER_INFO_PATH",
+)
 
 
 def pytest_configure() -> None:

@@ -31,8 +31,14 @@ Substitutions = tuple[tuple[str, str], ...]
 COMMON: Substitutions = (
     (r"\bawait ", ""),
     (r"\basync (def|with|for)\b", r"\1"),
-    (r"\bAsync(Base|ModelHandle)\b", r"Sync\1"),  # the handle as the official package calls it
-    (r"\b(_?)async_(io|api|http|streams|handles|llm|sessions|files|repository)\b", r"\1sync_\2"),
+    (r"\bAsync(Base|Connections|ModelHandle)\b", r"Sync\1"),  # the handle as the official package calls it
+    (
+        (
+            r"\b(_?)async_(io|api|base|client|rest\w*|anthropic|responses|streams|handles|llm|sessions|files|repository)"
+            r"\b"
+        ),
+        r"\1sync_\2",
+    ),
     (r"Async(?=[A-Z])", ""),  # also inside StopAsyncIteration and AbstractAsyncContextManager
     (r"\b__a(enter|exit|iter|next)__", r"__\1__"),
     (r"\baclose\b", "close"),

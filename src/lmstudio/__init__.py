@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     # Modules that are attributes without an import of their own.
     from . import (  # noqa: F401
         async_api,
+        contract,
         convenience,
         errors,
         events,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         results,
         schemas,
         sdk_api,
+        settings,
         sync_api,
         tools,
     )
@@ -120,6 +122,7 @@ if TYPE_CHECKING:
         AsyncModelHandle,
         AsyncPredictionStream,
     )
+    from .contract import AsyncSdkContract, ChatMessage, ChatRole, SdkContract
     from .convenience import (
         close_default_client,
         configure_default_client,
@@ -184,6 +187,7 @@ if TYPE_CHECKING:
         ResponseSchema,
         ValidationError,
     )
+    from .settings import Settings
     from .sync_api import (
         LLM,
         AnyDownloadedModel,
@@ -249,6 +253,7 @@ _EXPORTS = {
         "AsyncLLM AsyncModelHandle AsyncPredictionStream"
     ),
     "_text": "text",
+    "contract": "AsyncSdkContract ChatMessage ChatRole SdkContract",
     "convenience": (
         "close_default_client configure_default_client embedding_model get_default_client get_sync_api_timeout "
         "list_downloaded_models list_loaded_models llm prepare_file prepare_image set_sync_api_timeout"
@@ -271,6 +276,7 @@ _EXPORTS = {
         "ToolCallRequestInfo"
     ),
     "schemas": "AnyLMStudioStruct BaseModel DictObject DictSchema ModelSchema ResponseSchema ValidationError",
+    "settings": "Settings",
     "sync_api": (
         "LLM AnyDownloadedModel Client DownloadedEmbeddingModel DownloadedLlm EmbeddingModel PredictionStream "
         "SyncModelHandle"
@@ -309,12 +315,15 @@ __all__ = [
     "AsyncModelDownloadOption",
     "AsyncModelHandle",
     "AsyncPredictionStream",
+    "AsyncSdkContract",
     "AvailableModel",
     "BaseModel",
     "Chat",
     "ChatHistoryData",
     "ChatHistoryDataDict",
     "ChatInput",
+    "ChatMessage",
+    "ChatRole",
     "Client",
     "ConnectionPhase",
     "DictObject",
@@ -403,7 +412,9 @@ __all__ = [
     "RetrievalResult",
     "RetrievalResultEntry",
     "RetryConfig",
+    "SdkContract",
     "SerializedLMSExtendedError",
+    "Settings",
     "SyncModelHandle",
     "SystemPrompt",
     "SystemPromptContent",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from urllib.parse import urlsplit
 
@@ -15,9 +14,6 @@ API_SERVER_PORTS = (41343, 52993, 16141, 39414, 22931)
 
 DEFAULT_HTTP_PORT = 1234
 """The port of LM Studio's HTTP server unless the user chose another; it serves the same WebSocket namespaces."""
-
-ADDRESS_VARIABLE = "LM_STUDIO_BASE_URL"
-"""Environment variable with the address for clients that are given none."""
 
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Addresses that servers listen on, and where clients on the same machine find them. Windows cannot connect to them."""
@@ -32,6 +28,24 @@ _NAME = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _KNOWN_SUFFIXES = ("/api/v0", "/api/v1", "/v1", *(f"/{name}" for name in NAMESPACES))
 
 
+def is_loopback(address: str) -> bool:
+    """Whether *address* is a numeric one that only programs of this machine can connect to."""
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    # Python answers for ::ffff:127.0.0.1 itself only since 3.13.
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether *host*, a name or an address, always means the machine that asks."""
+    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+
+
 class ServerAddress(msgspec.Struct, frozen=True):
     """Where a server listens."""
 
@@ -40,6 +54,11 @@ class ServerAddress(msgspec.Struct, frozen=True):
     secure: bool = False
     prefix: str = ""
     """Path under which the namespaces live, for a reverse proxy; "" or "/path"."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine for certain."""
+        return is_this_machine(self.host)
 
     @property
     def authority(self) -> str:
@@ -59,25 +78,6 @@ class ServerAddress(msgspec.Struct, frozen=True):
     def websocket_url(self, namespace: str) -> str:
         """The URL of a namespace."""
         return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.prefix}/{namespace}"
-
-
-def chosen_api_host(api_host: str | None) -> str | None:
-    """*api_host*, else that of the environment, else None. It is valid.
-
-    Raises:
-        LMStudioValueError: as for `parse_api_host`; names the variable if the address comes from there.
-    """
-    if api_host is not None:
-        parse_api_host(api_host)
-        return api_host
-    text = os.environ.get(ADDRESS_VARIABLE, "").strip()
-    if not text:
-        return None
-    try:
-        parse_api_host(text)
-    except LMStudioValueError as error:
-        raise LMStudioValueError(f"The environment variable {ADDRESS_VARIABLE}: {error}") from error.__cause__
-    return text
 
 
 def parse_api_host(text: str) -> ServerAddress:

@@ -17,7 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ._runtime import Inbox, Runtime
-from ._settings import chosen_tls
 from ._surface.base import Surface
 from ._timeouts import DEFAULT_TIMEOUT
 from ._transfer import LoopHooks
@@ -28,6 +27,7 @@ from .errors import (
     LMStudioWebsocketError,
     without_own_frames,
 )
+from .settings import Settings
 
 if TYPE_CHECKING:
     import logging
@@ -352,5 +352,5 @@ class AsyncClientBase(AsyncBase):
     @staticmethod
     async def _with_http(work: Callable[[httpx.AsyncClient], Coroutine[Any, Any, T]], *, secure: bool) -> T:
         """Run *work* with a short-lived HTTP client; *secure* as for `new_http_client`."""
-        async with new_http_client(secure=secure, tls=chosen_tls(None)) as http:
+        async with new_http_client(secure=secure, tls=Settings.load().tls) as http:
             return await work(http)

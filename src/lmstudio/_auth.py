@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import os
 import re
+from typing import Generic, TypeVar
 
 import msgspec
 
 from ._wire import AuthPacket
 from .errors import LMStudioValueError
 
-TOKEN_VARIABLES = ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN")
-"""Environment variables that may hold an API token; the first one that is not empty counts."""
-
 _TOKEN_PATTERN = r"sk-lm-([A-Za-z0-9]{8}):([A-Za-z0-9]{20})"
+_TOKEN_FORM = "'sk-lm-', 8 letters or digits, ':' and 20 letters or digits"
+
+ValueT = TypeVar("ValueT")
 
 _LONGEST = 256
 """Characters of an identifier or a passkey, by the protocol."""
@@ -37,12 +38,24 @@ class Credentials(msgspec.Struct, frozen=True):
         return AuthPacket(client_identifier=self.identifier, client_passkey=self.passkey)
 
 
-class Secret:
-    """A text that no repr shows, None for none.
+class Hidden(Generic[ValueT]):
+    """Something that no repr shows.
 
     Tracebacks may show the variables of each frame, so a frame that an exception may pass has no secret in a variable:
     it has one of these, and uses its `value` at once.
     """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: ValueT) -> None:
+        self.value: ValueT = value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class Secret:
+    """A text that no repr shows, as `Hidden`; None for none."""
 
     __slots__ = ("value",)
 
@@ -56,10 +69,32 @@ class Secret:
 NO_SECRET = Secret(None)
 
 
+def is_api_token(secret: Secret) -> bool:
+    """Whether it has the form of an LM Studio API token."""
+    return secret.value is not None and re.fullmatch(_TOKEN_PATTERN, secret.value) is not None
+
+
+def parse_api_token(token: str) -> tuple[str, str]:
+    """Client identifier and passkey of an API token.
+
+    Raises:
+        LMStudioValueError: not of the form of an API token. The token is not repeated.
+    """
+    match = re.fullmatch(_TOKEN_PATTERN, token.strip())
+    if match is None:
+        raise LMStudioValueError(
+            f"An API token has the form {_TOKEN_FORM}; the one given has {len(token)} characters and another form."
+        )
+    return match[1], match[2]
+
+
 def resolve_credentials(
-    api_token: Secret = NO_SECRET, client_identifier: str | None = None, client_passkey: Secret = NO_SECRET
+    api_token: Secret = NO_SECRET,
+    client_identifier: str | None = None,
+    client_passkey: Secret = NO_SECRET,
+    source: str = "api_token",
 ) -> Credentials:
-    """Credentials from *api_token*, else the given pair, else from the environment, else those of a new guest.
+    """Credentials from *api_token*, which *source* has given, else the given pair, else those of a new guest.
 
     Raises:
         LMStudioValueError: the token does not have the form of an LM Studio API token (which is not repeated), it is
@@ -74,28 +109,15 @@ def resolve_credentials(
             _guest_name() if client_identifier is None else client_identifier,
             _random_text() if client_passkey.value is None else client_passkey.value,
         )
-    source, token = _given_token(api_token)
-    if not token.value:
+    if not api_token.value:
         return Credentials(_guest_name(), _random_text())
-    match = re.fullmatch(_TOKEN_PATTERN, token.value)
+    match = re.fullmatch(_TOKEN_PATTERN, api_token.value)
     if match is None:
         raise LMStudioValueError(
-            f"The API token given by {source} is not valid: it has {len(token.value)} characters, expected are "
-            "'sk-lm-', 8 letters or digits, ':' and 20 letters or digits. Create one in LM Studio's developer settings."
+            f"The API token given by {source} is not valid: it has {len(api_token.value)} characters, expected are "
+            f"{_TOKEN_FORM}. Create one in LM Studio's developer settings."
         )
     return Credentials(match[1], match[2])
-
-
-def _given_token(api_token: Secret) -> tuple[str, Secret]:
-    """Where the token comes from, and the token without surrounding space."""
-    if api_token.value is None:
-        for name in TOKEN_VARIABLES:
-            if os.environ.get(name, "").strip():
-                return f"the environment variable {name}", Secret(os.environ[name].strip())
-        return "nothing", NO_SECRET
-    if not isinstance(api_token.value, str):
-        raise LMStudioValueError(f"api_token must be a text, got {type(api_token.value).__name__}.")
-    return "api_token", Secret(api_token.value.strip())
 
 
 def _guest_name() -> str:

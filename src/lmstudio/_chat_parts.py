@@ -57,7 +57,7 @@ def read_messages(messages: Iterable[Any]) -> list[AnyChatMessage]:
             read = copy_message(make_message(*message))
         else:
             read = read_message(message)
-        if not isinstance(read, ToolResultMessage) or not _is_openai_message(_as_mapping(message)):
+        if not isinstance(read, ToolResultMessage) or not _is_openai_message(as_mapping(message)):
             open_results = None
             result.append(read)
         elif open_results is None:
@@ -73,7 +73,7 @@ def read_message(message: object) -> AnyChatMessage:
     """A new message for a struct or dict of the caller, which stays as it is."""
     if isinstance(message, MESSAGE_TYPES):
         return copy_message(message)
-    data = message if type(message) is dict else _as_mapping(message)
+    data = message if type(message) is dict else as_mapping(message)
     role, content = data.get("role"), data.get("content")
     if type(content) is str and type(role) is str and len(data) == 2:
         cls = _PLAIN.get(role)
@@ -95,10 +95,12 @@ def read_message(message: object) -> AnyChatMessage:
     return copy_message(make_message(data.get("role", "user"), content, images or (), images_first=True))
 
 
-def _as_mapping(message: object) -> Mapping[str, Any]:
+def as_mapping(message: object) -> Mapping[str, Any]:
     """The message as data; empty for what is none."""
     if isinstance(message, Mapping):
         return message
+    if isinstance(message, msgspec.Struct):  # ChatMessage, and the messages of replies over HTTP
+        return msgspec.to_builtins(message)  # type: ignore[no-any-return]  # a struct is a dict then
     dump = getattr(message, "model_dump", None)  # the objects of OpenAI's package are pydantic models
     data = None if dump is None or isinstance(message, type) else dump(exclude_none=True)
     return data if isinstance(data, Mapping) else {}

@@ -53,7 +53,7 @@ class DialError(httpx.ConnectError):
         self.cause = cause
 
 
-class _ProxyRefusalError(Exception):
+class ProxyRefusalError(Exception):
     """What a proxy said instead of yes."""
 
 
@@ -68,11 +68,11 @@ class Transport(httpx.AsyncHTTPTransport):
             max_connections=None,
             # Upgraded connections are their owners' to close; one that a greeting left behind would be nobody's.
             max_keepalive_connections=0,
-            network_backend=_Dialer(proxy, proxy_context),
+            network_backend=Dialer(proxy, proxy_context),
         )
 
 
-class _Dialer(httpcore.AsyncNetworkBackend):
+class Dialer(httpcore.AsyncNetworkBackend):
     """Makes TCP connections, directly or through a proxy.
 
     httpcore's own proxies do not fit: an HTTP one would be asked for TLS in a tunnel for ws://, and a SOCKS one would
@@ -97,9 +97,9 @@ class _Dialer(httpcore.AsyncNetworkBackend):
         try:
             return _Stream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
         except httpcore.ConnectError as error:
-            leaves = list(_os_errors(error.__cause__ or error))
+            leaves = list(os_errors(error.__cause__ or error))
             phase: ConnectionPhase = "dns" if isinstance(leaves[0], socket.gaierror) else "tcp"
-            raise DialError(phase, "; ".join(dict.fromkeys(map(_describe_os_error, leaves))), leaves[0]) from error
+            raise DialError(phase, "; ".join(dict.fromkeys(map(describe_os_error, leaves))), leaves[0]) from error
 
     async def _connect_through(self, proxy: Proxy, host: str, port: int) -> AsyncNetworkStream:
         try:
@@ -107,18 +107,18 @@ class _Dialer(httpcore.AsyncNetworkBackend):
             try:
                 if self._proxy_context is not None:
                     stream = await _Stream(stream).start_tls(self._proxy_context, proxy.host)
-                shake_hands = _connect_by_http if proxy.scheme in ("http", "https") else _connect_by_socks
+                shake_hands = connect_by_http if proxy.scheme in ("http", "https") else connect_by_socks
                 await shake_hands(stream, proxy, host, port)
             except BaseException:
                 await _close_at_once(stream)
                 raise
         except DialError as error:
             raise DialError("proxy", f"TLS with the proxy {proxy.url} failed: {error.reason}", error.cause) from error
-        except _ProxyRefusalError as error:
+        except ProxyRefusalError as error:
             raise DialError("proxy", f"the proxy {proxy.url} did not connect: {error}", error) from error
         except httpcore.NetworkError as error:
-            causes = list(_os_errors(error.__cause__ or error))
-            reason = "; ".join(dict.fromkeys(map(_describe_os_error, causes)))
+            causes = list(os_errors(error.__cause__ or error))
+            reason = "; ".join(dict.fromkeys(map(describe_os_error, causes)))
             raise DialError("proxy", f"the proxy {proxy.url}: {reason}", causes[0]) from error
         return stream
 
@@ -148,7 +148,7 @@ class _Stream(httpcore.AsyncNetworkStream):
             return await self._stream.start_tls(ssl_context, server_hostname, timeout)
         except httpcore.ConnectError as error:
             cause = error.__cause__ or error
-            raise DialError("tls", _describe_tls_error(cause), cause) from error
+            raise DialError("tls", describe_tls_error(cause), cause) from error
         except BaseException:  # cancelled: httpcore would leave the connection open
             await _close_at_once(self._stream)
             raise
@@ -162,7 +162,7 @@ async def _close_at_once(stream: AsyncNetworkStream) -> None:
 # Proxies -------------------------------------------------------------------------------------------------------------
 
 
-async def _connect_by_http(stream: AsyncNetworkStream, proxy: Proxy, host: str, port: int) -> None:
+async def connect_by_http(stream: AsyncNetworkStream, proxy: Proxy, host: str, port: int) -> None:
     """Ask an HTTP proxy for a tunnel, also where there is no TLS in it: RFC 6455, 4.1."""
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n"
@@ -174,37 +174,37 @@ async def _connect_by_http(stream: AsyncNetworkStream, proxy: Proxy, host: str, 
     while b"\r\n\r\n" not in answer and len(answer) < _LARGEST_HEAD:
         data = await stream.read(4096)
         if not data:
-            raise _ProxyRefusalError("it ended the connection")
+            raise ProxyRefusalError("it ended the connection")
         answer += data
     match = re.match(rb"HTTP/1\.\d (\d\d\d)[^\r\n]*", answer)
     if match is None:
-        raise _ProxyRefusalError("it does not answer as an HTTP proxy does")
+        raise ProxyRefusalError("it does not answer as an HTTP proxy does")
     if not match[1].startswith(b"2"):
         login_text = ", so check its user name and password" if match[1] == b"407" else ""
-        raise _ProxyRefusalError(f"it answered {match[0].decode('latin-1')!r}{login_text}")
+        raise ProxyRefusalError(f"it answered {match[0].decode('latin-1')!r}{login_text}")
     if not answer.endswith(b"\r\n\r\n"):
-        raise _ProxyRefusalError("it says something of its own in the tunnel")
+        raise ProxyRefusalError("it says something of its own in the tunnel")
 
 
-async def _connect_by_socks(stream: AsyncNetworkStream, proxy: Proxy, host: str, port: int) -> None:
+async def connect_by_socks(stream: AsyncNetworkStream, proxy: Proxy, host: str, port: int) -> None:
     """Ask a SOCKS 5 proxy, which also resolves the name: RFC 1928 and 1929."""
     has_login = proxy.username is not None
     await stream.write(b"\x05\x02\x00\x02" if has_login else b"\x05\x01\x00")
     version, method = await _read_exactly(stream, 2)
     if version != 5 or method not in ((0, 2) if has_login else (0,)):
         wants_login = version == 5 and method == 0xFF and not has_login
-        raise _ProxyRefusalError(
+        raise ProxyRefusalError(
             "it wants a user name and password" if wants_login else "it does not answer as a SOCKS 5 proxy does"
         )
     if method == 2:
         login = [part.encode()[:255] for part in (proxy.username or "", proxy.password)]
         await stream.write(b"\x01" + b"".join(bytes((len(part),)) + part for part in login))
         if (await _read_exactly(stream, 2))[1] != 0:
-            raise _ProxyRefusalError("it does not accept the user name and password")
+            raise ProxyRefusalError("it does not accept the user name and password")
     await stream.write(b"\x05\x01\x00" + _socks_address(host) + port.to_bytes(2, "big"))
     _version, status, _reserved, kind = await _read_exactly(stream, 4)
     if status != 0:
-        raise _ProxyRefusalError(_SOCKS_FAILURES.get(status, f"it answered with code {status}"))
+        raise ProxyRefusalError(_SOCKS_FAILURES.get(status, f"it answered with code {status}"))
     size = (await _read_exactly(stream, 1))[0] if kind == 3 else {1: 4, 4: 16}.get(kind, 0)
     await _read_exactly(stream, size + 2)
 
@@ -223,7 +223,7 @@ async def _read_exactly(stream: AsyncNetworkStream, size: int) -> bytes:
     while len(data) < size:
         more = await stream.read(size - len(data))
         if not more:
-            raise _ProxyRefusalError("it ended the connection")
+            raise ProxyRefusalError("it ended the connection")
         data += more
     return data
 
@@ -242,19 +242,19 @@ async def resolves(host: str, port: int) -> bool:
     return False
 
 
-def _os_errors(error: BaseException) -> Iterator[BaseException]:
+def os_errors(error: BaseException) -> Iterator[BaseException]:
     """The errors of the system beneath *error*: one for each address that was tried."""
     group = getattr(error, "exceptions", None)
     if group is not None:
         for member in group:
-            yield from _os_errors(member)
+            yield from os_errors(member)
     elif error.__cause__ is not None:
-        yield from _os_errors(error.__cause__)
+        yield from os_errors(error.__cause__)
     else:
         yield error
 
 
-def _describe_os_error(error: BaseException) -> str:
+def describe_os_error(error: BaseException) -> str:
     number = getattr(error, "errno", None)
     if isinstance(error, socket.gaierror) or not number:
         return describe(error)
@@ -263,7 +263,7 @@ def _describe_os_error(error: BaseException) -> str:
     return describe(error) if "unknown" in meaning.lower() else f"{meaning} (errno {number})"
 
 
-def _describe_tls_error(error: BaseException) -> str:
+def describe_tls_error(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message.rstrip('.')}"
     if isinstance(error, ssl.SSLError):

@@ -72,7 +72,7 @@ def decode(
         if isinstance(strict_error, msgspec.DecodeError) and not isinstance(strict_error, msgspec.ValidationError):
             raise
         reading = _Reading()
-        value: T = reading.convert(_type_info(expected_type), _plain_value(data), "$", _tree(essentials))
+        value: T = reading.convert(_type_info(expected_type), plain_value(data), "$", _tree(essentials))
         if findings is not None:
             findings += reading.findings or [("$", str(strict_error))]
         return value
@@ -82,7 +82,7 @@ def find_unknown(expected_type: Any, data: bytes | msgspec.Raw) -> Findings:
     """What is in *data*, which can be decoded, and not in its type."""
     reading = _Reading()
     with suppress(*DECODE_ERRORS):  # it could be decoded: what is odd otherwise is nobody's business
-        reading.convert(_type_info(expected_type), _plain_value(data), "$", {})
+        reading.convert(_type_info(expected_type), plain_value(data), "$", {})
     return reading.findings
 
 
@@ -111,7 +111,12 @@ def _tree(essentials: Essentials) -> _Tree:
     return tree
 
 
-def _plain_value(data: bytes | msgspec.Raw) -> Any:
+def plain_value(data: bytes | msgspec.Raw) -> Any:
+    """JSON as a Python object, with what is not valid Unicode replaced.
+
+    Raises:
+        msgspec.ValidationError: it is no JSON.
+    """
     try:
         try:
             return msgspec.json.decode(data)

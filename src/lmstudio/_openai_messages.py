@@ -10,11 +10,11 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import msgspec
 
-from ._chat_parts import text_or_file
+from ._chat_parts import MESSAGE_TYPES, as_mapping, text_or_file
 from ._sdk_models import (
     AnyChatMessage,
     AssistantResponse,
@@ -29,6 +29,9 @@ from ._sdk_models import (
     UserMessage,
 )
 from .errors import LMStudioValueError
+
+if TYPE_CHECKING:
+    from .history import ChatInput
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -223,6 +226,46 @@ def write_openai_messages(messages: Iterable[AnyChatMessage]) -> list[JsonObject
             calls = [_write_request(request) for request in message.get_tool_call_requests()]
             result.append({**written, "tool_calls": calls} if calls else written)
     return result
+
+
+def openai_messages(messages: ChatInput) -> list[JsonObject]:
+    """Whatever a caller passes as a chat, as messages to send over HTTP.
+
+    Dicts that are messages of OpenAI's API already pass as they are, also with what LM Studio has no place for: who
+    answers may be another server.
+    """
+    from .history import read_history
+
+    given: object = messages
+    if isinstance(given, Mapping):
+        given = given.get("messages", [given])
+    if not isinstance(given, (list, tuple)):
+        return write_openai_messages(read_history(messages).messages)
+    result: list[JsonObject] = []
+    for message in given:
+        data = {} if isinstance(message, MESSAGE_TYPES) else as_mapping(message)
+        if _is_as_sent(data):
+            result.append(dict(data))
+        else:
+            result += write_openai_messages(read_history([message]).messages)
+    return result
+
+
+def _is_as_sent(message: Mapping[str, Any]) -> bool:
+    """Whether nothing in *message* is LM Studio's own form."""
+    content = message.get("content")
+    if not isinstance(message.get("role"), str) or "images" in message:
+        return False
+    if content is None:
+        return any(message.get(member) for member in ("tool_calls", "function_call", "refusal"))
+    return isinstance(content, str) or (
+        isinstance(content, list) and all(isinstance(part, Mapping) and not _is_own_part(part) for part in content)
+    )
+
+
+def _is_own_part(part: Mapping[str, Any]) -> bool:
+    kind = part.get("type")
+    return kind in ("toolCallRequest", "toolCallResult") or (kind == "file" and "file" not in part)
 
 
 def _write_content(message: AssistantResponse | UserMessage | SystemPrompt) -> str | list[JsonObject] | None:

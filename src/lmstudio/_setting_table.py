@@ -6,22 +6,21 @@ the one that wins replaces the others.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from lmstudio._near import near_matches
-from lmstudio._setting_file import Document, TomlLines, read_document
+from lmstudio._setting_files import no_setting, public_file_warnings, read_document
+from lmstudio._setting_kinds import Number
 from lmstudio.errors import LMStudioValueError
-from lmstudio.server.setting_kinds import Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from lmstudio.server.setting_kinds import Kind
+    from lmstudio._setting_kinds import Kind
 
-__all__ = ["EffectiveSettings", "Section", "Setting", "SettingTable", "about", "public_file_warnings"]
+__all__ = ["EffectiveSettings", "Section", "Setting", "SettingTable", "TomlLines", "YamlLines", "about"]
 
 _DEFAULT_SOURCE: Final = "default"
 _KEY: Final = "setting"
@@ -125,6 +124,41 @@ def _declared(struct: type) -> Iterator[Setting]:
         )
 
 
+class TomlLines:
+    """How settings are shown: as TOML."""
+
+    indent = ""
+
+    def __init__(self) -> None:
+        self._path: tuple[str, ...] = ()
+
+    def heading(self, path: tuple[str, ...]) -> Iterator[str]:
+        """What precedes the first of several settings under *path*."""
+        if path != self._path:
+            yield f"[{'.'.join(path)}]"
+        self._path = path
+
+    def pair(self, key: str, value: str) -> str:
+        """One setting, its value as TOML has it."""
+        return f"{key} = {value}"
+
+
+class YamlLines(TomlLines):
+    """As YAML. Settings of one place must follow each other."""
+
+    def heading(self, path: tuple[str, ...]) -> Iterator[str]:
+        """The keys above, as far as they are new."""
+        for depth, key in enumerate(path):
+            if path[: depth + 1] != self._path[: depth + 1]:
+                yield f"{'  ' * depth}{key}:"
+        self._path = path
+        self.indent: str = "  " * len(path)
+
+    def pair(self, key: str, value: str) -> str:
+        """Texts, numbers, switches and lists of them are the same in TOML and YAML."""
+        return f"{key}: {value}"
+
+
 @dataclass(frozen=True)
 class EffectiveSettings(Generic[ValuesT]):
     """The settings that apply, and where each comes from."""
@@ -206,13 +240,13 @@ class SettingTable(Generic[ValuesT]):
     def _read(self, file: Path) -> dict[str, Any]:
         folder = file.absolute().parent
         found: dict[str, Any] = {}
-        for path, value in self._leaves(read_document(file), file):
+        for path, value in self._leaves(read_document(file).value, file):
             setting = self._at[path]
             found[setting.name] = _placed(setting.parse(value, f"In {file}, {setting.place}"), folder)
         return found
 
     def _leaves(
-        self, document: Document, file: Path, above: tuple[str, ...] = ()
+        self, document: Mapping[Any, object], file: Path, above: tuple[str, ...] = ()
     ) -> Iterator[tuple[tuple[str, ...], object]]:
         for key, value in document.items():
             path = (*above, str(key))
@@ -222,16 +256,19 @@ class SettingTable(Generic[ValuesT]):
                 elif value is not None:
                     raise LMStudioValueError(f"In {file}, {'.'.join(path)}: settings belong under it, not a value.")
             elif path not in self._at:
-                place = ".".join(path)
-                raise LMStudioValueError(f"In {file}: there is no setting {place!r}. {self._near(path)}")
+                place = f"In {file}, {'.'.join(above)}" if above else f"In {file}"
+                raise LMStudioValueError(f"{place}: {self._no_setting(path)}")
             elif value is not None:  # YAML's way to leave something open
                 yield path, value
 
-    def _near(self, path: tuple[str, ...]) -> str:
-        elsewhere = [setting.place for known, setting in self._at.items() if known[-1] == path[-1]]
-        names = [*(setting.place for setting in self.settings.values()), *map(".".join, sorted(self._sections))]
-        near = elsewhere or near_matches(".".join(path).replace("-", "_"), names, 1)
-        return f"Did you mean {near[0]}?" if near else f"There are {', '.join(names)}."
+    def _no_setting(self, path: tuple[str, ...]) -> str:
+        """What to say of a *path* at which there is none."""
+        *above, key = path
+        elsewhere = [setting.place for known, setting in self._at.items() if known[-1] == key]
+        if elsewhere:
+            return f"there is no setting {key!r}. Did you mean {elsewhere[0]}?"
+        known = [*self._at, *sorted(self._sections)]
+        return no_setting(key, [each[-1] for each in known if list(each[:-1]) == above])
 
     def _unknown_variables(self, environment: Mapping[str, str]) -> Iterator[str]:
         """Warnings, not errors: Kubernetes puts variables of its own there for a service of such a name."""
@@ -244,13 +281,6 @@ class SettingTable(Generic[ValuesT]):
                 yield f"the environment variable {variable} is no setting" + (
                     f"; did you mean {near[0]}?" if near else ""
                 )
-
-
-def public_file_warnings(file: Path) -> list[str]:
-    """A warning if others can read *file*, which has tokens."""
-    if os.name == "posix" and file.stat().st_mode & 0o077:
-        return [f"other users of this machine may read {file}; run: chmod 600 {file}"]
-    return []
 
 
 def _placed(value: Any, folder: Path) -> Any:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ._address import ServerAddress, chosen_api_host, parse_api_host
+from ._address import ServerAddress, parse_api_host
 from ._auth import Credentials, Secret, resolve_credentials
 from ._callbacks import is_coroutine_function
 from ._proxy import Proxy, read_proxy
@@ -16,6 +15,7 @@ from ._retries import RetryConfig, read_retry
 from ._timeouts import INHERITED, Timeout, read_timeout
 from .errors import LMStudioValueError
 from .logs import follow_environment, get_logger
+from .settings import Settings, settings_for
 
 if TYPE_CHECKING:
     import ssl
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
 
     from ._runtime import UnknownItem
     from ._timeouts import TimeoutInput
-
-VERIFY_VARIABLE = "LM_STUDIO_VERIFY_TLS"
-"""Environment variable that says whether to check certificates, for clients without an `ssl_context`."""
-_YES_AND_NO = {
-    **dict.fromkeys(("", "1", "true", "yes", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "off"), False),
-}
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True):
@@ -48,6 +41,8 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     proxy: Proxy | None = None
     on_unknown: Callable[[UnknownItem], object] | None = None
     """Told of what the server sends and this version does not know."""
+    chosen: Settings = Settings()
+    """What else counts: which models to use."""
 
     def __post_init__(self) -> None:
         if self.proxy is not None and self.api_host is None:
@@ -72,6 +67,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 
 def connection_settings(
     *,
+    settings: Settings | None,
     api_host: str | None,
     api_token: Secret,
     client_identifier: str | None,
@@ -83,7 +79,7 @@ def connection_settings(
     retry: RetryConfig | None,
     on_unknown: Callable[[UnknownItem], object] | None,
 ) -> ConnectionSettings:
-    """The arguments of both clients, checked.
+    """The arguments of both clients, checked, over their *settings*, or those of the environment.
 
     Raises:
         LMStudioValueError: one of them cannot be used.
@@ -91,16 +87,38 @@ def connection_settings(
     follow_environment()
     if on_unknown is not None and (not callable(on_unknown) or is_coroutine_function(on_unknown)):
         raise LMStudioValueError(f"on_unknown must be a plain function, got {on_unknown!r:.80}.")
+    has_name = client_identifier is not None or client_passkey.value is not None
+    tls = check_tls(ssl_context)
+    chosen = settings_for(
+        settings,
+        api_host=api_host,
+        api_token=Secret("") if has_name and api_token.value is None else api_token,  # a name replaces a token
+        verify_tls=None if tls is None else True,  # and a context whatever is set about certificates
+    )
+    token = chosen.native_token
+    chosen.check_remote(has_token=bool(token.value))
+    limits, wanted_retry = read_timeout(timeout), read_retry(retry)
+    if wanted_retry is None and chosen.max_retries is not None:
+        wanted_retry = chosen.retry(RetryConfig())
     return ConnectionSettings(
-        api_host=chosen_api_host(api_host),
-        credentials=resolve_credentials(api_token, client_identifier, client_passkey),
+        api_host=chosen.api_host,
+        credentials=resolve_credentials(
+            api_token if has_name else token, client_identifier, client_passkey, _giver(chosen)
+        ),
         own_logger=check_logger(logger),
-        timeout=read_timeout(timeout),
-        own_retry=read_retry(retry),
-        tls=chosen_tls(ssl_context),
+        timeout=limits.over(chosen.limits()),
+        own_retry=wanted_retry,
+        tls=chosen.tls if tls is None else tls,
         proxy=read_proxy(proxy),
         on_unknown=on_unknown,
+        chosen=chosen,
     )
+
+
+def _giver(settings: Settings) -> str:
+    """What has given the token, in an error."""
+    source = settings.sources["api_token"]
+    return {"argument": "api_token"}.get(source, f"the {source}" if source.startswith("environment") else source)
 
 
 def check_logger(logger: object) -> logging.Logger | None:
@@ -110,15 +128,10 @@ def check_logger(logger: object) -> logging.Logger | None:
     raise LMStudioValueError(f"logger must be a logging.Logger, got {type(logger).__name__}.")
 
 
-def chosen_tls(ssl_context: object) -> ssl.SSLContext | bool:
-    """*ssl_context*, if it is one; for None whether the environment wants certificates to be checked."""
+def check_tls(ssl_context: object) -> ssl.SSLContext | None:
+    """*ssl_context*, if it is one or None."""
     if ssl_context is None:
-        text = os.environ.get(VERIFY_VARIABLE, "").strip().lower()
-        if text not in _YES_AND_NO:
-            raise LMStudioValueError(
-                f"The environment variable {VERIFY_VARIABLE} must be true or false, it is {text!r:.80}."
-            )
-        return _YES_AND_NO[text]
+        return None
     import ssl
 
     if isinstance(ssl_context, ssl.SSLContext):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -47,13 +47,30 @@ class LMStudioStruct(msgspec.Struct, kw_only=True, omit_defaults=True, rename="c
         return f"{type(self).__name__}.from_dict({members})"
 
 
-def wire_names(cls: type[LMStudioStruct], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data of a struct with the names that its members have on the wire, inside it too."""
+def wire_names(cls: type[msgspec.Struct], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a struct with the names that its members have on the wire, inside it too.
+
+    Each member may be given by its attribute's name, or that in camelCase.
+    """
     if isinstance(data, Mapping) and not any(isinstance(value, (Mapping, list, tuple)) for value in data.values()):
         # Making a reader takes a millisecond, and most configurations are flat.
-        return _rename(dict(zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True)), data)
+        return _rename(_spellings(zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True)), data)
     renamed: dict[str, Any] = _struct_reader(cls)(data)
     return renamed
+
+
+def camel_case(name: str) -> str:
+    """*name*, which is in snake_case, in camelCase."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+def _spellings(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The wire names by the other spellings of them."""
+    spellings: dict[str, str] = {}
+    for name, wire_name in fields:
+        spellings.update((spelling, wire_name) for spelling in (name, camel_case(name)) if spelling != wire_name)
+    return spellings
 
 
 def _rename(names: Mapping[str, str], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +85,7 @@ def _struct_reader(struct: type[msgspec.Struct]) -> _Reader:
     """Make the function that turns the snake_case keys of one struct, and of structs in it, into wire names."""
     info = inspect.type_info(struct)
     assert isinstance(info, inspect.StructType)
-    names = {field.name: field.encode_name for field in info.fields if field.name != field.encode_name}
+    names = _spellings((field.name, field.encode_name) for field in info.fields)
     readers = {field.encode_name: reader for field in info.fields if (reader := _reader(field.type)) is not None}
 
     def read(data: Any) -> Any:

@@ -22,7 +22,6 @@ from msgspec import UnsetType
 
 from ._async_io import asyncio_hooks, call_threadsafe, start_work
 from ._runtime import Inbox, Runtime
-from ._settings import chosen_tls
 from ._surface.base import Surface
 from ._timeouts import DEFAULT_TIMEOUT, Timeout, is_seconds
 from ._transfer import CLOSE_SECONDS
@@ -35,6 +34,7 @@ from .errors import (
     without_own_frames,
 )
 from .json_api import Multiplexer, run_blocking
+from .settings import Settings
 
 if TYPE_CHECKING:
     import logging
@@ -450,7 +450,7 @@ class ClientBase(SyncBase):
         """Run *work* with a short-lived HTTP client, on the background thread."""
 
         async def run() -> T:
-            async with new_http_client(secure=secure, tls=chosen_tls(None)) as http:
+            async with new_http_client(secure=secure, tls=Settings.load().tls) as http:
                 return await work(http)
 
         loop = _background.acquire()

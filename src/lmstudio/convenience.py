@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._sdk_models import FileHandle
     from ._surface.sync_sessions import EmbeddingLoadConfigInput, LlmLoadConfigInput
     from ._timeouts import TimeoutInput
+    from .settings import Settings
     from .sync_api import LLM, AnyDownloadedModel, Client, EmbeddingModel
 
 __all__ = [
@@ -44,6 +45,7 @@ _lock = threading.Lock()
 _client: Client | None = None
 _api_host: str | None = None
 _api_token = NO_SECRET
+_settings: Settings | None = None
 
 
 def _reset_after_fork() -> None:
@@ -56,30 +58,33 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-def configure_default_client(api_host: str | None = None, api_token: str | None = None) -> None:
+def configure_default_client(
+    api_host: str | None = None, api_token: str | None = None, *, settings: Settings | None = None
+) -> None:
     """Choose the server and the token of the default client, before its first use.
 
     Args:
         api_host: As for `Client`.
         api_token: As for `Client`.
+        settings: As for `Client`.
 
     Raises:
         LMStudioClientError: the default client is in use already; `close_default_client()` first.
     """
     token = Secret(api_token)
     del api_token  # a traceback may show the variables of this function
-    _configure(api_host, token)
+    _configure(api_host, token, settings)
 
 
-def _configure(api_host: str | None, api_token: Secret) -> None:
-    global _api_host, _api_token
+def _configure(api_host: str | None, api_token: Secret, settings: Settings | None) -> None:
+    global _api_host, _api_token, _settings
     with _lock:
         if _client is not None:
             raise LMStudioClientError(
                 "The default client is in use already. Configure it before its first use, or call "
                 "close_default_client() before."
             )
-        _api_host, _api_token = api_host, api_token
+        _api_host, _api_token, _settings = api_host, api_token, settings
 
 
 def get_default_client(api_host: str | None = None) -> Client:
@@ -93,19 +98,19 @@ def get_default_client(api_host: str | None = None) -> Client:
     from .sync_api import Client
 
     if api_host is not None:
-        _configure(api_host, _api_token)
+        _configure(api_host, _api_token, _settings)
     with _lock:
         if _client is None:
-            _client = Client(_api_host, _api_token.value)
+            _client = Client(_api_host, _api_token.value, settings=_settings)
         return _client
 
 
 def close_default_client() -> None:
     """Close the default client. The next use makes a new one, which may be configured before."""
-    global _client, _api_host, _api_token
+    global _client, _api_host, _api_token, _settings
     with _lock:
         client, _client = _client, None
-        _api_host, _api_token = None, NO_SECRET
+        _api_host, _api_token, _settings = None, NO_SECRET, None
     if client is not None:
         client.close()
 
@@ -113,16 +118,16 @@ def close_default_client() -> None:
 @contextlib.contextmanager
 def default_client_set_aside() -> Iterator[None]:
     """Without the default client that there is: it comes back, with its settings, and one made meanwhile is closed."""
-    global _client, _api_host, _api_token
+    global _client, _api_host, _api_token, _settings
     with _lock:
-        kept = _client, _api_host, _api_token
-        _client, _api_host, _api_token = None, None, NO_SECRET
+        kept = _client, _api_host, _api_token, _settings
+        _client, _api_host, _api_token, _settings = None, None, NO_SECRET, None
     try:
         yield
     finally:
         close_default_client()
         with _lock:
-            _client, _api_host, _api_token = kept
+            _client, _api_host, _api_token, _settings = kept
 
 
 def llm(
@@ -134,7 +139,10 @@ def llm(
     timeout: TimeoutInput = None,
     signal: AbortSignal | None = None,
 ) -> LLM:
-    """A language model of the default client, loaded if necessary; see `client.llm.model()`."""
+    """A language model of the default client, loaded if necessary; see `client.llm.model()`.
+
+    Without a key, the one that `Settings.default_model` (LM_STUDIO_DEFAULT_MODEL) names; else, any that is loaded.
+    """
     return get_default_client().llm.model(model_key, ttl=ttl, config=config, timeout=timeout, signal=signal)
 
 

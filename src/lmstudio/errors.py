@@ -491,6 +491,11 @@ def _overflow(details: Mapping[str, Any]) -> tuple[int | None, int | None] | Non
     return None
 
 
+def is_overflow(details: Mapping[str, Any]) -> bool:
+    """Whether *details*, a serialized error, are about a prompt that is too long."""
+    return _overflow(details) is not None
+
+
 def _number(text: str | None) -> int | None:
     return None if text is None else int(text)
 

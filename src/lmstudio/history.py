@@ -49,8 +49,10 @@ from .errors import LMStudioRuntimeError, LMStudioValueError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._http_models.openai import ChatCompletionMessage
     from ._local_files import LocalFileInput
     from ._sdk_models.dicts import ChatHistoryDataDict, FileHandleDict, TextDataDict, UserMessageDict
+    from .contract import ChatMessage
     from .results import PredictionResult
 
 __all__ = [
@@ -85,6 +87,8 @@ MessageT = TypeVar("MessageT", SystemPrompt, UserMessage, AssistantResponse, Too
 
 AnyChatMessageDict: TypeAlias = Mapping[str, Any]
 """A message as plain data: `role`, and `content` as text or as a list of parts."""
+OpenAIMessage: TypeAlias = "ChatMessage | ChatCompletionMessage"
+"""A message of OpenAI's API: to send, or of a reply."""
 FileHandleInput: TypeAlias = "FileHandle | FileHandleDict"
 TextInput: TypeAlias = "str | TextData | TextDataDict"
 UserMessageInput: TypeAlias = "TextInput | FileHandleInput"
@@ -92,7 +96,8 @@ AssistantInput: TypeAlias = "TextInput | FileHandleInput | PredictionResult[Any]
 ToolCallRequestInput: TypeAlias = "ToolCallRequest | ToolCallRequestData | Mapping[str, Any]"
 ToolCallResultInput: TypeAlias = "ToolCallResultData | Mapping[str, Any]"
 ChatInput: TypeAlias = (
-    "str | Chat | ChatHistoryData | ChatHistoryDataDict | AnyChatMessage | Mapping[str, Any] | Iterable[Any]"
+    "str | Chat | ChatHistoryData | ChatHistoryDataDict | AnyChatMessage | OpenAIMessage | Mapping[str, Any] "
+    "| Iterable[Any]"
 )
 """Whatever can be read as a chat: see `Chat.from_history`."""
 
@@ -141,7 +146,8 @@ class Chat(Sequence[AnyChatMessage]):
 
         Accepts a text (one user message), a `Chat`, a `ChatHistoryData`, a dict with `messages`, or the messages
         themselves: message structs, dicts such as `{"role": "user", "content": "Hi", "images": [...]}`, messages of
-        OpenAI's API (see `from_openai`), and `(role, content)` pairs. A single message is a chat of one message.
+        OpenAI's API (see `from_openai`, and `lmstudio.contract.ChatMessage`), and `(role, content)` pairs. A single
+        message is a chat of one message.
         """
         chat = cls()
         chat._messages = _read_history(history)
@@ -201,10 +207,10 @@ class Chat(Sequence[AnyChatMessage]):
     @overload
     def with_appended(self, role: str, content: Any, images: Sequence[FileHandleInput] = ()) -> Self: ...
     @overload
-    def with_appended(self, role: AnyChatMessage | AnyChatMessageDict) -> Self: ...
+    def with_appended(self, role: AnyChatMessage | AnyChatMessageDict | OpenAIMessage) -> Self: ...
     def with_appended(
         self,
-        role: str | AnyChatMessage | AnyChatMessageDict,
+        role: str | AnyChatMessage | AnyChatMessageDict | OpenAIMessage,
         content: Any = None,
         images: Sequence[FileHandleInput] = (),
     ) -> Self:
@@ -278,7 +284,7 @@ class Chat(Sequence[AnyChatMessage]):
             return self.add_user_message(content, images=images)
         return self._add(_make_message(role, content, images))
 
-    def append(self, message: AnyChatMessage | AnyChatMessageDict) -> AnyChatMessage:
+    def append(self, message: AnyChatMessage | AnyChatMessageDict | OpenAIMessage) -> AnyChatMessage:
         """Add a copy of a complete message. Suits `on_message=chat.append`."""
         return self._add(read_message(message))
 
@@ -286,7 +292,7 @@ class Chat(Sequence[AnyChatMessage]):
         """Add copies of complete messages, in whatever form `from_history` reads."""
         self._editable().extend(_read_history(messages))
 
-    def insert(self, index: int, message: AnyChatMessage | AnyChatMessageDict) -> None:
+    def insert(self, index: int, message: AnyChatMessage | AnyChatMessageDict | OpenAIMessage) -> None:
         """Put a copy of a complete message before the one at *index*."""
         self._editable().insert(index, read_message(message))
 
@@ -501,6 +507,8 @@ def _read_history(history: ChatInput) -> list[AnyChatMessage]:
     messages: object = history
     if isinstance(history, Mapping):
         messages = history.get("messages", [history] if is_message(history) else None)
+    elif isinstance(history, msgspec.Struct):
+        messages = [history]
     if not isinstance(messages, Iterable) or isinstance(messages, (str, bytes, bytearray)):
         raise _unreadable(history)
     return read_messages(messages)

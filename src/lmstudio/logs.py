@@ -4,6 +4,7 @@
 `.websocket`         connections: made, authenticated, lost, made again; pings and close codes
 `.models`            loads and their progress (with `verbose`), ambiguous model keys
 `.tools`             what tools report, tools that fail
+`.http`              over HTTP: attempts that fail and are repeated
 `.callbacks`         callbacks of the user that fail
 `.protocol`          messages of the server that had to be read leniently or were left out
 `.config`            settings that were left out
@@ -93,6 +94,8 @@ class Fields(TypedDict, total=False):
     """Of a load, from 0 to 1."""
     attempt: int | None
     """Which one it is of several, from 1 on."""
+    delay: float | None
+    """Seconds until the next one."""
     error_type: str | None
     """As the `error_type` of exceptions."""
     code: str | None

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ._surface.sync_files import _SessionFiles
     from ._surface.sync_repository import _SessionRepository
     from ._timeouts import TimeoutInput
+    from .settings import Settings
 
 __all__ = [
     "LLM",
@@ -76,7 +77,8 @@ class Client(ClientBase):
     Args:
         api_host: The server's address: "host", "host:port" or a URL; by default that of LM_STUDIO_BASE_URL, else the
             server on this machine is found.
-        api_token: An API token of the server; by default that of LM_API_TOKEN or LMSTUDIO_API_TOKEN, else none.
+        api_token: An API token of the server; by default that of LM_API_TOKEN or LMSTUDIO_API_TOKEN, or of
+            LM_STUDIO_API_KEY if it has the form of one, else none.
         client_identifier: Instead of a token, a name for this client. Clients with the same name and passkey share what
             the server keeps for them, such as uploaded files.
         client_passkey: Proves that a client may use that name; whoever comes first chooses it.
@@ -93,6 +95,8 @@ class Client(ClientBase):
             all if LM_STUDIO_VERIFY_TLS is "false".
         proxy: The proxy to use, as "http://host:port", "https://...", "socks5://...", or with "user:password@" before
             the host. Variables such as HTTP_PROXY do not count, and without this argument no proxy is used.
+        settings: What counts where the other arguments say nothing, as well as the models to use; by default
+            `Settings.load()`, which reads the environment.
     """
 
     def __init__(
@@ -108,11 +112,13 @@ class Client(ClientBase):
         timeout: TimeoutInput = None,
         retry: RetryConfig | None = None,
         on_unknown: Callable[[UnknownItem], object] | None = None,
+        settings: Settings | None = None,
     ) -> None:
         token, passkey, proxy_url = Secret(api_token), Secret(client_passkey), Secret(proxy)
         del api_token, client_passkey, proxy  # a traceback may show the variables of this function
         super().__init__(
             connection_settings(
+                settings=settings,
                 api_host=api_host,
                 api_token=token,
                 client_identifier=client_identifier,

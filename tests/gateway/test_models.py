@@ -340,13 +340,17 @@ def test_gateway_can_be_stopped_while_it_preloads(zoo: Studio) -> None:
     gate = zoo.engine.load_gate = Gate()
     server = new_gateway(zoo.api_host, preload=("phi-4",))
 
-    starting = threading.Thread(target=server.start)
+    def start() -> None:
+        with pytest.raises(ServerStartError, match="told to stop before it had started"):
+            server.start()
+
+    starting = threading.Thread(target=start)
     starting.start()
     assert gate.reached()
     server.begin_stop(0)
     assert zoo.engine.wait_for_cancel()
     starting.join()
-    server.stop()
+    assert not server.is_running
 
 
 def test_embedding_model_is_listed(api: httpx.Client) -> None:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from deploy_files import DEPLOY, assert_accepted_by_systemd, assert_lints, instructions, unit_settings
 
 from lmstudio.server import Server
-from lmstudio.server.embedded import CORE_END_SECONDS
+from lmstudio.server.background import CORE_END_SECONDS
 from lmstudio.server.settings import CONFIG_VARIABLE, HTTP, MODELS, SETTINGS, ServerSettings, resolve_settings
 
-DEPLOY = Path(__file__).parents[2] / "examples" / "deploy"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 VARIABLES = {CONFIG_VARIABLE, *(setting.variable for setting in SETTINGS.values())}
 END_SECONDS = ServerSettings().grace_seconds + CORE_END_SECONDS
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-    return found or pytest.skip(f"{name} is not installed here")
 
 
 # The settings --------------------------------------------------------------------------------------------------------
@@ -53,7 +50,9 @@ def test_settings_of_models_and_http_are_all_in_the_example() -> None:
     assert [name for name in wanted if not re.search(rf"^#?{name} = ", text, re.MULTILINE)] == []
 
 
-@pytest.mark.parametrize("file", sorted(DEPLOY.iterdir()), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", sorted(file for file in DEPLOY.iterdir() if file.is_file()), ids=lambda file: file.name
+)
 def test_variables_are_those_of_settings(file: Path) -> None:
     assert set(re.findall(r"LMSTUDIO_SERVER_\w+", file.read_text())) <= VARIABLES
 
@@ -61,39 +60,30 @@ def test_variables_are_those_of_settings(file: Path) -> None:
 # The image -----------------------------------------------------------------------------------------------------------
 
 
-def instructions() -> list[tuple[str, str]]:
-    """Of the Dockerfile, in order."""
-    lines = [line for line in (DEPLOY / "Dockerfile").read_text().splitlines() if not line.startswith("#")]
-    joined = "\n".join(lines).replace("\\\n", " ")
-    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+INSTRUCTIONS = instructions(DEPLOY / "Dockerfile")
 
 
 def last(word: str) -> str:
-    return [rest for name, rest in instructions() if name == word][-1]
+    return [rest for name, rest in INSTRUCTIONS if name == word][-1]
 
 
 def test_image_is_accepted_by_the_linter() -> None:
-    hadolint = tool("hadolint")
-    done = subprocess.run([hadolint, str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+    assert_lints(DEPLOY / "Dockerfile")
 
 
 def test_image_is_small_and_not_run_by_root() -> None:
-    names = [name for name, _ in instructions()]
+    names = [name for name, _ in INSTRUCTIONS]
     assert last("USER") == "10001"
     assert names.index("USER") < names.index("ENTRYPOINT")
-    assert {rest.split()[0] for name, rest in instructions() if name == "FROM"} == {"python:3.13-slim"}
-    assert all("--no-cache-dir" in rest for _, rest in instructions() if "pip install" in rest)
-    assert all("rm -rf /var/lib/apt/lists" in rest for _, rest in instructions() if "apt-get" in rest)
+    assert {rest.split()[0] for name, rest in INSTRUCTIONS if name == "FROM"} == {"python:3.13-slim"}
+    assert all("--no-cache-dir" in rest for _, rest in INSTRUCTIONS if "pip install" in rest)
+    assert all("rm -rf /var/lib/apt/lists" in rest for _, rest in INSTRUCTIONS if "apt-get" in rest)
 
 
 def test_image_has_all_that_the_package_is_built_of() -> None:
     allowed = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
     sources = [
-        source
-        for name, rest in instructions()
-        if name == "COPY" and "--from" not in rest
-        for source in rest.split()[:-1]
+        source for name, rest in INSTRUCTIONS if name == "COPY" and "--from" not in rest for source in rest.split()[:-1]
     ]
     assert sources
     assert {f"!{source}" for source in sources} <= set(allowed)
@@ -133,17 +123,11 @@ def test_composition_uses_the_image_safely() -> None:
 # systemd -------------------------------------------------------------------------------------------------------------
 
 
-def unit() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for line in (DEPLOY / "lmstudio-server.service").read_text().splitlines():
-        name, equals, value = line.partition("=")
-        if equals and not line.startswith("#"):
-            found.setdefault(name, []).append(value)
-    return found
+UNIT = DEPLOY / "lmstudio-server.service"
 
 
 def test_unit_lets_the_server_end_its_work() -> None:
-    settings = unit()
+    settings = unit_settings(UNIT)
     assert settings["KillMode"] == ["mixed"]
     assert int(settings["TimeoutStopSec"][0]) > END_SECONDS
     assert settings["Type"] == ["notify"]
@@ -152,13 +136,4 @@ def test_unit_lets_the_server_end_its_work() -> None:
 
 @pytest.mark.parametrize("command", [["verify"], ["security", "--offline=true", "--threshold=20"]], ids=" ".join)
 def test_unit_is_accepted_by_systemd(command: list[str], tmp_path: Path) -> None:
-    systemd_analyze = tool("systemd-analyze")
-    version = subprocess.run([systemd_analyze, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(re.findall(r"\d+", version)[0]) < 250:
-        pytest.skip("this release of systemd cannot look at units that are not installed")
-    file = tmp_path / "lmstudio-server.service"
-    text = (DEPLOY / "lmstudio-server.service").read_text()
-    file.write_text(text.replace("/opt/lmstudio/bin/python", str(Path(sys.executable).resolve())))
-    done = subprocess.run([systemd_analyze, *command, str(file)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert_accepted_by_systemd(UNIT, command, tmp_path)

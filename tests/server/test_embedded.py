@@ -29,7 +29,7 @@ from lmstudio._endpoints.system import VERSION
 from lmstudio._settings import ConnectionSettings
 from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.server import EngineError, ScriptedEngine, Server, ServerStartError, scripted_models
-from lmstudio.server import embedded as embedded_module
+from lmstudio.server import background as background_module
 from lmstudio.server.errors import PortInUseError
 from lmstudio.server.websocket import DirectWebSocket
 
@@ -383,7 +383,7 @@ def test_interrupt_while_starting_stops_the_server(monkeypatch: pytest.MonkeyPat
         def result(self, timeout: float | None = None) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(embedded_module, "Future", Interrupted)
+    monkeypatch.setattr(background_module, "Future", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         Server.for_core(StubCore()).start()
     assert server_threads() == []

@@ -275,3 +275,13 @@ def test_sizes_may_have_a_unit(text: str) -> None:
 def test_settings_can_be_read_where_the_packages_of_the_server_are_missing() -> None:
     code = "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None; import lmstudio.server.serve"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("settings.yaml", "port: 4711\njit_loading: no\n"), ("settings.json", '{"port": 4711, "jit_loading": false}')],
+)
+def test_a_file_may_be_yaml_or_json(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    values = resolve_settings({}, {}, tmp_path / name).values
+    assert (values.port, values.jit_loading) == (4711, False)

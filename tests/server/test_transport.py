@@ -26,11 +26,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from lmstudio._address import NAMESPACES
+from lmstudio._auth import parse_api_token
 from lmstudio._version import __version__
 from lmstudio._wire import AuthPacket
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server import Server
-from lmstudio.server.auth import AuthenticationRefusedError, Authenticator, parse_api_token
+from lmstudio.server.auth import AuthenticationRefusedError, Authenticator
 from lmstudio.server.connection import ConnectionLimits
 
 if TYPE_CHECKING:

@@ -122,3 +122,17 @@ def test_the_token_of_the_default_client_is_not_shown() -> None:
         frames = traceback.TracebackException.from_exception(error, capture_locals=True).stack
         assert len(frames) > 1
         assert BAD_TOKEN not in repr([frame.locals for frame in frames])
+
+
+def test_default_client_takes_settings(server: Server) -> None:
+    lms.configure_default_client(settings=lms.Settings(api_host=server.api_host, default_model="scripted-chat"))
+    assert lms.llm().identifier == "scripted-chat"
+    with convenience.default_client_set_aside():
+        lms.configure_default_client(server.api_host)
+        with pytest.raises(lms.LMStudioModelNotFoundError):
+            lms.embedding_model()
+    assert lms.llm().identifier == "scripted-chat"
+    lms.close_default_client()
+    lms.get_default_client(server.api_host).llm.unload("scripted-chat")
+    with pytest.raises(lms.LMStudioModelNotFoundError, match="No LLM is loaded"):
+        lms.llm()

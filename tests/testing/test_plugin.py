@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Runs of pytest in this process forget what they have imported, and httpx would go on with its exceptions of before.
+import httpcore  # noqa: F401
 import pytest
 
 import lmstudio as lms

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from lmstudio._address import (
-    ADDRESS_VARIABLE,
     API_SERVER_PORTS,
     NAMESPACES,
     ServerAddress,
-    chosen_api_host,
     parse_api_host,
 )
 from lmstudio.errors import LMStudioValueError
+from lmstudio.settings import settings_for
 
 ADDRESSES: list[tuple[str, ServerAddress]] = [
     ("localhost", ServerAddress("localhost", 1234)),
@@ -135,6 +134,14 @@ def test_the_url_of_a_namespace_may_be_given(namespace: str) -> None:
 def test_what_is_no_address_is_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(LMStudioValueError, match=f"Invalid server address .*{reason}.*Expected for example"):
         parse_api_host(text)
+
+
+ADDRESS_VARIABLE = "LM_STUDIO_BASE_URL"
+
+
+def chosen_api_host(api_host: str | None) -> str | None:
+    """As for a client with this argument."""
+    return settings_for(None, api_host=api_host).api_host
 
 
 def test_the_environment_may_hold_the_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,11 @@ import traceback
 
 import pytest
 
-from lmstudio import _auth
-from lmstudio._auth import TOKEN_VARIABLES, Credentials, Secret
+from lmstudio._auth import Credentials, Secret
+from lmstudio._settings import connection_settings
 from lmstudio.errors import LMStudioValueError
 
+TOKEN_VARIABLES = ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN", "LM_STUDIO_API_KEY")
 TOKEN = "sk-lm-AbCd1234:abcdefghij0123456789"
 OTHER = "sk-lm-ZyXw9876:zyxwvutsrq9876543210"
 MEMBER = Credentials("AbCd1234", "abcdefghij0123456789")
@@ -19,7 +20,20 @@ def resolve_credentials(api_token: str | None, name: str | None = None, passkey:
     """As for a client with these arguments."""
     secrets = Secret(api_token), Secret(passkey)
     del api_token, passkey  # as clients do: here, too, a traceback may show the variables
-    return _auth.resolve_credentials(secrets[0], name, secrets[1])
+    settings = connection_settings(
+        settings=None,
+        api_host=None,
+        api_token=secrets[0],
+        client_identifier=name,
+        client_passkey=secrets[1],
+        logger=None,
+        ssl_context=None,
+        proxy=Secret(None),
+        timeout=None,
+        retry=None,
+        on_unknown=None,
+    )
+    return settings.credentials
 
 
 @pytest.fixture(autouse=True)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
+from typing_extensions import TypedDict
 
-from lmstudio._http_models import Count, Fraction, HttpStruct, JsonObject, NonNegative
+from lmstudio._http_models import Count, Fraction, HttpReply, HttpStruct, JsonObject, NonNegative, always
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls"]
 TokenLimit: TypeAlias = Annotated[int, Meta(ge=-1)]
 """-1 for no limit."""
 
 
-class Model(HttpStruct, kw_only=True):
-    """One model of the list. The last three are OpenAI's; LM Studio leaves them out."""
+class Model(HttpReply, kw_only=True):
+    """One model of the list. The last three are OpenAI's; LM Studio leaves them out, and *created*, too."""
 
     id: str
-    object: str
-    owned_by: str
-    created: int
+    object: str = always("model")
+    owned_by: str = always("")
+    created: int = always(0)
     permission: list[JsonObject] | None = None
     root: str | None = None
     parent: str | None = None
 
 
-class ModelList(HttpStruct, kw_only=True):
+class ModelList(HttpReply, kw_only=True):
     """Body of the reply of GET /v1/models."""
 
-    object: str
+    object: str = always("list")
     data: list[Model]
 
 
@@ -42,7 +46,7 @@ class SamplingRequest(HttpStruct, kw_only=True):
     """What requests for a chat and for a text have in common: the model, and how it is to write.
 
     *ttl*, *draft_model*, *top_k*, *repeat_penalty* and *preset* are LM Studio's, *min_p* and *mirostat* of its engine;
-    *cache_prompt* is what its engine does anyway.
+    *cache_prompt* is what its engine does anyway. Nobody does anything with *user*.
     """
 
     model: str | None = None
@@ -66,6 +70,8 @@ class SamplingRequest(HttpStruct, kw_only=True):
     mirostat: Literal[0, 1, 2] | None = None
     mirostat_mode: Literal[0, 1, 2] | None = None
     microstat_mode: Literal[0, 1, 2] | None = None
+    cache_prompt: bool | None = None
+    user: str | None = None
 
     @property
     def has_usage_chunk(self) -> bool:
@@ -73,10 +79,9 @@ class SamplingRequest(HttpStruct, kw_only=True):
         return self.stream_options is not None and bool(self.stream_options.include_usage)
 
 
-class ChatCompletionRequest(SamplingRequest, kw_only=True):
-    """Body of POST /v1/chat/completions."""
+class ChatParameters(SamplingRequest, kw_only=True):
+    """Body of POST /v1/chat/completions, except for its messages."""
 
-    messages: list[JsonObject]
     max_completion_tokens: TokenLimit | None = None
     response_format: JsonObject | None = None
     tools: list[JsonObject] | None = None
@@ -87,10 +92,17 @@ class ChatCompletionRequest(SamplingRequest, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
 
+class ChatCompletionRequest(ChatParameters, kw_only=True):
+    """Body of POST /v1/chat/completions."""
+
+    messages: list[JsonObject]
+
+
 class CompletionRequest(SamplingRequest, kw_only=True):
-    """Body of POST /v1/completions."""
+    """Body of POST /v1/completions. LM Studio does nothing with *suffix*."""
 
     prompt: str | list[str]
+    suffix: str | None = None
     echo: bool | None = None
     best_of: int | None = None
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
@@ -106,15 +118,63 @@ class EmbeddingRequest(HttpStruct, kw_only=True):
     ttl: Annotated[float, Meta(gt=0)] | None = None
 
 
+class SamplingParams(TypedDict, total=False):
+    """The members of `SamplingRequest` as keywords, without the model, the stream and the user's own spelling."""
+
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    max_tokens: int | None
+    stop: str | Sequence[str] | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    repeat_penalty: float | None
+    logit_bias: Mapping[str, float] | None
+    seed: int | None
+    stream_options: StreamOptions | Mapping[str, Any] | None
+    n: int | None
+    ttl: float | None
+    draft_model: str | None
+    preset: str | None
+    mirostat: Literal[0, 1, 2] | None
+    mirostat_mode: Literal[0, 1, 2] | None
+    microstat_mode: Literal[0, 1, 2] | None
+    cache_prompt: bool | None
+    user: str | None
+
+
+class ChatCompletionParams(SamplingParams, total=False):
+    """The members of `ChatCompletionRequest` as keywords, without the model and the messages."""
+
+    max_completion_tokens: int | None
+    response_format: Mapping[str, Any] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    reasoning_effort: str | None
+    logprobs: bool | None
+    top_logprobs: int | None
+
+
+class CompletionParams(SamplingParams, total=False):
+    """The members of `CompletionRequest` as keywords, without the model and the prompt."""
+
+    suffix: str | None
+    echo: bool | None
+    best_of: int | None
+    logprobs: int | None
+
+
 # Replies -------------------------------------------------------------------------------------------------------------
 
 
 class CompletionUsage(HttpStruct, kw_only=True):
     """How many tokens a request took."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
+    prompt_tokens: int = always(0)
+    completion_tokens: int = always(0)
+    total_tokens: int = always(0)
     completion_tokens_details: JsonObject | None = None
     prompt_tokens_details: JsonObject | None = None
 
@@ -123,7 +183,7 @@ class FunctionCall(HttpStruct, kw_only=True):
     """The function of a tool call, or a piece of it."""
 
     name: str | None = None
-    arguments: str
+    arguments: str = always("")
 
 
 class ToolCall(HttpStruct, kw_only=True):
@@ -136,10 +196,20 @@ class ToolCall(HttpStruct, kw_only=True):
 
 
 class ChatCompletionMessage(HttpStruct, kw_only=True):
-    """What the model has answered, or a part of it. LM Studio knows two names for reasoning."""
+    """What the model has answered. LM Studio knows two names for reasoning."""
+
+    role: str = always("assistant")
+    content: str | None = always(None)
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class ChatCompletionDelta(HttpStruct, kw_only=True):
+    """A part of what the model has answered."""
 
     role: str | None = None
-    content: str | UnsetType | None = UNSET
+    content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
     tool_calls: list[ToolCall] | None = None
@@ -148,28 +218,28 @@ class ChatCompletionMessage(HttpStruct, kw_only=True):
 class ChatCompletionChoice(HttpStruct, kw_only=True):
     """An answer of POST /v1/chat/completions."""
 
-    index: int
-    logprobs: JsonObject | None
-    finish_reason: FinishReason
+    index: int = always(0)
+    logprobs: JsonObject | None = always(None)
+    finish_reason: FinishReason | None = always(None)
     message: ChatCompletionMessage
 
 
 class ChatCompletionChunkChoice(HttpStruct, kw_only=True):
     """A part of an answer of POST /v1/chat/completions."""
 
-    index: int
-    delta: ChatCompletionMessage
-    logprobs: JsonObject | None
-    finish_reason: FinishReason | None
+    index: int = always(0)
+    delta: ChatCompletionDelta
+    logprobs: JsonObject | None = always(None)
+    finish_reason: FinishReason | None = always(None)
 
 
 class CompletionChoice(HttpStruct, kw_only=True):
     """An answer of POST /v1/completions, or a part of one."""
 
-    index: int
+    index: int = always(0)
     text: str
-    logprobs: JsonObject | None
-    finish_reason: FinishReason | None
+    logprobs: JsonObject | None = always(None)
+    finish_reason: FinishReason | None = always(None)
 
 
 class V0Stats(HttpStruct, kw_only=True):
@@ -203,16 +273,16 @@ class V0Runtime(HttpStruct, kw_only=True):
     supported_formats: list[str]
 
 
-class _Reply(HttpStruct, kw_only=True):
+class _Reply(HttpReply, kw_only=True):
     """What all replies of chats and texts have, whole ones and the events of a stream.
 
     *stats* is empty in OpenAI's API, unless a draft model was used.
     """
 
-    id: str
-    object: str
-    created: int
-    model: str
+    id: str = always("")
+    object: str = always("")
+    created: int = always(0)
+    model: str = always("")
     system_fingerprint: str | None = None
     usage: CompletionUsage | None = None
     stats: V0Stats | None = None
@@ -223,40 +293,43 @@ class _Reply(HttpStruct, kw_only=True):
 class ChatCompletionResponse(_Reply, kw_only=True):
     """Body of the reply of POST /v1/chat/completions."""
 
+    object: str = always("chat.completion")
     choices: list[ChatCompletionChoice]
 
 
 class ChatCompletionChunk(_Reply, kw_only=True):
     """An event of the stream of POST /v1/chat/completions."""
 
+    object: str = always("chat.completion.chunk")
     choices: list[ChatCompletionChunkChoice]
 
 
 class CompletionResponse(_Reply, kw_only=True):
     """Body of the reply of POST /v1/completions, or an event of its stream."""
 
+    object: str = always("text_completion")
     choices: list[CompletionChoice]
 
 
 class Embedding(HttpStruct, kw_only=True):
     """The embedding of one input; base64 of 32 bit floats if so asked for."""
 
-    object: str
-    index: int
+    object: str = always("embedding")
+    index: int = always(0)
     embedding: list[float] | str
 
 
 class EmbeddingUsage(HttpStruct, kw_only=True):
     """How many tokens the inputs have."""
 
-    prompt_tokens: int
-    total_tokens: int
+    prompt_tokens: int = always(0)
+    total_tokens: int = always(0)
 
 
-class EmbeddingResponse(HttpStruct, kw_only=True):
+class EmbeddingResponse(HttpReply, kw_only=True):
     """Body of the reply of POST /v1/embeddings."""
 
-    object: str
+    object: str = always("list")
     data: list[Embedding]
-    model: str
-    usage: EmbeddingUsage
+    model: str = always("")
+    usage: EmbeddingUsage | None = None

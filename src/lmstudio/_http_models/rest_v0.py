@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lmstudio._http_models import HttpStruct
+from lmstudio._http_models import HttpReply
 
 
-class V0Model(HttpStruct, kw_only=True):
+class V0Model(HttpReply, kw_only=True):
     """One model of the list."""
 
     id: str
@@ -24,7 +24,7 @@ class V0Model(HttpStruct, kw_only=True):
     capabilities: list[str] | None = None
 
 
-class V0ModelList(HttpStruct, kw_only=True):
+class V0ModelList(HttpReply, kw_only=True):
     """Body of the reply of GET /api/v0/models."""
 
     object: str

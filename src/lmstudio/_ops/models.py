@@ -29,6 +29,8 @@ from lmstudio._sdk_models.config_keys import DEFAULTS
 from lmstudio.errors import LMStudioModelNotFoundError, LMStudioProtocolError, LMStudioValueError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lmstudio._endpoints.models import ModelEndpoints
     from lmstudio._port import Port
     from lmstudio._sdk_models import (
@@ -43,6 +45,7 @@ InfoT = TypeVar("InfoT")
 
 ModelTarget: TypeAlias = ModelSpecifierQuery | ModelSpecifierInstanceReference
 
+_NONE_LOADED = {"title": "No model loaded", "displayData": {"code": "generic.noModelMatchingQuery"}}
 _EVAL_BATCH_KEY = "embedding.load.llama.evalBatchSize"
 
 
@@ -100,22 +103,32 @@ async def list_loaded(port: Port, endpoints: ModelEndpoints[InfoT]) -> list[Info
     return [info for info in infos if info.identifier]  # type: ignore[attr-defined]  # useless without; all have it
 
 
-async def get_any(port: Port, endpoints: ModelEndpoints[InfoT]) -> InfoT:
-    """Any loaded instance.
+async def get_any(
+    port: Port, endpoints: ModelEndpoints[InfoT], is_allowed: Callable[[str], bool] = lambda _name: True
+) -> InfoT:
+    """Any loaded instance whose model or identifier *is_allowed*.
 
     Raises:
         LMStudioModelNotFoundError: none is loaded.
     """
-    loaded = await list_loaded(port, endpoints)
+    infos: list[Any] = await list_loaded(port, endpoints)
+    loaded = [info for info in infos if is_allowed(info.model_key) or is_allowed(info.identifier)]
     if not loaded:
+        if infos:
+            others = ", ".join(info.identifier for info in infos)
+            raise LMStudioModelNotFoundError(
+                f"No model is loaded that allowed_models has, so there is none to choose. Loaded: {others}.",
+                _NONE_LOADED,
+            )
         kind, shortcut = ("LLM", "llm") if endpoints.namespace == "llm" else ("embedding model", "embedding_model")
         raise LMStudioModelNotFoundError(
             f"No {kind} is loaded, so there is none to choose. Name the one to load, e.g. "
             f"client.{endpoints.namespace}.model('model-key') or lmstudio.{shortcut}('model-key'); "
             "list_downloaded_models() shows what there is.",
-            {"title": "No model loaded", "displayData": {"code": "generic.noModelMatchingQuery"}},
+            _NONE_LOADED,
         )
-    return loaded[0]
+    found: InfoT = loaded[0]
+    return found
 
 
 async def get_info(port: Port, endpoints: ModelEndpoints[InfoT], target: ModelTarget) -> InfoT:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models.dicts import EmbeddingLoadModelConfigDict, LlmLoadModelConfigDict
     from lmstudio._timeouts import TimeoutInput
     from lmstudio.async_api import AsyncClient
+    from lmstudio.settings import Settings
 
 DEFAULT_TTL_SECONDS = 3600
 """Models loaded through this package are unloaded after an hour without use, unless `ttl` says otherwise."""
@@ -198,6 +199,10 @@ class _AsyncSession(AsyncBase):
     def _port(self) -> Port:
         return self._client._port(self.API_NAMESPACE)
 
+    @property
+    def _settings(self) -> Settings:
+        return self._client._state.settings.chosen
+
     def _within(self, timeout: TimeoutInput, signal: AbortSignal | None = None) -> Port:
         return self._port.within(timeout, signal)
 
@@ -310,6 +315,7 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
     _ENDPOINTS: ClassVar[ModelEndpoints[Any]]
     _DOWNLOADED: ClassVar[type[Any]]
     _HANDLE: ClassVar[type[Any]]
+    _HAS_DEFAULT: ClassVar[bool] = False
     # Not methods: conversions between the typed and the wire form of the load configuration.
     _encode_load_config: ClassVar[Any]
     _read_load_config: ClassVar[Any]
@@ -334,7 +340,9 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
         identifier: str | None = None,
     ) -> LoadRequest:
         stack = override_stack(self._encode_load_config(config))
-        return LoadRequest(model_key, stack, ttl, identifier, device_identifier).check()
+        request = LoadRequest(model_key, stack, ttl, identifier, device_identifier).check()
+        self._settings.check_model(model_key)
+        return request
 
     async def model(
         self,
@@ -350,7 +358,9 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
-        """A handle for a model, which is loaded if it is not; without a key, for any model that is loaded.
+        """A handle for a model, which is loaded if it is not.
+
+        Without a key, for the language model that `Settings.default_model` names; else, for any that is loaded.
 
         Callers of one client that ask for the same at the same time share one load, and all of them get its progress.
         It is cancelled when the last of them leaves.
@@ -376,10 +386,13 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
             LMStudioTimeoutError: *timeout* or a limit of the client has expired; the load is cancelled.
             LMStudioCancelledError: *signal* was aborted.
         """
+        if model_key is None and self._HAS_DEFAULT:
+            model_key = self._settings.default_model
         if model_key is None:
             if on_mismatch != "use":
                 raise LMStudioValueError("on_mismatch is for a model that is named: give its key as well.")
-            return self._handle(await self._run(model_ops.get_any(self._within(timeout, signal), self._ENDPOINTS)))
+            port, is_allowed = self._within(timeout, signal), self._settings.allows_model
+            return self._handle(await self._run(model_ops.get_any(port, self._ENDPOINTS, is_allowed)))
         request = self._load_request(model_key, ttl, config, device_identifier)
         watch = LoadWatch(on_load_progress, verbose, signal)
         operation = load_ops.get_or_load(self._within(timeout), self._ENDPOINTS, request, watch, on_mismatch)
@@ -437,6 +450,7 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
             timeout: A time limit in seconds, or a `lmstudio.Timeout`.
             signal: Ends the call with LMStudioCancelledError.
         """
+        self._settings.check_model(model_ops.check_key(model_key, "model key"))
         stack = override_stack(self._encode_load_config(load_config))
         port = self._within(timeout, signal)
         return await self._run(model_ops.estimate_resources_usage(port, model_key, stack, device_identifier))
@@ -502,7 +516,10 @@ class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, Downloaded
             "path": path,
             "vision": vision,
         }
-        return self._new_handle(read_query(query, members))
+        target = read_query(query, members)
+        if (name := model_ops.identifier_of(target)) is not None:
+            self._settings.check_model(name)
+        return self._new_handle(target)
 
     def create_dynamic_handle_from_instance_reference(self, instance_reference: str) -> HandleT:
         """A handle for exactly one loaded instance. Nothing is sent, and nothing is loaded.
@@ -558,6 +575,7 @@ class _AsyncSessionLlm(
     _HANDLE = AsyncLLM
     _encode_load_config = staticmethod(llm_load_config_to_kv)
     _read_load_config = staticmethod(llm_load_config_from_kv)
+    _HAS_DEFAULT = True
 
 
 class _AsyncSessionEmbedding(

@@ -507,6 +507,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         self, draft_model_key: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
     ) -> None:
         """Load a draft model for speculative decoding beforehand, as well as the server can."""
+        self._session._settings.check_model(model_ops.check_key(draft_model_key, "draft model key"))
         port = self._within(timeout, signal)
         self._run(model_ops.preload_draft_model(port, self._target, draft_model_key))
 

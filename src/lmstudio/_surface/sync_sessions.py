@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models import EstimatedResourcesUsage, KvConfig, ModelDomainType, ModelInfo
     from lmstudio._sdk_models.dicts import EmbeddingLoadModelConfigDict, LlmLoadModelConfigDict
     from lmstudio._timeouts import TimeoutInput
+    from lmstudio.settings import Settings
     from lmstudio.sync_api import Client
 
 DEFAULT_TTL_SECONDS = 3600
@@ -197,6 +198,10 @@ class _Session(SyncBase):
     def _port(self) -> Port:
         return self._client._port(self.API_NAMESPACE)
 
+    @property
+    def _settings(self) -> Settings:
+        return self._client._state.settings.chosen
+
     def _within(self, timeout: TimeoutInput, signal: AbortSignal | None = None) -> Port:
         return self._port.within(timeout, signal)
 
@@ -307,6 +312,7 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
     _ENDPOINTS: ClassVar[ModelEndpoints[Any]]
     _DOWNLOADED: ClassVar[type[Any]]
     _HANDLE: ClassVar[type[Any]]
+    _HAS_DEFAULT: ClassVar[bool] = False
     # Not methods: conversions between the typed and the wire form of the load configuration.
     _encode_load_config: ClassVar[Any]
     _read_load_config: ClassVar[Any]
@@ -331,7 +337,9 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
         identifier: str | None = None,
     ) -> LoadRequest:
         stack = override_stack(self._encode_load_config(config))
-        return LoadRequest(model_key, stack, ttl, identifier, device_identifier).check()
+        request = LoadRequest(model_key, stack, ttl, identifier, device_identifier).check()
+        self._settings.check_model(model_key)
+        return request
 
     def model(
         self,
@@ -347,7 +355,9 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
         signal: AbortSignal | None = None,
         verbose: bool | str = False,
     ) -> HandleT:
-        """A handle for a model, which is loaded if it is not; without a key, for any model that is loaded.
+        """A handle for a model, which is loaded if it is not.
+
+        Without a key, for the language model that `Settings.default_model` names; else, for any that is loaded.
 
         Callers of one client that ask for the same at the same time share one load, and all of them get its progress.
         It is cancelled when the last of them leaves.
@@ -373,10 +383,13 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
             LMStudioTimeoutError: *timeout* or a limit of the client has expired; the load is cancelled.
             LMStudioCancelledError: *signal* was aborted.
         """
+        if model_key is None and self._HAS_DEFAULT:
+            model_key = self._settings.default_model
         if model_key is None:
             if on_mismatch != "use":
                 raise LMStudioValueError("on_mismatch is for a model that is named: give its key as well.")
-            return self._handle(self._run(model_ops.get_any(self._within(timeout, signal), self._ENDPOINTS)))
+            port, is_allowed = self._within(timeout, signal), self._settings.allows_model
+            return self._handle(self._run(model_ops.get_any(port, self._ENDPOINTS, is_allowed)))
         request = self._load_request(model_key, ttl, config, device_identifier)
         watch = LoadWatch(on_load_progress, verbose, signal)
         operation = load_ops.get_or_load(self._within(timeout), self._ENDPOINTS, request, watch, on_mismatch)
@@ -432,6 +445,7 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
             timeout: A time limit in seconds, or a `lmstudio.Timeout`.
             signal: Ends the call with LMStudioCancelledError.
         """
+        self._settings.check_model(model_ops.check_key(model_key, "model key"))
         stack = override_stack(self._encode_load_config(load_config))
         port = self._within(timeout, signal)
         return self._run(model_ops.estimate_resources_usage(port, model_key, stack, device_identifier))
@@ -497,7 +511,10 @@ class _SessionModel(_Session, Generic[HandleT, LoadConfigT, DownloadedT, Instanc
             "path": path,
             "vision": vision,
         }
-        return self._new_handle(read_query(query, members))
+        target = read_query(query, members)
+        if (name := model_ops.identifier_of(target)) is not None:
+            self._settings.check_model(name)
+        return self._new_handle(target)
 
     def create_dynamic_handle_from_instance_reference(self, instance_reference: str) -> HandleT:
         """A handle for exactly one loaded instance. Nothing is sent, and nothing is loaded.
@@ -549,6 +566,7 @@ class _SessionLlm(_SessionModel[LLM, LlmLoadConfigInput, DownloadedLlm, LlmInsta
     _HANDLE = LLM
     _encode_load_config = staticmethod(llm_load_config_to_kv)
     _read_load_config = staticmethod(llm_load_config_from_kv)
+    _HAS_DEFAULT = True
 
 
 class _SessionEmbedding(

@@ -8,38 +8,31 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from lmstudio._address import ADDRESS_VARIABLE, parse_api_host
-from lmstudio._auth import TOKEN_VARIABLES
-from lmstudio._setting_file import YamlLines
-from lmstudio._setting_table import Section, SettingTable, about
-from lmstudio._settings import VERIFY_VARIABLE
-from lmstudio.errors import LMStudioValueError
-from lmstudio.server.binding import is_loopback
-from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
-from lmstudio.server.http.settings import HttpSettings
-from lmstudio.server.setting_kinds import (
-    Address,
+from lmstudio._setting_kinds import (
     ApiToken,
     Choice,
     FilePath,
     Many,
-    Names,
     Number,
     Port,
-    SecretText,
     Switch,
     Text,
 )
+from lmstudio._setting_table import Section, SettingTable, YamlLines, about
+from lmstudio.server.background import DEFAULT_GRACE_SECONDS
+from lmstudio.server.http.settings import HttpSettings
+from lmstudio.settings import KEY_NAMES, Settings
+from lmstudio.settings import SETTINGS as _CLIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lmstudio._setting_table import EffectiveSettings
 
-__all__ = ["GATEWAY_TABLE", "GatewaySettings", "resolve_gateway_settings"]
+__all__ = ["GATEWAY_TABLE", "GatewayArguments", "GatewaySettings", "resolve_gateway_settings"]
 
 ENVIRONMENT_PREFIX: Final = "LMSTUDIO_GATEWAY_"
 CONFIG_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
@@ -57,6 +50,8 @@ HTTP: Final = Section("HTTP", ENVIRONMENT_PREFIX, "http", _OWN)
 ENDING: Final = Section("ending", ENVIRONMENT_PREFIX, "server", _OWN)
 LOG: Final = Section("log", ENVIRONMENT_PREFIX, place=_OWN)
 
+_TOKEN_VARIABLES: Final = tuple(name for name in _CLIENT["api_token"].variables if name not in KEY_NAMES)
+"""Not those with keys of other systems: LM Studio's native protocol has no place for them."""
 _SECONDS: Final = Number("SECONDS", minimum=0.001)
 _COUNT: Final = Number("COUNT", minimum=1, is_whole=True)
 
@@ -75,18 +70,20 @@ class GatewaySettings:
     )
     base_url: str = field(
         default="http://localhost:1234",
-        metadata=about(UPSTREAM, Address(), "where LM Studio is", variables=(ADDRESS_VARIABLE,)),
+        metadata=about(
+            UPSTREAM, _CLIENT["api_host"].kind, "where LM Studio is", variables=_CLIENT["api_host"].variables
+        ),
     )
     api_token: str | None = field(
         default=None,
         repr=False,
         metadata=about(
             UPSTREAM,
-            SecretText("TOKEN"),
+            ApiToken(),
             "API token of LM Studio. Other users of this machine can see it in the list of processes: better use the "
-            f"environment variable {TOKEN_VARIABLES[0]}",
+            f"environment variable {_TOKEN_VARIABLES[0]}",
             "--upstream-token",
-            variables=TOKEN_VARIABLES,
+            variables=_TOKEN_VARIABLES,
         ),
     )
     default_model: str | None = field(
@@ -94,23 +91,25 @@ class GatewaySettings:
         metadata=about(
             UPSTREAM,
             Text("MODEL"),
-            "used where the model that a request names is not there; any part of a name that fits one model only",
-            variables=("LM_STUDIO_DEFAULT_MODEL",),
+            "used by requests that name no model: a name, or any part of one that fits one model only",
+            variables=_CLIENT["default_model"].variables,
         ),
     )
     allowed_models: tuple[str, ...] = field(
         default=(),
         metadata=about(
             UPSTREAM,
-            Names("MODEL"),
+            _CLIENT["allowed_models"].kind,
             "let requests use this model; may be repeated (default: all models)",
             "--allowed-model",
-            variables=("LM_STUDIO_ALLOWED_MODELS",),
+            variables=_CLIENT["allowed_models"].variables,
         ),
     )
     verify_tls: bool = field(
         default=True,
-        metadata=about(UPSTREAM, Switch(), "check the certificate of an https address", variables=(VERIFY_VARIABLE,)),
+        metadata=about(
+            UPSTREAM, Switch(), "check the certificate of an https address", variables=_CLIENT["verify_tls"].variables
+        ),
     )
     require_token_for_remote: bool = field(
         default=False,
@@ -118,7 +117,7 @@ class GatewaySettings:
             UPSTREAM,
             Switch(),
             "refuse an LM Studio on another machine if there is no API token for it",
-            variables=("LM_STUDIO_REQUIRE_TOKEN_FOR_REMOTE",),
+            variables=_CLIENT["require_token_for_remote"].variables,
         ),
     )
     timeout_seconds: float = field(
@@ -139,7 +138,7 @@ class GatewaySettings:
         metadata=about(
             CONNECTION,
             _SECONDS,
-            "time after which an idle connection to it is closed",
+            "accepted, and shown by /health: the gateway has one connection per kind of request, which stays open",
             key="keep_alive_secs",
         ),
     )
@@ -148,7 +147,7 @@ class GatewaySettings:
         metadata=about(
             CONNECTION,
             Number("COUNT", is_whole=True),
-            "so many idle connections to it are kept",
+            "accepted, and shown by /health, for the same reason",
         ),
     )
     host: str = field(
@@ -216,7 +215,9 @@ class GatewaySettings:
     )
     preload: tuple[str, ...] = field(
         default=(),
-        metadata=about(REQUESTS, Names("MODEL"), "load this model before requests are taken; may be repeated"),
+        metadata=about(
+            REQUESTS, Many(Text("MODEL"), ","), "load this model before requests are taken; may be repeated"
+        ),
     )
     jit_loading: bool = field(
         default=False,
@@ -256,15 +257,54 @@ class GatewaySettings:
             value = getattr(self, name)
             if value != setting.default:
                 object.__setattr__(self, name, setting.parse(value, name))
-        if self.require_token_for_remote and self.api_token is None and not self._is_upstream_local():
-            raise LMStudioValueError(
-                f"LM Studio at {self.base_url} is on another machine, and there is no API token for it, although "
-                f"require_token_for_remote is on; put one into the environment variable {TOKEN_VARIABLES[0]}."
-            )
+        self.client_settings().check_remote()
 
-    def _is_upstream_local(self) -> bool:
-        host = parse_api_host(self.base_url).host
-        return host == "localhost" or is_loopback(host)
+    def client_settings(self) -> Settings:
+        """How a client of LM Studio is told the same."""
+        return Settings(
+            api_host=self.base_url,
+            api_token=self.api_token or "",
+            timeout=self.timeout_seconds,
+            connect_timeout=self.connect_timeout_seconds,
+            max_retries=0,
+            verify_tls=self.verify_tls,
+            require_token_for_remote=self.require_token_for_remote,
+        )
+
+
+class GatewayArguments(TypedDict, total=False):
+    """The arguments of `GatewaySettings`; lists, and paths as texts, are taken as well."""
+
+    provider: str
+    base_url: str
+    api_token: str | None
+    default_model: str | None
+    allowed_models: Sequence[str]
+    verify_tls: bool
+    require_token_for_remote: bool
+    timeout_seconds: float
+    connect_timeout_seconds: float
+    keep_alive_seconds: float
+    max_idle_connections: int
+    host: str
+    port: int
+    api_tokens: Sequence[str]
+    api_token_files: Sequence[str | Path]
+    insecure: bool
+    allowed_origins: Sequence[str]
+    cors: bool
+    max_body_bytes: int
+    max_queued_requests: int
+    max_tokens: int
+    temperature: float
+    preload: Sequence[str]
+    jit_loading: bool
+    list_downloaded: bool
+    metrics: bool
+    grace_seconds: float
+    log_format: str
+    log_level: str | None
+    log_file: str | Path | None
 
 
 GATEWAY_TABLE: Final = SettingTable(GatewaySettings, CONFIG_VARIABLE, YamlLines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from lmstudio._async_io import AsyncClientState
-from lmstudio._auth import NO_SECRET, Secret
+from lmstudio._auth import NO_SECRET
 from lmstudio._endpoints import embedding, llm
 from lmstudio._endpoints.system import VERSION
 from lmstudio._ops.loading import LoadRequest, LoadWatch, get_or_load
@@ -103,8 +103,9 @@ class Upstream:
             connect=settings.connect_timeout_seconds, idle=settings.timeout_seconds, total=settings.timeout_seconds
         )
         connection = connection_settings(
-            api_host=settings.base_url,
-            api_token=Secret(settings.api_token),
+            settings=settings.client_settings(),
+            api_host=None,
+            api_token=NO_SECRET,
             client_identifier=None,
             client_passkey=NO_SECRET,
             logger=None,
@@ -114,7 +115,7 @@ class Upstream:
             retry=NO_RETRIES,  # clients are told at once, and know best what is worth another attempt
             on_unknown=None,
         )
-        self._state = AsyncClientState(msgspec.structs.replace(connection, tls=settings.verify_tls))
+        self._state = AsyncClientState(connection)
         self._idle = IdleConnections(settings.keep_alive_seconds, settings.max_idle_connections)
 
     def port(self, namespace: str, *, is_limited: bool = True) -> Port:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import re
 import secrets
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from lmstudio._auth import parse_api_token
 from lmstudio._wire import AuthPacket
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server._port import ClientContext, ClientLifetime
@@ -24,7 +24,6 @@ MAX_CREDENTIAL_LENGTH = 256
 """Characters, of the identifier and of the passkey."""
 
 _AUTH_VERSION = 1
-_TOKEN = re.compile(r"sk-lm-([A-Za-z0-9]{8}):([A-Za-z0-9]{20})")
 _decode_packet = msgspec.json.Decoder(AuthPacket).decode
 
 
@@ -38,21 +37,6 @@ def parse_auth_packet(frame: str) -> AuthPacket | None:
         return _decode_packet(frame)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-
-
-def parse_api_token(token: str) -> tuple[str, str]:
-    """Client identifier and passkey of an API token.
-
-    Raises:
-        LMStudioValueError: not of the form of an API token. The token is not repeated.
-    """
-    match = _TOKEN.fullmatch(token.strip())
-    if match is None:
-        raise LMStudioValueError(
-            f"An API token has the form 'sk-lm-', 8 letters or digits, ':' and 20 letters or digits; "
-            f"the one given has {len(token)} characters and another form."
-        )
-    return match[1], match[2]
 
 
 class ApiTokens:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import sys
 from dataclasses import dataclass
 from typing import Any
 
+from lmstudio._address import is_loopback
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server.errors import PortInUseError, ServerStartError
 
 _BACKLOG = 128
-
-
-def is_loopback(address: str) -> bool:
-    """Whether *address* is a numeric one that only programs of this machine can connect to."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    # Python answers for ::ffff:127.0.0.1 itself only since 3.13.
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return (mapped or parsed).is_loopback
 
 
 @dataclass(frozen=True)

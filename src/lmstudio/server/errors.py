@@ -56,6 +56,10 @@ class ServerStartError(LMStudioRuntimeError):
     """The embedded server could not start. The message is one sentence: what was found, and what to do."""
 
 
+class StartInterruptedError(ServerStartError):
+    """It was told to stop before it had started."""
+
+
 class PortInUseError(ServerStartError):
     """Another program, or another server of this one, listens on that port."""
 

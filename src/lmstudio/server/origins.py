@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from lmstudio._address import is_loopback
 from lmstudio.errors import LMStudioValueError
-from lmstudio.server.binding import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

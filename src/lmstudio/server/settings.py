@@ -12,13 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._address import API_SERVER_PORTS
-from lmstudio._setting_table import Section, SettingTable, about
-from lmstudio.server.connection import ConnectionLimits
-from lmstudio.server.embedded import DEFAULT_GRACE_SECONDS
-from lmstudio.server.files.store import FileLimits
-from lmstudio.server.http.settings import HttpSettings
-from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
-from lmstudio.server.setting_kinds import (
+from lmstudio._setting_kinds import (
     ApiToken,
     Choice,
     FileOrAddress,
@@ -30,6 +24,12 @@ from lmstudio.server.setting_kinds import (
     Table,
     Text,
 )
+from lmstudio._setting_table import Section, SettingTable, about
+from lmstudio.server.background import DEFAULT_GRACE_SECONDS
+from lmstudio.server.connection import ConnectionLimits
+from lmstudio.server.files.store import FileLimits
+from lmstudio.server.http.settings import HttpSettings
+from lmstudio.server.instances import DEFAULT_JIT_TTL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,7 +241,9 @@ class ServerSettings:
     usage_in_last_chunk: bool = field(
         default=HttpSettings.usage_in_last_chunk,
         metadata=about(
-            HTTP, Switch(), "say how many tokens a stream took in its last chunk, where a request does not say"
+            HTTP,
+            Switch(),
+            "count tokens in the last chunk of a streamed chat of OpenAI's API, also if nobody asks for it",
         ),
     )
     allow_ephemeral_mcp: bool = field(

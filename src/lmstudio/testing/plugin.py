@@ -67,17 +67,18 @@ def _new_server(config: pytest.Config, marker: pytest.Mark | None) -> ScriptedSe
 def _found_by_default(api_host: str, *, with_token: bool = False) -> Iterator[None]:
     """Clients without an address connect to *api_host*, those of the module-level functions too.
 
-    Without an API token, unless they need it: there may be one, for another server.
+    Without the other settings of the environment, which are for another server; unless they need its API token.
     """
-    from lmstudio._address import ADDRESS_VARIABLE
-    from lmstudio._auth import TOKEN_VARIABLES
     from lmstudio.convenience import default_client_set_aside
+    from lmstudio.settings import FILE_VARIABLE, SETTINGS
 
     with pytest.MonkeyPatch.context() as patch, default_client_set_aside():
-        patch.setenv(ADDRESS_VARIABLE, api_host)
-        for name in TOKEN_VARIABLES:
-            if not with_token:
-                patch.delenv(name, raising=False)
+        patch.delenv(FILE_VARIABLE, raising=False)
+        for setting in SETTINGS.values():
+            for variable in setting.variables:
+                if not (with_token and setting.name == "api_token"):
+                    patch.delenv(variable, raising=False)
+        patch.setenv(SETTINGS["api_host"].variables[0], api_host)
         yield
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers, MutableHeaders
 
+from lmstudio._auth import parse_api_token
 from lmstudio.errors import LMStudioValueError
-from lmstudio.server.auth import parse_api_token
 from lmstudio.server.http.errors import HttpError, surface_of
 from lmstudio.server.http.exchange import send_json
 from lmstudio.server.http.page import PAGE_PATHS

@@ -9,6 +9,7 @@ from lmstudio._http_models.openai import (
     ChatCompletionChoice,
     ChatCompletionChunk,
     ChatCompletionChunkChoice,
+    ChatCompletionDelta,
     ChatCompletionMessage,
     ChatCompletionRequest,
     ChatCompletionResponse,
@@ -179,14 +180,14 @@ class _Chunks:
         self._head = head.members("chat.completion.chunk")
         self._separates_reasoning = separates_reasoning
         # Nearly all chunks differ in the text only, which is the last one in them.
-        before, _, after = self._chunk(ChatCompletionMessage(content=_MARK)).rpartition(encode(_MARK))
+        before, _, after = self._chunk(ChatCompletionDelta(content=_MARK)).rpartition(encode(_MARK))
         self._around_text = before, after
         self._calls = -1
         self._call_id = ""
 
     def first(self) -> bytes:
         """Who speaks."""
-        return self._chunk(ChatCompletionMessage(role="assistant", content=""))
+        return self._chunk(ChatCompletionDelta(role="assistant", content=""))
 
     def of(self, packets: Sequence[Packet]) -> Iterator[bytes]:
         """The events for *packets*."""
@@ -209,21 +210,21 @@ class _Chunks:
                     yield self._call(ToolCall(index=self._calls, function=FunctionCall(arguments=text)))
                 case LlmChannelPredictToClientPacketToolCallGenerationFailed(raw_content=raw):
                     if raw:
-                        yield self._chunk(ChatCompletionMessage(content=raw))
+                        yield self._chunk(ChatCompletionDelta(content=raw))
                 case LlmChannelPredictToClientPacketToolCallGenerationEnd() | _:
                     pass
 
-    def _text(self, text: str, kind: str) -> ChatCompletionMessage | None:
+    def _text(self, text: str, kind: str) -> ChatCompletionDelta | None:
         if kind == "none" or not self._separates_reasoning:
-            return ChatCompletionMessage(content=text)
-        return ChatCompletionMessage(reasoning=text, reasoning_content=text) if kind == "reasoning" else None
+            return ChatCompletionDelta(content=text)
+        return ChatCompletionDelta(reasoning=text, reasoning_content=text) if kind == "reasoning" else None
 
     def _call(self, call: ToolCall) -> bytes:
-        return self._chunk(ChatCompletionMessage(tool_calls=[call]))
+        return self._chunk(ChatCompletionDelta(tool_calls=[call]))
 
     def last(self, reason: FinishReason, others: Mapping[str, Any]) -> bytes:
         """Why it ended."""
-        return self._chunk(ChatCompletionMessage(), (), reason, others)
+        return self._chunk(ChatCompletionDelta(), (), reason, others)
 
     def usage(self, usage: CompletionUsage) -> bytes:
         """How many tokens it took, in an event of its own."""
@@ -231,7 +232,7 @@ class _Chunks:
 
     def _chunk(
         self,
-        delta: ChatCompletionMessage,
+        delta: ChatCompletionDelta,
         tokens: Sequence[LlmToken] = (),
         reason: FinishReason | None = None,
         others: Mapping[str, Any] | None = None,

@@ -1,4 +1,7 @@
-"""How the values of settings are written: one reader for flags, environment variables and TOML."""
+"""How the values of settings are written: one reader for flags, environment variables and files.
+
+Clients load this, so it loads nothing that takes long.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,23 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from lmstudio._address import parse_api_host
-from lmstudio.errors import LMStudioValueError
-from lmstudio.server.auth import parse_api_token
+from ._auth import parse_api_token
+from .errors import LMStudioValueError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
-    "Address",
     "ApiToken",
     "Choice",
     "FileOrAddress",
     "FilePath",
     "Kind",
     "Many",
-    "Names",
     "Number",
     "Port",
-    "SecretText",
     "Switch",
     "Table",
     "Text",
@@ -80,31 +80,6 @@ class Text(Kind):
         return value.strip()
 
 
-class SecretText(Text):
-    """Any text, not to be shown."""
-
-    is_secret = True
-
-    def parse(self, value: object) -> str:
-        """The text without spaces around it."""
-        if not isinstance(value, str) or not value.strip():
-            raise LMStudioValueError("it is not a text")
-        return value.strip()
-
-
-class Address(Text):
-    """Where a server is."""
-
-    def __init__(self) -> None:
-        super().__init__("URL")
-
-    def parse(self, value: object) -> str:
-        """The address as it is written."""
-        if isinstance(value, str):
-            parse_api_host(value)
-        return super().parse(value)
-
-
 class Choice(Kind):
     """One of several words."""
 
@@ -133,29 +108,34 @@ class Switch(Kind):
         return word in _ON
 
 
-@dataclass(frozen=True)
 class Number(Kind):
     """A number from *minimum* on, to *maximum* if there is one."""
 
-    metavar: str = "NUMBER"
-    minimum: float = 0
-    is_whole: bool = False
-    is_size: bool = False
-    """Of bytes: K, M and G may follow, powers of 1024."""
-    none_word: str | None = None
-    """What to write for "no limit"."""
-    maximum: float = math.inf
+    def __init__(
+        self,
+        metavar: str = "NUMBER",
+        minimum: float = 0,
+        *,
+        is_whole: bool = False,
+        is_size: bool = False,
+        none_word: str | None = None,
+        maximum: float = math.inf,
+    ) -> None:
+        """*is_size*: of bytes; K, M and G may follow, powers of 1024. *none_word*: what to write for "no limit"."""
+        self.metavar = metavar
+        self.minimum = minimum
+        self.is_whole = is_whole
+        self.is_size = is_size
+        self.none_word = none_word
+        self.maximum = maximum
 
     def parse(self, value: object) -> float | int | None:
         """The number, None for the word."""
         if self.none_word is not None and isinstance(value, str) and value.strip().lower() == self.none_word:
             return None
         number = self._read(value)
-        if (
-            not self.minimum <= number <= self.maximum
-            or number == math.inf
-            or (self.is_whole and number != int(number))
-        ):
+        is_within = self.minimum <= number <= self.maximum and number < math.inf
+        if not is_within or (self.is_whole and number != int(number)):
             raise _wrong(value, f"is not {self._allowed()}")
         return int(number) if self.is_whole else number
 
@@ -207,6 +187,8 @@ class FilePath(Kind):
 
     def parse(self, value: object) -> Path:
         """The path; ~ is the user's home."""
+        from pathlib import Path
+
         value = str(value) if isinstance(value, Path) else value
         if not isinstance(value, str) or not value or "\0" in value:
             raise _wrong(value, "is not a path")
@@ -288,17 +270,6 @@ class Many(Kind):
     def toml(self, value: Any) -> str:
         """As an array."""
         return f"[{', '.join(map(self.kind.toml, value))}]"
-
-
-class Names(Many):
-    """Any number of names, in an environment variable with commas or spaces between them."""
-
-    def __init__(self, metavar: str) -> None:
-        super().__init__(Text(metavar))
-
-    def split(self, text: str) -> list[str]:
-        """The names in an environment variable."""
-        return text.replace(",", " ").split()
 
 
 def _inline(value: object) -> str:

@@ -1,0 +1,285 @@
+"""Connections of the asynchronous surface: one pool for each event loop that the client is used in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpcore
+import httpx
+
+from lmstudio._async_io import loop_hooks, running_loop
+from lmstudio._dial import Dialer
+from lmstudio.errors import LMStudioRuntimeError
+
+from . import _io
+from ._exchange import Connections, ExchangeError, IncomingReply
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Mapping
+
+    from lmstudio._async_io import EventLoop
+
+    from ._clock import CallClock
+    from ._exchange import OutgoingRequest
+    from ._io import HttpOptions
+
+
+class AsyncConnections(Connections):
+    """Those of one client. A client or a transport of the user is used as it is."""
+
+    def __init__(
+        self, options: HttpOptions, http_client: httpx.AsyncClient | None, transport: httpx.AsyncBaseTransport | None
+    ) -> None:
+        self._options = options
+        self._given_client, self._given_transport = http_client, transport
+        self._pools: dict[EventLoop, _Pool] = {}
+        self._is_closed = False
+
+    def reopen(self) -> None:
+        """Allow connections again after `aclose`."""
+        self._is_closed = False
+
+    def _pool(self) -> _Pool:
+        """That of the running loop."""
+        loop = running_loop()
+        if loop is None:
+            raise LMStudioRuntimeError(
+                "AsyncHttpClient works in tasks of asyncio and of trio only. Use lmstudio.http.HttpClient elsewhere."
+            )
+        if self._is_closed:
+            raise _io.closed_error()
+        pool = self._pools.get(loop)
+        if pool is None:
+            # Loops come and go; the pools of those that are over have closed themselves.
+            for other, its_pool in list(self._pools.items()):
+                if its_pool.hooks.is_over():
+                    self._pools.pop(other, None)
+            pool = self._pools[loop] = self._new_pool(loop)
+        return pool
+
+    def _new_pool(self, loop: EventLoop) -> _Pool:
+        if self._given_client is not None:
+            return _Pool(self._given_client, loop, is_own=False, is_clocked=False)
+        transport = self._given_transport or _Transport(self._options)
+        http = httpx.AsyncClient(transport=transport, trust_env=False)
+        return _Pool(http, loop, is_own=True, is_clocked=self._given_transport is None)
+
+    async def send(self, request: OutgoingRequest, clock: CallClock) -> IncomingReply:
+        pool = self._pool()
+        await pool.close_forgotten()
+        limits: Any = dict.fromkeys(("connect", "read", "write"), clock) if pool.is_clocked else _io.timeouts(clock)
+        try:
+            built = pool.http.build_request(
+                request.method,
+                request.url,
+                content=request.content,
+                headers=self._options.headers(request),
+                extensions={"timeout": limits},
+            )
+            response = await pool.http.send(built, stream=True, follow_redirects=False)
+        except _io.ERRORS as error:
+            if self._is_closed:
+                raise ExchangeError("closed", "the client was closed", error, is_final=True) from None
+            raise _io.failure(error, clock, has_reply=False) from None
+        return _Reply(response, pool, clock)
+
+    async def pause(self, seconds: float, clock: CallClock) -> None:
+        woken = anyio.Event()
+        clock.on_cancel = woken.set
+        with anyio.move_on_after(seconds):
+            await woken.wait()
+
+    async def aclose(self) -> None:
+        """Close the connections of every loop. Those of other loops end there, soon."""
+        self._is_closed = True
+        running = running_loop()
+        for loop, pool in list(self._pools.items()):
+            del self._pools[loop]
+            if loop is running:
+                await pool.aclose()
+            pool.close_soon()
+
+    def close_soon(self) -> None:
+        """The same from any thread, without waiting: the client was forgotten."""
+        for pool in list(self._pools.values()):
+            pool.close_soon()
+
+
+class _Pool:
+    """The connections of one loop. They are closed before it ends."""
+
+    def __init__(self, http: httpx.AsyncClient, loop: EventLoop, *, is_own: bool, is_clocked: bool) -> None:
+        self.http, self.is_clocked = http, is_clocked
+        self._is_own = is_own
+        self.hooks = loop_hooks(loop)
+        self._forgotten: deque[_Reply] = deque()
+        self._wanted_closed = anyio.Event()
+        self.hooks.spawn(self._close_at_the_end())
+
+    def forget(self, reply: _Reply) -> None:
+        """Close *reply* soon; from any thread, also a finaliser."""
+        self._forgotten.append(reply)
+        self.hooks.post(self._spawn_closing)
+
+    def _spawn_closing(self) -> None:
+        self.hooks.spawn(self.close_forgotten())
+
+    async def close_forgotten(self) -> None:
+        while self._forgotten:
+            await self._forgotten.popleft().aclose()
+
+    def close_soon(self) -> None:
+        self.hooks.post(self._wanted_closed.set)
+
+    async def _close_at_the_end(self) -> None:
+        try:
+            await self._wanted_closed.wait()
+        finally:
+            with anyio.CancelScope(shield=True):  # takes no time: nobody says goodbye
+                await self.aclose()
+
+    async def aclose(self) -> None:
+        await self.close_forgotten()
+        if self._is_own:
+            await self.http.aclose()
+
+
+class _Reply(IncomingReply):
+    def __init__(self, response: httpx.Response, pool: _Pool, clock: CallClock) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response, self._pool, self._clock = response, pool, clock
+        self._content = _io.content_of(response)
+        self._decoder = _io.BodyDecoder(self.headers)
+        self._pieces = response.aiter_raw()
+        self._is_complete = self._is_closed = self._is_reading = False
+
+    async def read(self) -> bytes:
+        if self._content is not None:
+            data, self._content, self._is_complete = self._content, b"", True
+            return data
+        data = b""
+        while not (data or self._is_complete or self._is_closed):
+            self._is_reading = True
+            try:
+                with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
+                    piece = await anext(self._pieces, b"")
+            except _io.ERRORS as error:
+                raise _io.failure(error, self._clock, has_reply=True) from None
+            finally:
+                self._is_reading = False
+            self._is_complete = not piece
+            data = self._decoder.feed(piece)
+        return data
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+        if not (self._is_complete or self._is_reading):
+            self._is_reading = True  # whoever closes it as well, such as `close_forgotten`, leaves this to us
+            self._shut_down()
+            # The generators beneath have to end: the loop would finalise them, later, and trio warns of that.
+            if self._pool.is_clocked:
+                with contextlib.suppress(*_io.ERRORS):
+                    while await anext(self._pieces, b""):
+                        pass
+            else:
+                await self._pieces.aclose()  # type: ignore[attr-defined]  # it is one
+            self._is_complete = True
+        await self._response.aclose()
+
+    def abandon(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._shut_down()
+            self._pool.forget(self)
+
+    def _shut_down(self) -> None:
+        stream = self._response.extensions.get("network_stream")
+        if isinstance(stream, _Stream):
+            stream.shut_down()
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    """httpx's own, over streams of ours."""
+
+    def __init__(self, options: HttpOptions) -> None:
+        super().__init__(verify=options.context(is_used=False), trust_env=False)
+        # httpx has no parameter for the backend; pyproject.toml pins the minor version for this.
+        self._pool = httpcore.AsyncConnectionPool(
+            **options.pool_options(), network_backend=_Backend(Dialer(options.proxy, options.proxy_context()))
+        )
+
+
+class _Backend(httpcore.AsyncNetworkBackend):
+    """Makes connections that wait by the clock of a call: httpcore passes on what it takes for a number of seconds."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: Any = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        clock: CallClock = timeout
+        clock.connecting()
+        try:
+            with anyio.fail_after(clock.seconds("connect")):
+                stream = await self._dialer.connect_tcp(host, port, None, local_address, socket_options)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout from error
+        return _Stream(stream)
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection; *timeout* of its methods is the clock of a call."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._has_answered = False
+        self._is_shut_down = False
+
+    async def read(self, max_bytes: int, timeout: Any = None) -> bytes:
+        clock = self._watched(timeout)
+        data = await self._stream.read(max_bytes, clock.seconds("read"))
+        clock.received()
+        self._has_answered = True
+        return data
+
+    async def write(self, buffer: bytes, timeout: Any = None) -> None:
+        clock = self._watched(timeout)
+        clock.is_reused = self._has_answered
+        for start in range(0, len(buffer), _io.WRITE_SIZE):
+            await self._stream.write(buffer[start : start + _io.WRITE_SIZE], clock.seconds("write"))
+        clock.begin_wait()
+
+    def _watched(self, clock: CallClock) -> CallClock:
+        """*clock*, after a look whether it is time to end."""
+        clock.on_cancel = self.shut_down
+        if self._is_shut_down or clock.is_cancelled:
+            raise httpcore.ReadError("the call was ended")
+        return clock
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
+    ) -> httpcore.AsyncNetworkStream:
+        clock: CallClock = timeout
+        return _Stream(await self._stream.start_tls(ssl_context, server_hostname, clock.seconds("connect")))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+    def shut_down(self) -> None:
+        """End both directions at once, from any thread; who waits here is woken."""
+        self._is_shut_down = True
+        _io.shut_down(self._stream.get_extra_info("socket"))
