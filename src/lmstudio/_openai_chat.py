@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lmstudio._http_models.openai import ChatParameters, FinishReason
     from lmstudio._sdk_models import (
         LlmChannelPredictToClientPacket,
+        LlmPredictionFragment,
         LlmPredictionStats,
         LlmPredictionStopReason,
         LlmToken,
@@ -242,8 +243,11 @@ class ChatChunks:
         for packet in packets:
             match packet:
                 case LlmChannelPredictToClientPacketFragment(fragment=fragment):
-                    delta = self._text(fragment.content, fragment.reasoning_type)
-                    if delta is not None:
+                    if self.is_text(fragment):
+                        yield self.text(fragment.content, fragment.tokens or ())
+                    elif fragment.reasoning_type == "reasoning":
+                        content = fragment.content
+                        delta = ChatCompletionDelta(reasoning=content, reasoning_content=content)
                         yield self._chunk(delta, fragment.tokens or ())
                 case LlmChannelPredictToClientPacketToolCallGenerationStart(tool_call_id=call_id):
                     self._calls += 1
@@ -259,10 +263,13 @@ class ChatChunks:
                 case LlmChannelPredictToClientPacketToolCallGenerationEnd() | _:
                     pass
 
-    def _text(self, text: str, kind: str) -> ChatCompletionDelta | None:
-        if kind == "none" or not self._separates_reasoning:
-            return ChatCompletionDelta(content=text)
-        return ChatCompletionDelta(reasoning=text, reasoning_content=text) if kind == "reasoning" else None
+    def is_text(self, fragment: LlmPredictionFragment) -> bool:
+        """Whether *fragment* belongs to the content of the message."""
+        return fragment.reasoning_type == "none" or not self._separates_reasoning
+
+    def text(self, content: str, tokens: Sequence[LlmToken] = ()) -> ChatCompletionChunk:
+        """More of the content."""
+        return self._chunk(ChatCompletionDelta(content=content), tokens)
 
     def _call(self, call: ToolCall) -> ChatCompletionChunk:
         return self._chunk(ChatCompletionDelta(tool_calls=[call]))

@@ -8,14 +8,14 @@ from lmstudio._http_models import encode
 from lmstudio._openai_chat import ChatChunks, chat_reply
 from lmstudio._openai_messages import read_openai_message
 from lmstudio._openai_parameters import chat_settings
-from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment, LlmPredictionFragment
+from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.observer import observed
 from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, last_usage, usage_of
 from lmstudio.server.http.work import Collected, refusing_bad_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator
 
     from lmstudio._http_models.openai import ChatCompletionRequest
     from lmstudio.server.http.backend import Running
@@ -67,11 +67,11 @@ async def _stream(
     await prediction.wait_for_first()
     await exchange.start_stream()
     chunks = ChatChunks(head, separates_reasoning=collected.separates_reasoning)
-    spelling = _Spelling(chunks, separates_reasoning=collected.separates_reasoning)
+    spelled = _Spelling(chunks)
     await exchange.write(event(chunks.first()))
     async for packets in prediction.packets():
         collected.add(packets)
-        if events := spelling.of(packets):
+        if events := b"".join(spelled(packets)):
             await exchange.write(events)
     stats = prediction.stats
     others = head.last_members(stats) if head.is_v0 else {}
@@ -88,27 +88,17 @@ _MARK: Final = "text"
 
 
 class _Spelling:
-    """Chunks as events. Nearly all of them differ in their text only, and to put that in is a third of the work."""
+    """Packets as the events of a stream. Nearly all differ in the text only, which is spelled into a pattern."""
 
-    def __init__(self, chunks: ChatChunks, *, separates_reasoning: bool) -> None:
+    def __init__(self, chunks: ChatChunks) -> None:
         self._chunks = chunks
-        self._separates_reasoning = separates_reasoning
-        packet = LlmChannelPredictToClientPacketFragment(
-            fragment=LlmPredictionFragment(
-                content=_MARK, tokens_count=1, contains_drafted=False, reasoning_type="none", is_structural=False
-            )
-        )
-        self._before, _, self._after = event(next(chunks.of((packet,)))).rpartition(encode(_MARK))
+        self._before, _, self._after = event(chunks.text(_MARK)).rpartition(encode(_MARK))
 
-    def of(self, packets: Sequence[Packet]) -> bytes:
-        """The events for *packets*."""
-        pieces: list[bytes] = []
+    def __call__(self, packets: Iterable[Packet]) -> Iterator[bytes]:
         for packet in packets:
             if isinstance(packet, LlmChannelPredictToClientPacketFragment):
                 fragment = packet.fragment
-                is_text = fragment.reasoning_type == "none" or not self._separates_reasoning
-                if is_text and not fragment.tokens:
-                    pieces += (self._before, encode(fragment.content), self._after)
+                if not fragment.tokens and self._chunks.is_text(fragment):
+                    yield b"".join((self._before, encode(fragment.content), self._after))
                     continue
-            pieces += map(event, self._chunks.of((packet,)))
-        return b"".join(pieces)
+            yield from map(event, self._chunks.of((packet,)))
