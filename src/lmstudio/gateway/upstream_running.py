@@ -149,7 +149,9 @@ class UpstreamRunning(Running):
     def _check_model(self, packet: LlmChannelPredictToClientPacketSuccess) -> None:
         """Raise HttpError if another model than the one that was asked for has answered."""
         wanted, found = self._model, packet.model_info
-        if (found.identifier, found.model_key) != (wanted.identifier, wanted.info.model_key):
+        # A model in several variants may go by another key than in the list, but it has one path.
+        is_same_model = found.model_key == wanted.info.model_key or found.path == wanted.info.path
+        if found.identifier != wanted.identifier or not is_same_model:
             message = (
                 f"LM Studio has answered with the model {found.identifier!r} ({found.model_key}), not with "
                 f"{wanted.identifier!r} ({wanted.info.model_key}), which was asked for. Name the one that it has."
