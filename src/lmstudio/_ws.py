@@ -50,14 +50,14 @@ class LinkManager:
     def __init__(self, settings: ConnectionSettings, hooks: LoopHooks) -> None:
         self._settings = settings
         self.logger: logging.Logger = settings.logger("websocket")
-        self.hooks = hooks
+        self.hooks: LoopHooks = hooks
         self._links: dict[str, _Link] = {}
         self._running: set[_Link] = set()
         """Also those that are lost, until they have cleaned up."""
         self._http: httpx.AsyncClient | None = None
         self._address = settings.address()
         self._resolving = anyio.Lock()
-        self.was_reached = False
+        self.was_reached: bool = False
         """There was a connection to the server before."""
 
     def start(self, namespace: str, multiplexer: Multiplexer) -> None:
