@@ -92,7 +92,7 @@ def test_the_last_failure_is_raised() -> None:
     ids=["by default", "by wish", "never"],
 )
 def test_how_often(make: Callable[[Any], HttpClient], count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RetryConfig, "delay", lambda self, retry, _: 0.0 if retry < self.max_retries else None)
+    monkeypatch.setattr(RetryConfig, "delay", lambda self, retry: 0.0 if retry < self.max_retries else None)
     server = Server(503)
     with pytest.raises(lms.LMStudioServerError):
         make(server.transport).list_models()
