@@ -34,6 +34,8 @@ class RetryConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds."""
     retry_on_status: tuple[int, ...] = (500, 502, 503, 504, 429)
     """HTTP statuses that are worth another attempt: those of a proxy whose server is not there yet, for example."""
+    random_number: Callable[[], float] | None = None
+    """Where chance comes from, as numbers from 0 to 1; by default from `random`. A test may want to know them."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_retries, int) or isinstance(self.max_retries, bool) or self.max_retries < 0:
@@ -43,16 +45,19 @@ class RetryConfig(msgspec.Struct, frozen=True, kw_only=True):
             if not is_seconds(value):
                 raise LMStudioValueError(f"{name} must be a number of seconds from 0 on, got {value!r}.")
         statuses: object = self.retry_on_status
+        if self.random_number is not None and not callable(self.random_number):
+            raise LMStudioValueError(f"random_number must be a function without arguments, got {self.random_number!r}.")
         if not isinstance(statuses, tuple) or not all(isinstance(status, int) for status in statuses):
             raise LMStudioValueError(f"retry_on_status must be a tuple of HTTP statuses, got {statuses!r:.80}.")
 
     def delay(self, retry: int, random_number: Callable[[], float] | None = None) -> float | None:
         """Seconds before retry *retry*, counted from 0; None if there is none.
 
-        *random_number* gives numbers from 0 to 1; by default those of `random`.
+        *random_number* counts instead of the attribute.
         """
         if retry >= self.max_retries:
             return None
+        random_number = random_number or self.random_number
         if random_number is None:
             import random  # not needed as long as all goes well
 

@@ -10,7 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import deque
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from ._retries import NO_RETRIES
 from ._timeouts import DEFAULT_TIMEOUT
@@ -101,7 +101,7 @@ class UnknownItem(NamedTuple):
 class Runtime(ABC):
     """Everything an operation may ask of the world."""
 
-    suspends: ClassVar[bool] = True
+    suspends: bool = True
     """Whether waits suspend a task, so that an operation may await anything; otherwise they block the thread."""
 
     def __init__(self) -> None:

@@ -50,14 +50,14 @@ class LinkManager:
     def __init__(self, settings: ConnectionSettings, hooks: LoopHooks) -> None:
         self._settings = settings
         self.logger: logging.Logger = settings.logger("websocket")
-        self.hooks = hooks
+        self.hooks: LoopHooks = hooks
         self._links: dict[str, _Link] = {}
         self._running: set[_Link] = set()
         """Also those that are lost, until they have cleaned up."""
         self._http: httpx.AsyncClient | None = None
         self._address = settings.address()
         self._resolving = anyio.Lock()
-        self.was_reached = False
+        self.was_reached: bool = False
         """There was a connection to the server before."""
 
     def start(self, namespace: str, multiplexer: Multiplexer) -> None:
@@ -233,15 +233,15 @@ class _Link:
     def __init__(self, manager: LinkManager, namespace: str, multiplexer: Multiplexer) -> None:
         self._manager = manager
         self._namespace = namespace
-        self.multiplexer = multiplexer
-        self.opened = anyio.Event()
+        self.multiplexer: Multiplexer = multiplexer
+        self.opened: anyio.Event = anyio.Event()
         """Authenticated, or failed to get there."""
         limit = manager.connect_seconds
         multiplexer.patience = math.inf if limit is None else limit
         multiplexer.on_patience = self._limit_attempt
         self._attempt_scope: anyio.CancelScope | None = None
         self._attempt_began = 0.0
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
         self._scope: anyio.CancelScope | None = None
         self._last_messages: list[_wire.Outgoing] = []
         self._closing = False

@@ -1,4 +1,4 @@
-"""The Python of the README runs as it stands there."""
+"""The Python of the README and of the pages in docs/ runs as it stands there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from lmstudio.server.engine.base import GenerationRequest
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
 MODEL, EMBEDDER = "qwen2.5-7b-instruct", "nomic-embed-text-v1.5"
 
 
@@ -82,27 +84,48 @@ def surroundings(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             thread.cancel()
 
 
-def snippets() -> Iterator[str]:
-    """The Python of the README, on the lines where it stands."""
-    text = README.read_text(encoding="utf-8")
+def snippets(page: Path) -> Iterator[str]:
+    """The Python of a page, on the lines where it stands."""
+    text = page.read_text(encoding="utf-8")
     for found in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         yield "\n" * text.count("\n", 0, found.start(1)) + found[1]
 
 
-def run(snippet: str, names: dict[str, Any]) -> None:
-    result = eval(compile(snippet, README, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+def run(snippet: str, names: dict[str, Any], page: Path) -> None:
+    result = eval(compile(snippet, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
     if inspect.iscoroutine(result):
         asyncio.run(result)
 
 
 @pytest.mark.usefixtures("surroundings")
-def test_every_snippet_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_snippet_of_the_readme_runs(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     names: dict[str, Any] = {"lms": lms}
     with lms.Client() as client:
-        for snippet in snippets():
+        for snippet in snippets(README):
             names.update(client=client, model=client.llm.model(MODEL))
-            run(snippet, names)
+            with monkeypatch.context() as patch:
+                if "HttpClient" in snippet:  # the native clients find this server, those for HTTP have to be told
+                    patch.setenv("LM_STUDIO_BASE_URL", f"http://{server.api_host}")
+                run(snippet, names, README)
     printed = capsys.readouterr().out
     assert names["book"].title == "Hunger"
     assert "multiply {'a': 12, 'b': 34}" in printed
     assert "1 The buyer pays for the return." in printed
+
+
+@pytest.mark.usefixtures("surroundings")
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_every_snippet_of_a_page_runs(page: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LM_STUDIO_BASE_URL", f"http://{server.api_host}")
+    names: dict[str, Any] = {"lms": lms}
+    for snippet in snippets(page):
+        # The page cannot know where this server is.
+        run(snippet.replace("LMStudioClient(timeout", f"LMStudioClient('{server.api_host}', timeout"), names, page)
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=[page.stem for page in (README, *PAGES)])
+def test_what_a_page_points_to_exists(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

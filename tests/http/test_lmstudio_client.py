@@ -386,6 +386,8 @@ def test_pauses_double_up_to_a_limit_and_vary() -> None:
     config = RetryConfig(max_retries=5, backoff_factor=2.0, max_backoff=12.0)
     assert [config.delay(retry, lambda: 0.0) for retry in range(6)] == [2.0, 4.0, 8.0, 12.0, 12.0, None]
     assert [config.delay(retry, lambda: 1.0) for retry in range(3)] == [1.0, 2.0, 4.0]
+    certain = RetryConfig(max_retries=3, backoff_factor=2.0, random_number=lambda: 0.5)
+    assert [certain.delay(retry) for retry in range(4)] == [1.5, 3.0, 6.0, None]
 
 
 # Whole programs ------------------------------------------------------------------------------------------------------

@@ -12,29 +12,18 @@ Nothing is imported before it is used: `import lmstudio.gateway` needs none of t
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lmstudio._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .background import Gateway as Gateway
     from .settings import GatewaySettings as GatewaySettings
     from .settings import resolve_gateway_settings as resolve_gateway_settings
 
-_MODULE_OF = {"Gateway": "background", "GatewaySettings": "settings", "resolve_gateway_settings": "settings"}
+_MODULE_OF = {"Gateway": ".background", "GatewaySettings": ".settings", "resolve_gateway_settings": ".settings"}
 
 __all__ = ["Gateway", "GatewaySettings", "resolve_gateway_settings"]
 
-
-if not TYPE_CHECKING:  # or type checkers would believe in every name
-
-    def __getattr__(name: str) -> object:
-        module = _MODULE_OF.get(name)
-        if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{module}"), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(globals(), _MODULE_OF)

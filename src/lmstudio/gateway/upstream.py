@@ -25,7 +25,7 @@ from lmstudio.gateway.rules import Offer
 from lmstudio.logs import fields, get_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from lmstudio._async_io import AsyncRuntime
     from lmstudio._endpoints.models import ModelEndpoints
@@ -39,7 +39,7 @@ ResultT = TypeVar("ResultT")
 
 _logger = get_logger("gateway")
 
-_ENDPOINTS: Final[Mapping[ModelKind, ModelEndpoints[Any]]] = {"llm": llm.MODELS, "embedding": embedding.MODELS}
+_ENDPOINTS: Final[dict[ModelKind, ModelEndpoints[Any]]] = {"llm": llm.MODELS, "embedding": embedding.MODELS}
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,8 @@ class UpstreamRunning(Running):
                 raise self._error(error) from error
             raise
         if type(packets[-1]) is LlmChannelPredictToClientPacketSuccess:
-            self._success = packets.pop()
-            self._check_model(self._success)
+            success = self._success = packets.pop()
+            self._check_model(success)
         if not self._has_content and not all(isinstance(packet, _PROGRESS) for packet in packets):
             self._has_content = True
             self._observer.first_content()

@@ -12,8 +12,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lmstudio._lazy import lazy_names
 
 if TYPE_CHECKING:
     from lmstudio._http_models import HttpReply as HttpReply
@@ -68,10 +69,10 @@ if TYPE_CHECKING:
     from lmstudio.settings import Settings as Settings
 
 _MODULE_OF = {
-    "AsyncChatCompletionStream": "lmstudio.http.async_client",
-    "AsyncCompletionStream": "lmstudio.http.async_client",
-    "AsyncEventStream": "lmstudio.http.async_base",
-    "AsyncHttpClient": "lmstudio.http.async_client",
+    "AsyncChatCompletionStream": ".async_client",
+    "AsyncCompletionStream": ".async_client",
+    "AsyncEventStream": ".async_base",
+    "AsyncHttpClient": ".async_client",
     "AsyncSdkContract": "lmstudio.contract",
     "ChatCompletionChoice": "lmstudio._http_models.openai",
     "ChatCompletionChunk": "lmstudio._http_models.openai",
@@ -79,9 +80,9 @@ _MODULE_OF = {
     "ChatCompletionDelta": "lmstudio._http_models.openai",
     "ChatCompletionMessage": "lmstudio._http_models.openai",
     "ChatCompletionParams": "lmstudio._http_models.openai",
-    "ChatCompletionRequest": "lmstudio.http._openai_requests",
+    "ChatCompletionRequest": "._openai_requests",
     "ChatCompletionResponse": "lmstudio._http_models.openai",
-    "ChatCompletionStream": "lmstudio.http.sync_client",
+    "ChatCompletionStream": ".sync_client",
     "ChatMessage": "lmstudio.contract",
     "ChatRole": "lmstudio.contract",
     "Chunk": "lmstudio.contract",
@@ -90,20 +91,20 @@ _MODULE_OF = {
     "CompletionParams": "lmstudio._http_models.openai",
     "CompletionRequest": "lmstudio._http_models.openai",
     "CompletionResponse": "lmstudio._http_models.openai",
-    "CompletionStream": "lmstudio.http.sync_client",
+    "CompletionStream": ".sync_client",
     "CompletionUsage": "lmstudio._http_models.openai",
     "Embedding": "lmstudio._http_models.openai",
     "EmbeddingRequest": "lmstudio._http_models.openai",
     "EmbeddingResponse": "lmstudio._http_models.openai",
     "EmbeddingUsage": "lmstudio._http_models.openai",
     "ErrorType": "lmstudio.errors",
-    "EventStream": "lmstudio.http.sync_base",
+    "EventStream": ".sync_base",
     "FunctionCall": "lmstudio._http_models.openai",
     "HealthStatus": "lmstudio._http_models.model_lists",
-    "HttpClient": "lmstudio.http.sync_client",
+    "HttpClient": ".sync_client",
     "HttpReply": "lmstudio._http_models",
     "HttpStruct": "lmstudio._http_models",
-    "LMStudioClient": "lmstudio.http._compat",
+    "LMStudioClient": "._compat",
     "LMStudioError": "lmstudio.errors",
     "ListModelsFilter": "lmstudio._http_models.model_lists",
     "Model": "lmstudio._http_models.openai",
@@ -114,10 +115,10 @@ _MODULE_OF = {
     "StreamOptions": "lmstudio._http_models.openai",
     "Timeout": "lmstudio._timeouts",
     "ToolCall": "lmstudio._http_models.openai",
-    "close_default_client": "lmstudio.http._compat",
-    "complete": "lmstudio.http._compat",
-    "default_client": "lmstudio.http._compat",
-    "list_models": "lmstudio.http._compat",
+    "close_default_client": "._compat",
+    "complete": "._compat",
+    "default_client": "._compat",
+    "list_models": "._compat",
 }
 
 __all__ = [
@@ -173,18 +174,5 @@ __all__ = [
     "list_models",
 ]
 
-
-if not TYPE_CHECKING:  # or type checkers would believe in every name
-
-    def __getattr__(name: str) -> object:
-        # Not before it is used: httpx takes long to load.
-        module = _MODULE_OF.get(name)
-        if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(module), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(globals(), _MODULE_OF)

@@ -30,7 +30,7 @@ from ._streams import EventT, OpenStream, ResultT
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from lmstudio._address import ServerAddress
     from lmstudio._retries import RetryConfig
@@ -78,13 +78,11 @@ class Caller:
         timeout: Timeout = INHERITED,
         retry: RetryConfig,
         logger: logging.Logger,
-        random_number: Callable[[], float] | None = None,
     ) -> None:
         self._connections = connections
         self.address: ServerAddress = address
         self.logger: logging.Logger = logger
         self._timeout, self._retry = timeout.over(DEFAULT_TIMEOUT), retry
-        self._random_number = random_number
 
     async def call(
         self,
@@ -202,7 +200,7 @@ class Caller:
 
         *wish*: how many seconds it should be, if that is known; one of the server counts up to `max_backoff`.
         """
-        delay = self._retry.delay(attempt - 1, self._random_number) if may_repeat else None
+        delay = self._retry.delay(attempt - 1) if may_repeat else None
         if delay is not None and wish is not None:
             delay = 0.0 if wish == 0 else min(max(delay, wish), self._retry.max_backoff)
         left = call.clock.left_in_total

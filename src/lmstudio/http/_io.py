@@ -25,7 +25,7 @@ from ._exchange import ExchangeError
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from lmstudio._address import ServerAddress
     from lmstudio._proxy import Proxy
@@ -52,8 +52,6 @@ class HttpOptions(msgspec.Struct, frozen=True):
     after five seconds."""
     max_idle_connections: int | None = 20
     own_logger: logging.Logger | None = None
-    random_number: Callable[[], float] | None = None
-    """Numbers from 0 to 1 for the pauses between attempts."""
 
     def __post_init__(self) -> None:
         # Not repeated: it is a secret, even if it is none that can be sent.
@@ -76,7 +74,6 @@ class HttpOptions(msgspec.Struct, frozen=True):
             timeout=self.timeout,
             retry=self.retry,
             logger=self.logger,
-            random_number=self.random_number,
         )
 
     def headers(self, request: OutgoingRequest) -> httpx.Headers:

@@ -111,8 +111,8 @@ class HttpClient(HttpClientBase):
     Args:
         base_url: The server's address, with or without "/v1". By default that of LM_STUDIO_BASE_URL, else
             http://localhost:1234.
-        api_key: A token of LM Studio, or the key of another server. By default that of LM_STUDIO_API_KEY, LM_API_TOKEN
-            or LMSTUDIO_API_TOKEN, else none.
+        api_key: A token of LM Studio, or the key of another server. By default that of LM_API_TOKEN,
+            LMSTUDIO_API_TOKEN or LM_STUDIO_API_KEY, else none.
         timeout: Time limits of all calls: a `Timeout`, or a number of seconds for each call as a whole. By default 10
             seconds to connect, and 30 without anything from the server. Every call takes a `timeout` of its own.
         retry: When to try again; by default twice. A call is never repeated once a stream has begun.

@@ -12,8 +12,9 @@ Nothing is imported before it is used: `import lmstudio.server` needs none of th
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lmstudio._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .connection import ConnectionLimits as ConnectionLimits
@@ -34,22 +35,22 @@ if TYPE_CHECKING:
     from .http.settings import HttpSettings as HttpSettings
 
 _MODULE_OF = {
-    "BrokenToolCall": "engine.scripted",
-    "ConnectionLimits": "connection",
-    "Engine": "engine.base",
-    "EngineError": "engine.base",
-    "Gate": "engine.scripted",
-    "HttpSettings": "http.settings",
-    "LlamaCppEngine": "engine.llama_cpp",
-    "ModelFile": "engine.base",
-    "Reasoning": "engine.scripted",
-    "Reply": "engine.scripted",
-    "ScriptedEngine": "engine.scripted",
-    "Server": "embedded",
-    "ServerStartError": "errors",
-    "ToolCall": "engine.scripted",
-    "default_models_folder": "home",
-    "scripted_models": "engine.scripted",
+    "BrokenToolCall": ".engine.scripted",
+    "ConnectionLimits": ".connection",
+    "Engine": ".engine.base",
+    "EngineError": ".engine.base",
+    "Gate": ".engine.scripted",
+    "HttpSettings": ".http.settings",
+    "LlamaCppEngine": ".engine.llama_cpp",
+    "ModelFile": ".engine.base",
+    "Reasoning": ".engine.scripted",
+    "Reply": ".engine.scripted",
+    "ScriptedEngine": ".engine.scripted",
+    "Server": ".embedded",
+    "ServerStartError": ".errors",
+    "ToolCall": ".engine.scripted",
+    "default_models_folder": ".home",
+    "scripted_models": ".engine.scripted",
 }
 
 __all__ = [
@@ -71,17 +72,5 @@ __all__ = [
     "scripted_models",
 ]
 
-
-if not TYPE_CHECKING:  # or type checkers would believe in every name
-
-    def __getattr__(name: str) -> object:
-        module = _MODULE_OF.get(name)
-        if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{module}"), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(globals(), _MODULE_OF)

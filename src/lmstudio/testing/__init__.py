@@ -90,8 +90,9 @@ without pytest there are `Recorder` and `Replayer`. The form of the file is desc
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from lmstudio._lazy import lazy_names
 
 if TYPE_CHECKING:
     from lmstudio.server.engine.scripted import BrokenToolCall as BrokenToolCall
@@ -112,19 +113,19 @@ if TYPE_CHECKING:
 
 _ENGINE = "lmstudio.server.engine.scripted"
 _MODULE_OF = {
-    "AsyncFakeSdk": "lmstudio.testing.async_fake_sdk",
+    "AsyncFakeSdk": ".async_fake_sdk",
     "BrokenToolCall": _ENGINE,
-    "Call": "lmstudio.testing.requests",
-    "EmbeddingRequest": "lmstudio.testing.requests",
-    "FakeSdk": "lmstudio.testing.sync_fake_sdk",
-    "FaultProxy": "lmstudio.testing.network",
+    "Call": ".requests",
+    "EmbeddingRequest": ".requests",
+    "FakeSdk": ".sync_fake_sdk",
+    "FaultProxy": ".network",
     "Gate": _ENGINE,
-    "PredictionRequest": "lmstudio.testing.requests",
+    "PredictionRequest": ".requests",
     "Reasoning": _ENGINE,
-    "Recorder": "lmstudio.testing.recorder",
-    "Replayer": "lmstudio.testing.replayer",
+    "Recorder": ".recorder",
+    "Replayer": ".replayer",
     "Reply": _ENGINE,
-    "ScriptedServer": "lmstudio.testing.server",
+    "ScriptedServer": ".server",
     "ToolCall": _ENGINE,
 }
 
@@ -145,17 +146,5 @@ __all__ = [
     "ToolCall",
 ]
 
-
-if not TYPE_CHECKING:  # or type checkers would believe in every name
-
-    def __getattr__(name: str) -> object:
-        module = _MODULE_OF.get(name)
-        if module is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(module), name)
-        globals()[name] = value
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(globals(), _MODULE_OF)

@@ -62,7 +62,7 @@ class Metrics(Observer):
         self._found = _Found()
         self.registry.register(self._found)
         registry: dict[str, Any] = {"namespace": _PREFIX, "registry": self.registry}
-        self.requests = Histogram(
+        self.requests: Histogram = Histogram(
             "request_duration_seconds",
             "Time from a request over HTTP to the end of its answer. The status is that of the answer's beginning, "
             "and 'none' if the client was gone before its end.",
@@ -70,44 +70,48 @@ class Metrics(Observer):
             buckets=_REQUEST_SECONDS,
             **registry,
         )
-        self.errors = Counter(
+        self.errors: Counter = Counter(
             "request_errors", "Errors that clients were told of, also in streams.", ("route", "reason"), **registry
         )
-        self.in_progress = Gauge("requests_in_progress", "Requests over HTTP that are being answered.", **registry)
-        self.waiting = Gauge(
+        self.in_progress: Gauge = Gauge(
+            "requests_in_progress", "Requests over HTTP that are being answered.", **registry
+        )
+        self.waiting: Gauge = Gauge(
             "requests_waiting",
             "What waits over HTTP for a model to be loaded ('load'), or for its first token ('first_token').",
             ("model", "waits_for"),
             **registry,
         )
-        self.predicting = Gauge(
+        self.predicting: Gauge = Gauge(
             "predictions_in_progress", "Predictions over HTTP that have begun and not ended.", ("model",), **registry
         )
-        self.predictions = Counter(
+        self.predictions: Counter = Counter(
             "predictions",
             "Predictions over HTTP that have ended, by LM Studio's stop reason, or 'error'.",
             ("model", "stop_reason"),
             **registry,
         )
-        self.first_token = Histogram(
+        self.first_token: Histogram = Histogram(
             "time_to_first_token_seconds",
             "Time from a request over HTTP to the first token of its answer, waiting for a load included.",
             ("model",),
             buckets=_FIRST_TOKEN_SECONDS,
             **registry,
         )
-        self.speed = Histogram(
+        self.speed: Histogram = Histogram(
             "generation_tokens_per_second",
             "Speed of predictions, from their first token on.",
             ("model",),
             buckets=_SPEEDS,
             **registry,
         )
-        self.prompt_tokens = Counter(
+        self.prompt_tokens: Counter = Counter(
             "prompt_tokens", "Tokens of prompts, and of texts to embed.", ("model",), **registry
         )
-        self.completion_tokens = Counter("completion_tokens", "Tokens that models wrote.", ("model",), **registry)
-        self.loads = Histogram(
+        self.completion_tokens: Counter = Counter(
+            "completion_tokens", "Tokens that models wrote.", ("model",), **registry
+        )
+        self.loads: Histogram = Histogram(
             "model_load_seconds",
             "Time to load a model, whoever wanted it, by outcome: 'loaded', 'failed' or 'cancelled'.",
             ("model", "outcome"),
