@@ -418,7 +418,7 @@ R2: Final = {
     63: (
         "http_surfaces/test_metrics.py::test_memory_of_the_server_is_shown",
         f"{NATIVE}handles.py::test_need_of_a_model_is_estimated_without_loading_it",
-        "Differs: the gateway shows no memory of the machine behind it, because LM Studio's protocol does not tell it.",
+        "Differs: the gateway shows what its own process takes; what a model takes can be estimated by clients.",
     ),
     64: (
         f"{NUMBERS}load_that_many_wait_for_is_one",
