@@ -145,15 +145,24 @@ async def _refused(
     if location:
         advice = f"It redirects to {location[:_LONGEST_LOCATION]!r}: if LM Studio is there, pass that address."
         return cannot_connect(url, "websocket", reason, error, advice)
-    return await _unexpected(http, address, url, reason, error)
+    return await _unexpected(http, address, url, reason, error, is_missing=status == 404)
 
 
 async def _unexpected(
-    http: httpx.AsyncClient, address: ServerAddress, url: str, reason: str, error: Exception
+    http: httpx.AsyncClient,
+    address: ServerAddress,
+    url: str,
+    reason: str,
+    error: Exception,
+    *,
+    is_missing: bool = False,
 ) -> LMStudioWebsocketError:
+    """*is_missing*: it has nothing at that path."""
     found = await first_server(http, [address, *_neighbours(address)])
     if found == address:
         advice = "LM Studio answers there, but does not allow this connection, or its version does not know it."
+        if is_missing:
+            advice = "It greets as LM Studio does, but may be a gateway, which has HTTP only: use lmstudio.http there."
         return cannot_connect(url, "websocket", reason, error, advice)
     advice = _elsewhere(found) or "Is it LM Studio that listens there? It does not greet as LM Studio does."
     return cannot_connect(url, "greeting", reason, error, advice)

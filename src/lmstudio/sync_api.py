@@ -339,11 +339,16 @@ class Client(ClientBase):
         port = self._system._within(timeout, signal)
         return self._run(list_models(port, self._llm._port, self._embedding._port, wanted))
 
-    def health(self) -> bool:
-        """Whether the server answers, within the limit for connecting. False also if it does not accept the token."""
+    def health(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> bool:
+        """Whether the server answers. False also if it does not accept the token.
+
+        Args:
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`; by default the one for connecting is the total.
+            signal: Ends the call with LMStudioCancelledError.
+        """
         from ._ops.model_lists import is_healthy
 
-        return self._run(is_healthy(self._system._port))
+        return self._run(is_healthy(self._system._port, timeout, signal))
 
     def __repr__(self) -> str:
         state = vars(self).get("_state")  # none yet where the traceback of a constructor that fails shows this

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from http_surfaces.http_stage import read_events
 
+import lmstudio as lms
 from gateway.gateway_stage import CHAT, CHAT_MODEL, EMBEDDING_MODEL, USER, error_of, running_gateway
+from lmstudio.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,3 +55,12 @@ def test_allowed_models_and_preload() -> None:
         assert [model["id"] for model in api.get("/v1/models").json()["data"]] == [CHAT_MODEL]
         assert api.get("/health").json()["models_loaded"] == 1
         assert api.post("/v1/embeddings", json={"model": EMBEDDING_MODEL, "input": "x"}).status_code == 403
+
+
+def test_native_clients_are_told_that_they_are_in_the_wrong_place() -> None:
+    with (
+        Gateway(provider="mock", port=0) as gateway,
+        lms.Client(gateway.base_url) as client,
+        pytest.raises(lms.LMStudioWebsocketError, match=r"404.* has HTTP only: use lmstudio\.http"),
+    ):
+        client.llm.list_loaded()

@@ -196,7 +196,7 @@ def test_nothing_is_imported_without_a_fixture(pytester: pytest.Pytester) -> Non
             heavy = {"httpx", "httpx_ws", "wsproto", "msgspec", "starlette", "uvicorn", "lmstudio.server"}
             assert heavy & sys.modules.keys() == set()
             assert {name for name in sys.modules if name.startswith("lmstudio")} <= {
-                "lmstudio", "lmstudio._version", "lmstudio.testing", "lmstudio.testing.plugin"
+                "lmstudio", "lmstudio._lazy", "lmstudio._version", "lmstudio.testing", "lmstudio.testing.plugin"
             }
         """
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE_SECONDS
 from scripted_runtime import ScriptedRuntime, result, run
 
 import lmstudio as lms
@@ -118,7 +119,9 @@ def output(code: str, word: str | None = None, *options: str) -> str:
     if word is not None:
         environment[logs.ENVIRONMENT_VARIABLE] = word
     command = [sys.executable, *options, "-c", PROLOGUE + code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment, timeout=PATIENCE_SECONDS
+    )
     assert done.stdout
     return done.stderr
 
@@ -233,8 +236,8 @@ def test_the_level_that_a_program_chose_is_not_raised() -> None:
 def test_a_server_in_the_foreground_shows_its_warnings() -> None:
     code = """
 import argparse
-from lmstudio.server import serve
-serve._api_tokens = lambda *_: lms.logs.get_logger('server').warning('careful') or sys.exit(print(1))
+from lmstudio.server import foreground, serve
+foreground._api_tokens = lambda *_: lms.logs.get_logger('server').warning('careful') or sys.exit(print(1))
 parser = argparse.ArgumentParser()
 serve.add_arguments(parser)
 serve.run(parser.parse_args([]))

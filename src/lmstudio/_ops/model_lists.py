@@ -12,13 +12,15 @@ from lmstudio._http_models.model_lists import read_filter
 from lmstudio._http_models.openai import Model
 from lmstudio._ops.models import list_loaded
 from lmstudio._ops.system import list_downloaded_models
-from lmstudio._timeouts import DEFAULT_TIMEOUT, Timeout
-from lmstudio.errors import LMStudioClientError, LMStudioServerError, LMStudioTimeoutError
+from lmstudio._timeouts import DEFAULT_TIMEOUT, Timeout, read_timeout
+from lmstudio.errors import LMStudioCancelledError, LMStudioClientError, LMStudioServerError, LMStudioTimeoutError
 
 if TYPE_CHECKING:
+    from lmstudio._abort import AbortSignal
     from lmstudio._http_models.model_lists import ListModelsFilter, ModelsListResponse
     from lmstudio._port import Port
     from lmstudio._sdk_models import EmbeddingModelInstanceInfo, LlmInstanceInfo
+    from lmstudio._timeouts import TimeoutInput
 
 __all__ = ["is_healthy", "list_models", "read_filter"]
 
@@ -45,12 +47,18 @@ async def list_models(
     return wanted.select(models, loaded={info.identifier for info in loaded}, publishers=publishers)
 
 
-async def is_healthy(system: Port) -> bool:
-    """Whether the server answers. Waits no longer than for a connection."""
+async def is_healthy(system: Port, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> bool:
+    """Whether the server answers. Without *timeout*, waits no longer than for a connection.
+
+    Raises:
+        LMStudioCancelledError: the signal was aborted.
+    """
     connect = system.timeout.over(DEFAULT_TIMEOUT).connect
     limits = Timeout() if connect is msgspec.UNSET else Timeout(total=connect)
     try:
-        await system.within(limits).call(VERSION, None, "check the server's health")
+        await system.within(read_timeout(timeout).over(limits), signal).call(VERSION, None, "check the server's health")
+    except LMStudioCancelledError:
+        raise
     except (LMStudioClientError, LMStudioServerError, LMStudioTimeoutError):
         return False
     return True

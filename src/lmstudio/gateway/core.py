@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio.logs import fields, get_logger
-from lmstudio.server._port import Handlers
 from lmstudio.server.auth import IssuedCredentials
 from lmstudio.server.errors import ServerStartError
 from lmstudio.server.http.errors import OPENAI, HttpError, surface_of
@@ -95,9 +94,8 @@ class GatewayCore:
 
     # What the listener serves ----------------------------------------------------------------------------------------
 
-    def handlers(self, namespace: str) -> Handlers:  # noqa: ARG002 (all of them)
-        """Nothing: the native protocol is LM Studio's own."""
-        return Handlers()
+    def handlers(self, namespace: str) -> None:
+        """The native protocol is LM Studio's own."""
 
     def http_routes(self, settings: HttpSettings) -> list[BaseRoute]:
         """What the gateway answers over HTTP."""

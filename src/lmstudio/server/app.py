@@ -48,8 +48,8 @@ class Core(Protocol):
     credentials: IssuedCredentials
     """What this server has given to plugins, for their processes to connect with."""
 
-    def handlers(self, namespace: str) -> Handlers:
-        """What is served in *namespace*; an empty `Handlers` where nothing is."""
+    def handlers(self, namespace: str) -> Handlers | None:
+        """What is served in *namespace*; an empty `Handlers` where nothing is, None without the native protocol."""
         raise NotImplementedError
 
     def http_routes(self, settings: HttpSettings) -> Sequence[BaseRoute]:
@@ -91,7 +91,11 @@ def create_app(core: Core, settings: AppSettings | None = None) -> Starlette:
     authenticator = Authenticator(settings.api_tokens, core.credentials)
     routes: list[BaseRoute] = [Route("/lmstudio-greeting", _greeting), Route("/lms-status", _status)]
     for namespace in NAMESPACES:
-        endpoint = _Namespace(namespace, core.handlers(namespace), authenticator, settings)
+        handlers = core.handlers(namespace)
+        if handlers is None:
+            routes.append(WebSocketRoute(f"/{namespace}", _http_only))
+            continue
+        endpoint = _Namespace(namespace, handlers, authenticator, settings)
         routes += [WebSocketRoute(f"/{namespace}", endpoint), Route(f"/{namespace}", _upgrade_required)]
     routes += [*core.http_routes(settings.http), *settings.observer.routes()]
     routes.append(WebSocketRoute("/{path:path}", _no_such_websocket))
@@ -129,6 +133,11 @@ async def _http_error(settings: HttpSettings, request: HTTPConnection, error: Ex
     refusal = HttpError("not_found" if is_unknown else "method_not_allowed", text, headers=error.headers)
     surface = surface_of(path)
     return JSONResponse(surface.body(refusal), surface.status(refusal), headers=refusal.headers)
+
+
+async def _http_only(websocket: WebSocket) -> None:
+    text = "This server has no native protocol, only HTTP: connect to LM Studio itself, or use lmstudio.http"
+    await websocket.send_denial_response(JSONResponse({"error": text}, 404))
 
 
 async def _no_such_websocket(websocket: WebSocket) -> None:
