@@ -121,6 +121,21 @@ def test_parameters_reach_the_model(studio: Studio, api: httpx.Client) -> None:
     assert sampling.mirostat is not None
 
 
+def test_lists_of_stop_strings_reach_the_model(studio: Studio, api: httpx.Client) -> None:
+    studio.engine.reply = "four five six"
+    reply = api.post("/v1/chat/completions", json={**CHAT, "stop": ["seven", " six"]}).json()
+    assert studio.engine.requests[0].stop_strings == ["seven", " six"]
+    assert reply["choices"][0]["message"]["content"] == "four five"
+    assert reply["choices"][0]["finish_reason"] == "stop"
+
+
+def test_roles_reach_the_model(studio: Studio, api: httpx.Client) -> None:
+    said = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    assert api.post("/v1/chat/completions", json={"model": CHAT_MODEL, "messages": messages}).status_code == 200
+    assert [(message["role"], message["content"]) for message in studio.engine.chats[-1].messages] == said
+
+
 def test_microstat_mode_is_another_spelling(studio: Studio, api: httpx.Client) -> None:
     assert api.post("/v1/chat/completions", json={**CHAT, "microstat_mode": 1}).status_code == 200
     assert studio.engine.requests[0].sampling.mirostat is not None

@@ -81,6 +81,12 @@ def test_a_kind_is_its_own_name() -> None:
     assert ErrorType("network_error") is ErrorType.NETWORK_ERROR
 
 
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_error_has_a_message_and_outside_http_no_status(cls: type[LMStudioError]) -> None:
+    error = cls("It failed.")
+    assert (error.message, str(error), error.status_code) == ("It failed.", "It failed.", None)
+
+
 # The context ---------------------------------------------------------------------------------------------------------
 
 
