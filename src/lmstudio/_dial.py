@@ -84,6 +84,11 @@ class Dialer(httpcore.AsyncNetworkBackend):
         self._proxy = proxy
         self._proxy_context = proxy_context
 
+    @property
+    def has_proxy(self) -> bool:
+        """Whether connections go through one."""
+        return self._proxy is not None
+
     async def connect_tcp(
         self,
         host: str,

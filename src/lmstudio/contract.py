@@ -22,14 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-    from ._http_models.openai import (
-        ChatCompletionChunk,
-        ChatCompletionResponse,
-        Model,
-        ToolCall,
-    )
+    from ._http_models.model_lists import ListModelsFilter, ModelsListResponse, ModelStatus
+    from ._http_models.openai import ChatCompletionChunk, ChatCompletionParams, ChatCompletionResponse, ToolCall
     from ._timeouts import TimeoutInput
     from .history import ChatInput
 
@@ -77,7 +73,7 @@ class ChatMessage(msgspec.Struct, omit_defaults=True):
 
     role: ChatRole
     """Who says it; the word for it will do."""
-    content: str | list[dict[str, Any]] | None
+    content: str | Sequence[Mapping[str, Any]] | None
     """Text, or parts as in `{"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}`; None for tool
     calls without text."""
     name: str | None = None
@@ -94,7 +90,7 @@ class ChatMessage(msgspec.Struct, omit_defaults=True):
         def __init__(
             self,
             role: ChatRole | str,
-            content: str | list[dict[str, Any]] | None,
+            content: str | Sequence[Mapping[str, Any]] | None,
             name: str | None = None,
             tool_calls: Sequence[ToolCall | Mapping[str, Any]] | None = None,
             tool_call_id: str | None = None,
@@ -169,8 +165,12 @@ class ChatStream(Protocol):
         """A `Chunk` for each piece of text, and `Completed` at the end."""
         ...
 
+    def wait_for_result(self) -> ChatCompletionResponse:
+        """The whole reply, put together; waits for it."""
+        ...
+
     def result(self) -> ChatCompletionResponse:
-        """The whole reply, put together; waits for it, if nothing was read yet."""
+        """The whole reply, once it has ended."""
         ...
 
     def cancel(self) -> None:
@@ -228,7 +228,7 @@ class SdkContract(Protocol):
         *,
         model: str | None = None,
         timeout: TimeoutInput = None,
-        **params: Any,
+        **params: Unpack[ChatCompletionParams],
     ) -> ChatCompletionResponse:
         """The answer to *messages*: a text, a `Chat`, or a list of `ChatMessage` or of dicts.
 
@@ -250,19 +250,19 @@ class SdkContract(Protocol):
         *,
         model: str | None = None,
         timeout: TimeoutInput = None,
-        **params: Any,
+        **params: Unpack[ChatCompletionParams],
     ) -> ChatStream:
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         ...
 
     def list_models(
         self,
-        filter: Any = None,
+        filter: ListModelsFilter | Mapping[str, Any] | None = None,
         *,
         owned_by: str | None = None,
-        status: str | None = None,
+        status: ModelStatus | None = None,
         limit: int | None = None,
-    ) -> list[Model]:
+    ) -> ModelsListResponse:
         """The models that can be used. With *status* "ready", those that are loaded."""
         ...
 
@@ -281,7 +281,7 @@ class AsyncSdkContract(Protocol):
         *,
         model: str | None = None,
         timeout: TimeoutInput = None,
-        **params: Any,
+        **params: Unpack[ChatCompletionParams],
     ) -> ChatCompletionResponse:
         """The answer to *messages*; arguments and errors as in `SdkContract.chat_completion`."""
         ...
@@ -292,19 +292,19 @@ class AsyncSdkContract(Protocol):
         *,
         model: str | None = None,
         timeout: TimeoutInput = None,
-        **params: Any,
+        **params: Unpack[ChatCompletionParams],
     ) -> AsyncChatStream:
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         ...
 
     async def list_models(
         self,
-        filter: Any = None,
+        filter: ListModelsFilter | Mapping[str, Any] | None = None,
         *,
         owned_by: str | None = None,
-        status: str | None = None,
+        status: ModelStatus | None = None,
         limit: int | None = None,
-    ) -> list[Model]:
+    ) -> ModelsListResponse:
         """The models that can be used. With *status* "ready", those that are loaded."""
         ...
 

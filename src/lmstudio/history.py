@@ -89,16 +89,16 @@ AnyChatMessageDict: TypeAlias = Mapping[str, Any]
 """A message as plain data: `role`, and `content` as text or as a list of parts."""
 OpenAIMessage: TypeAlias = "ChatMessage | ChatCompletionMessage"
 """A message of OpenAI's API: to send, or of a reply."""
+MessageInput: TypeAlias = "AnyChatMessage | AnyChatMessageDict | OpenAIMessage"
+"""A complete message."""
 FileHandleInput: TypeAlias = "FileHandle | FileHandleDict"
 TextInput: TypeAlias = "str | TextData | TextDataDict"
 UserMessageInput: TypeAlias = "TextInput | FileHandleInput"
 AssistantInput: TypeAlias = "TextInput | FileHandleInput | PredictionResult[Any]"
 ToolCallRequestInput: TypeAlias = "ToolCallRequest | ToolCallRequestData | Mapping[str, Any]"
 ToolCallResultInput: TypeAlias = "ToolCallResultData | Mapping[str, Any]"
-ChatInput: TypeAlias = (
-    "str | Chat | ChatHistoryData | ChatHistoryDataDict | AnyChatMessage | OpenAIMessage | Mapping[str, Any] "
-    "| Iterable[Any]"
-)
+# One literal: pyright does not read a type that is put together of several.
+ChatInput: TypeAlias = "str | Chat | ChatHistoryData | ChatHistoryDataDict | MessageInput | Iterable[Any]"
 """Whatever can be read as a chat: see `Chat.from_history`."""
 
 _DICT_TWINS = frozenset(("ChatHistoryDataDict", "FileHandleDict", "TextDataDict", "UserMessageDict"))
@@ -207,10 +207,10 @@ class Chat(Sequence[AnyChatMessage]):
     @overload
     def with_appended(self, role: str, content: Any, images: Sequence[FileHandleInput] = ()) -> Self: ...
     @overload
-    def with_appended(self, role: AnyChatMessage | AnyChatMessageDict | OpenAIMessage) -> Self: ...
+    def with_appended(self, role: MessageInput) -> Self: ...
     def with_appended(
         self,
-        role: str | AnyChatMessage | AnyChatMessageDict | OpenAIMessage,
+        role: str | MessageInput,
         content: Any = None,
         images: Sequence[FileHandleInput] = (),
     ) -> Self:
@@ -284,7 +284,7 @@ class Chat(Sequence[AnyChatMessage]):
             return self.add_user_message(content, images=images)
         return self._add(_make_message(role, content, images))
 
-    def append(self, message: AnyChatMessage | AnyChatMessageDict | OpenAIMessage) -> AnyChatMessage:
+    def append(self, message: MessageInput) -> AnyChatMessage:
         """Add a copy of a complete message. Suits `on_message=chat.append`."""
         return self._add(read_message(message))
 
@@ -292,7 +292,7 @@ class Chat(Sequence[AnyChatMessage]):
         """Add copies of complete messages, in whatever form `from_history` reads."""
         self._editable().extend(_read_history(messages))
 
-    def insert(self, index: int, message: AnyChatMessage | AnyChatMessageDict | OpenAIMessage) -> None:
+    def insert(self, index: int, message: MessageInput) -> None:
         """Put a copy of a complete message before the one at *index*."""
         self._editable().insert(index, read_message(message))
 

@@ -19,6 +19,7 @@ from ._settings import connection_settings
 from ._surface.sync_handles import EmbeddingModel, SyncModelHandle
 from ._surface.sync_llm import LLM
 from ._surface.sync_sessions import (
+    DEFAULT_TTL_SECONDS,
     AnyDownloadedModel,
     DownloadedEmbeddingModel,
     DownloadedLlm,
@@ -33,19 +34,25 @@ from .convenience import *
 if TYPE_CHECKING:
     import logging
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
+    from typing import Any
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from ._abort import AbortSignal
+    from ._http_models.model_lists import ListModelsFilter, ModelsListResponse, ModelStatus
+    from ._http_models.openai import ChatCompletionParams, ChatCompletionResponse
     from ._local_files import LocalFileInput
+    from ._ops.openai_chat import ChatRun
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import FileHandle
     from ._surface.sync_files import _SessionFiles
     from ._surface.sync_repository import _SessionRepository
+    from ._surface.sync_streams import ChatCompletionStream
     from ._timeouts import TimeoutInput
+    from .history import ChatInput
     from .settings import Settings
 
 __all__ = [
@@ -244,6 +251,99 @@ class Client(ClientBase):
         if namespace in (None, "embedding"):
             loaded += self._embedding.list_loaded(timeout=timeout, signal=signal)
         return loaded
+
+    # The contract (lmstudio.contract) ------------------------------------------------------------------------------
+
+    def chat_completion(
+        self,
+        messages: ChatInput,
+        *,
+        model: str | None = None,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+        **params: Unpack[ChatCompletionParams],
+    ) -> ChatCompletionResponse:
+        """The answer to a chat in the form of OpenAI's chat completions, as `lmstudio.http` gives it.
+
+        ::
+
+            reply = client.chat_completion("Why is the sky blue?", max_tokens=200)
+            print(reply.choices[0].message.content)
+
+        Args:
+            messages: A text, a `Chat`, or a list of `lmstudio.contract.ChatMessage` or of dicts.
+            model: The key of a model, loaded if it is not, as in `client.llm.model()`; without it that of
+                `Settings.default_model`, else any that is loaded.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`; a load counts, too.
+            signal: Ends it: a load with LMStudioCancelledError, an answer with the text so far.
+            **params: As in OpenAI's API, and `ttl`, `draft_model`, `preset` and others of LM Studio; in camelCase, too.
+                `cache_prompt` and `user` have no effect: LM Studio always caches, and has no users.
+
+        Raises:
+            LMStudioValueError: bad input, or a parameter that is not known; nothing was sent.
+            LMStudioModelNotFoundError: there is no such model, or none is loaded.
+            LMStudioError: as `LLM.respond`.
+        """
+        return self._run(self._chat_run(messages, model, params, timeout, signal).run())
+
+    def stream_chat_completion(
+        self,
+        messages: ChatInput,
+        *,
+        model: str | None = None,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+        **params: Unpack[ChatCompletionParams],
+    ) -> ChatCompletionStream:
+        """As `chat_completion`, but returns a stream of chunks. Nothing is sent before the stream is used."""
+        from ._surface.sync_streams import ChatCompletionStream
+
+        return ChatCompletionStream(self._chat_run(messages, model, params, timeout, signal))
+
+    def _chat_run(
+        self,
+        messages: ChatInput,
+        model: str | None,
+        params: ChatCompletionParams,
+        timeout: TimeoutInput,
+        signal: AbortSignal | None,
+    ) -> ChatRun:
+        from ._ops.openai_chat import ChatRequest, ChatRun
+
+        request = ChatRequest(messages, model, params, self._llm._settings, DEFAULT_TTL_SECONDS)
+        return ChatRun(self._llm._port, request, timeout, signal)
+
+    def list_models(
+        self,
+        filter: ListModelsFilter | Mapping[str, Any] | None = None,
+        *,
+        owned_by: str | None = None,
+        status: ModelStatus | None = None,
+        limit: int | None = None,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> ModelsListResponse:
+        """The models that can be used, in the form of OpenAI's list: first those that are loaded, by their identifiers.
+
+        Args:
+            filter: A `ListModelsFilter`, or the same as keywords:
+            owned_by: Models of this publisher, or of the owner that the list names.
+            status: "ready" for those that are loaded, "not-loaded" for the others.
+            limit: So many, at most.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
+        """
+        from ._ops.model_lists import list_models, read_filter
+
+        wanted = read_filter(filter, owned_by, status, limit)
+        port = self._system._within(timeout, signal)
+        return self._run(list_models(port, self._llm._port, self._embedding._port, wanted))
+
+    def health(self) -> bool:
+        """Whether the server answers, within the limit for connecting. False also if it does not accept the token."""
+        from ._ops.model_lists import is_healthy
+
+        return self._run(is_healthy(self._system._port))
 
     def __repr__(self) -> str:
         state = vars(self).get("_state")  # none yet where the traceback of a constructor that fails shows this

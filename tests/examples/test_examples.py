@@ -15,6 +15,7 @@ import trio
 
 import lmstudio as lms
 from lmstudio import _discovery
+from lmstudio.http import close_default_client
 from lmstudio.server import Server
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def test_every_example_has_a_test_here() -> None:
         ("time_limits.py", "which limit it was: total"),
         ("embeddings.py", "The capital of France is Paris."),
         ("testing_your_code.py", "ok"),
+        ("one_contract.py", "http: "),
         ("record_and_replay.py", "the same answer without LM Studio: True"),
         ("tools_and_act.py", "multiply({'a': 12, 'b': 34})"),
         ("tools_without_act.py", "The result is 408."),
@@ -89,6 +91,23 @@ def test_the_mcp_example_uses_the_tool_of_a_server(capsys: pytest.CaptureFixture
         pytest.skip("the example is for version 2 of the mcp package")
     run("mcp_tools.py")
     assert "tools: get_weather" in capsys.readouterr().out
+
+
+def test_the_http_example_shows_its_five_parts(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LM_STUDIO_BASE_URL", server.api_host)
+    try:
+        run("http_client.py")
+    finally:
+        close_default_client()
+    printed = capsys.readouterr().out
+    assert f"health: ok at http://{server.api_host}/v1" in printed
+    assert "models: pebble-2.6m, " in printed
+    assert printed.count("completion: '") == 2
+    assert "stream: " in printed
+    assert "error: client_error, status 400: " in printed
+    assert "error: network_error, worth another try later: True" in printed
 
 
 def test_the_chat_example_remembers_and_ends_with_the_input(

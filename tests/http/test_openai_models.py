@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
@@ -20,6 +24,9 @@ from lmstudio._http_models.openai import (
     ModelList,
 )
 from lmstudio.errors import LMStudioValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MESSAGE = {"role": "assistant", "content": "Hi", "mood": {"happy": 1}, "tool_calls": []}
 REPLY = b"""{
@@ -57,6 +64,15 @@ def test_a_changed_reply_is_written_as_it_was_changed() -> None:
         "tool_calls": [],
     }
     assert written["kv_hits"] == [1]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda reply: pickle.loads(pickle.dumps(reply))])
+def test_copies_keep_unknown_members(copied: Callable[[ChatCompletionResponse], ChatCompletionResponse]) -> None:
+    reply = decode_reply(ChatCompletionResponse, REPLY)
+    other = copied(reply)
+    assert other == reply
+    assert other.to_dict() == reply.to_dict()
+    assert other.choices[0].message.extra == {"mood": {"happy": 1}}
 
 
 def test_where_it_was_read_makes_no_difference_to_a_comparison() -> None:

@@ -13,6 +13,7 @@ from patience import PATIENCE_SECONDS
 from two_surfaces import SURFACES, open_client
 
 import lmstudio as lms
+from lmstudio.contract import AsyncChatStream, ChatStream
 from lmstudio.http import (
     AsyncHttpClient,
     AsyncSdkContract,
@@ -153,15 +154,22 @@ def test_a_reply_can_be_a_message_of_the_next_chat(client: Any) -> None:
         ({"max_tokens": 1, "maxTokens": 2}, "twice"),
         ({"stream": True}, "stream_"),
         ({"extra_body": 3}, "extra_body"),
+        ({"messages": []}, "messages is empty"),
+        ({"messages": [{"role": "nobody", "content": [7]}]}, "role 'nobody'|content"),
     ],
 )
 def test_bad_parameters_are_refused_before_anything_is_sent(params: dict[str, Any], complaint: str) -> None:
     nowhere = HttpClient("localhost:1")
-    with pytest.raises(lms.LMStudioValueError, match=complaint):
-        nowhere.chat_completion("Hi", model=CHAT, **params)
-    if "stream" not in params:
+    arguments: dict[str, Any] = {"messages": "Hi", "model": CHAT, **params}
+    for method in (nowhere.chat_completion, nowhere.stream_chat_completion):
         with pytest.raises(lms.LMStudioValueError, match=complaint):
-            nowhere.stream_chat_completion("Hi", model=CHAT, **params)
+            method(**arguments)
+
+
+def test_a_bad_parameter_is_named_for_programs() -> None:
+    with pytest.raises(lms.LMStudioValueError) as caught:
+        HttpClient("localhost:1").chat_completion("Hi", top_p=2)
+    assert caught.value.context["errors"] == {"top_p": "expected `float` <= 1.0"}
 
 
 def test_a_member_of_extra_body_goes_before_all_others(client: Any) -> None:
@@ -273,6 +281,15 @@ def test_leaving_a_stream_early_stops_the_server(client: Any, engine: ScriptedEn
     assert client.chat_completion("Hi", model=CHAT).choices[0].message.content == "You said: Hi"
 
 
+def test_leaving_the_events_early_stops_the_server(client: Any, engine: ScriptedEngine) -> None:
+    engine.reply = ["Once", Gate(), " upon a time."]
+    stream = client.stream_chat_completion("Hi", model=CHAT)
+    for event in stream.events():
+        assert event.content == "Once"
+        break
+    assert engine.wait_for_cancel(PATIENCE_SECONDS)
+
+
 def test_a_stream_that_is_cancelled_has_what_came(client: Any, engine: ScriptedEngine) -> None:
     engine.reply = ["Once", Gate(), " upon a time."]
     stream = client.stream_chat_completion("Hi", model=CHAT)
@@ -300,9 +317,8 @@ def test_an_error_in_the_middle_of_a_stream_is_raised(client: Any, engine: Scrip
         stream.result()
 
 
-def test_closing_the_client_ends_its_streams(server: Server, engine: ScriptedEngine) -> None:
+def test_closing_the_client_ends_its_streams(client: Any, engine: ScriptedEngine) -> None:
     engine.reply = ["Once", Gate(), " upon a time."]
-    client = HttpClient(server.api_host)
     stream = client.stream_chat_completion("Hi", model=CHAT)
     chunks = iter(stream)
     next(chunks)
@@ -339,6 +355,14 @@ def test_texts_are_embedded_in_their_order(client: Any) -> None:
     assert len(both[0]) == 16
 
 
+def test_texts_that_are_none_are_refused_at_once(client: Any) -> None:
+    for given in (3, {"text": "one"}, ["one", 2]):
+        with pytest.raises(lms.LMStudioValueError, match="embed a text"):
+            client.embed(given, model=EMBED)
+        with pytest.raises(lms.LMStudioValueError, match="complete a text"):
+            client.complete(given, model=CHAT)
+
+
 def test_base64_is_read_as_numbers_unless_it_was_asked_for(client: Any) -> None:
     numbers = client.create_embeddings(EmbeddingRequest(model=EMBED, input="one"))
     encoded = client.create_embeddings({"model": EMBED, "input": "one", "encodingFormat": "base64"})
@@ -359,6 +383,24 @@ def test_the_model_of_the_settings_is_used(server: Server) -> None:
             client.embed("one", model=EMBED)
         with pytest.raises(lms.LMStudioValueError, match="allowed_models"):
             client.stream_chat_completion("Hi", model=EMBED)
+
+
+def test_a_client_of_httpx_is_used_and_left_open(server: Server) -> None:
+    asked: list[str] = []
+
+    def note(request: httpx.Request) -> None:
+        asked.append(request.url.path)
+
+    with httpx.Client(event_hooks={"request": [note]}, trust_env=False, timeout=PATIENCE_SECONDS) as http:
+        with HttpClient(server.api_host, http_client=http) as client:
+            assert client.chat_completion("Hi", model=CHAT).choices[0].message.content == "You said: Hi"
+        assert not http.is_closed
+    assert asked == ["/v1/chat/completions"]
+
+
+def test_the_result_of_a_stream_can_be_asked_for_at_once(server: Server) -> None:
+    with HttpClient(server.api_host) as client:
+        assert client.stream_chat_completion("Hi", model=CHAT).result().choices[0].message.content == "You said: Hi"
 
 
 def test_a_client_shows_where_it_is_and_no_secret(server: Server) -> None:
@@ -397,4 +439,7 @@ def test_a_hundred_threads_share_a_client(server: Server) -> None:
 
 @pytest.mark.parametrize("make", [HttpClient, AsyncHttpClient])
 def test_clients_keep_the_contract(make: Callable[[], object]) -> None:
-    assert isinstance(make(), SdkContract if make is HttpClient else AsyncSdkContract)
+    client: Any = make()
+    is_sync = make is HttpClient
+    assert isinstance(client, SdkContract if is_sync else AsyncSdkContract)
+    assert isinstance(client.stream_chat_completion("Hi"), ChatStream if is_sync else AsyncChatStream)

@@ -39,6 +39,7 @@ Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 
 T = TypeVar("T")
+StructT = TypeVar("StructT", bound="HttpStruct")
 
 _Path: TypeAlias = "tuple[str | tuple[int, int], ...]"
 """From the outside to the inside: names of members, and of an element of a list its index and how many there are."""
@@ -83,6 +84,14 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
 
     # `dict` is for `_origin`: where the struct was read, and at which path. No member, so it counts in no comparison.
 
+    def __copy__(self) -> Self:
+        return _rebuilt(type(self), {name: getattr(self, name) for name in self.__struct_fields__}, vars(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For pickle and deepcopy, which otherwise lose what is no member.
+        members = {name: getattr(self, name) for name in self.__struct_fields__}
+        return _rebuilt, (type(self), members, dict(vars(self)))
+
     @property
     def extra(self) -> Mapping[str, Any]:
         """The members that were there when this was read, and that this version does not know."""
@@ -125,9 +134,17 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
             members: JsonObject = msgspec.to_builtins(self)
             msgspec.convert(members, type(self))
         except (msgspec.ValidationError, TypeError) as error:
-            raise LMStudioValueError(f"Could not {attempted}: {_complaint(error)}") from error
+            name, complaint = _complaint(error)
+            refusal = LMStudioValueError(f"Could not {attempted}: {f'{name}: ' if name else ''}{complaint}.")
+            raise refusal.with_context(attempted=attempted, errors={name: complaint}) from error
         _add_extra(self, members)
         return members
+
+
+def _rebuilt(cls: type[StructT], members: dict[str, Any], others: Mapping[str, Any]) -> StructT:
+    value = cls(**members)
+    vars(value).update(others)
+    return value
 
 
 class HttpReply(HttpStruct, kw_only=True):
@@ -168,11 +185,10 @@ def _decoder(expected_type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(expected_type)
 
 
-def _complaint(error: Exception) -> str:
-    """What msgspec says, as a sentence that begins with the parameter."""
+def _complaint(error: Exception) -> tuple[str, str]:
+    """The parameter that msgspec speaks of, "" where it names none, and what it says."""
     text, separator, path = str(error).partition(" - at `$")
-    name = path.removesuffix("`").lstrip(".") if separator else ""
-    return f"{name}: {text[0].lower()}{text[1:]}." if name else f"{text}."
+    return path.removesuffix("`").lstrip(".") if separator else "", f"{text[0].lower()}{text[1:]}"
 
 
 # Unknown members ------------------------------------------------------------------------------------------------------

@@ -144,8 +144,11 @@ class SamplingParams(TypedDict, total=False):
     user: str | None
 
 
-class ChatCompletionParams(SamplingParams, total=False):
-    """The members of `ChatCompletionRequest` as keywords, without the model and the messages."""
+class ChatCompletionParams(SamplingParams, total=False, closed=True):
+    """The members of `ChatCompletionRequest` as keywords, without the model and the messages.
+
+    Closed, so that a client may have more keywords than the contract, such as `signal`.
+    """
 
     max_completion_tokens: int | None
     response_format: Mapping[str, Any] | None

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from lmstudio._http_models.openai import ChatCompletionChunk, ChatCompletionResponse
+    from lmstudio._ops.openai_chat import ChatInFlight
     from lmstudio._ops.prediction import Prediction
     from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionStats
+    from lmstudio.contract import ChatStreamEvent
     from lmstudio.events import PredictionEvent
 
-__all__ = ["AsyncPredictionStream"]
+__all__ = ["AsyncChatCompletionStream", "AsyncPredictionStream"]
 
 T = TypeVar("T")
 
@@ -30,7 +33,7 @@ class _AsyncIteration(ABC, Generic[T]):
 
     # No generator: the event loop would finalise it, later, and trio warns of those left early.  # sync: skip
 
-    def __init__(self, stream: AsyncPredictionStream[Any]) -> None:
+    def __init__(self, stream: AsyncPredictionStream[Any] | AsyncChatCompletionStream) -> None:
         self._stream = stream  # which cancels when nobody holds it any more
         self._is_left = False
 
@@ -50,6 +53,8 @@ class _AsyncIteration(ABC, Generic[T]):
 
 
 class _AsyncFragments(_AsyncIteration[LlmPredictionFragment]):
+    _stream: AsyncPredictionStream[Any]
+
     def __init__(self, stream: AsyncPredictionStream[Any]) -> None:
         super().__init__(stream)
         self._cursor = FragmentCursor(stream._prediction)
@@ -70,6 +75,8 @@ class _AsyncFragments(_AsyncIteration[LlmPredictionFragment]):
 
 
 class _AsyncEvents(_AsyncIteration["PredictionEvent"]):
+    _stream: AsyncPredictionStream[Any]
+
     async def __anext__(self) -> PredictionEvent:
         event = None if self._is_left else await self._stream._step(self._stream._prediction.next_event())
         if event is None:
@@ -178,3 +185,88 @@ class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
         """The instance that predicted; None until the prediction is complete."""
         result = self._prediction.result_or_none
         return None if result is None else result.model_info
+
+
+class _AsyncChunks(_AsyncIteration["ChatCompletionChunk"]):
+    _stream: AsyncChatCompletionStream
+
+    async def __anext__(self) -> ChatCompletionChunk:
+        chunk = None if self._is_left else await self._stream._step(self._stream._prediction.next_chunk())
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+
+class _AsyncChatEvents(_AsyncIteration["ChatStreamEvent"]):
+    _stream: AsyncChatCompletionStream
+
+    async def __anext__(self) -> ChatStreamEvent:
+        event = None if self._is_left else await self._stream._step(self._stream._prediction.next_event())
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+
+class AsyncChatCompletionStream(AsyncBase):
+    """The chunks of a chat completion, as they arrive: an `AsyncChatStream` of `lmstudio.contract`.
+
+    ::
+
+        async with client.stream_chat_completion("Tell me a story.") as stream:
+            async for chunk in stream:
+                print(chunk.choices[0].delta.content or "", end="", flush=True)
+            print(stream.result().usage)
+
+    Leaving the `with` block or the loop early tells the server to stop, at once. Each chunk is given once.
+    """
+
+    def __init__(self, chat: ChatInFlight) -> None:
+        self._prediction = chat
+
+    async def start(self) -> None:
+        """Send the request. Entering the `with` block or iterating does it, too."""
+        await self._run(self._prediction.start())
+
+    async def cancel(self) -> None:
+        """Ask the server to stop. The stream then ends with the text so far; a load is given up with an error."""
+        self._prediction.cancel()
+
+    async def aclose(self) -> None:
+        """Stop if it is still running, and forget it."""
+        self._prediction.abandon()
+
+    async def __aenter__(self) -> Self:
+        if not self._prediction.is_started:
+            await self._run(self._prediction.start())
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._prediction.abandon(exc)
+
+    def __aiter__(self) -> _AsyncIteration[ChatCompletionChunk]:
+        return _AsyncChunks(self)
+
+    def events(self) -> _AsyncIteration[ChatStreamEvent]:
+        """A `Chunk` for each piece of text and `Completed` at the end, in place of chunks."""
+        return _AsyncChatEvents(self)
+
+    def __del__(self) -> None:
+        self._prediction.abandon()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prediction.state}>"
+
+    async def wait_for_result(self) -> ChatCompletionResponse:
+        """Wait until the chat is completed and return the whole reply."""
+        return await self._run(self._prediction.run())
+
+    def result(self) -> ChatCompletionResponse:
+        """The whole reply to a chat that is completed.
+
+        Raises:
+            LMStudioRuntimeError: it is not completed yet.
+            LMStudioError: what it failed with.
+        """
+        return self._prediction.result()  # sync: return self._run(self._prediction.result_or_run())

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from lmstudio._http_models.openai import ChatCompletionChunk, ChatCompletionResponse
+    from lmstudio._ops.openai_chat import ChatInFlight
     from lmstudio._ops.prediction import Prediction
     from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionStats
+    from lmstudio.contract import ChatStreamEvent
     from lmstudio.events import PredictionEvent
 
-__all__ = ["PredictionStream"]
+__all__ = ["ChatCompletionStream", "PredictionStream"]
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ T = TypeVar("T")
 class _Iteration(ABC, Generic[T]):
     """One loop over a stream. Leaving it early, for example by `break`, cancels the prediction at once."""
 
-    def __init__(self, stream: PredictionStream[Any]) -> None:
+    def __init__(self, stream: PredictionStream[Any] | ChatCompletionStream) -> None:
         self._stream = stream  # which cancels when nobody holds it any more
         self._is_left = False
 
@@ -48,6 +51,8 @@ class _Iteration(ABC, Generic[T]):
 
 
 class _Fragments(_Iteration[LlmPredictionFragment]):
+    _stream: PredictionStream[Any]
+
     def __init__(self, stream: PredictionStream[Any]) -> None:
         super().__init__(stream)
         self._cursor = FragmentCursor(stream._prediction)
@@ -68,6 +73,8 @@ class _Fragments(_Iteration[LlmPredictionFragment]):
 
 
 class _Events(_Iteration["PredictionEvent"]):
+    _stream: PredictionStream[Any]
+
     def __next__(self) -> PredictionEvent:
         event = None if self._is_left else self._stream._step(self._stream._prediction.next_event())
         if event is None:
@@ -165,3 +172,88 @@ class PredictionStream(SyncBase, Generic[ParsedT]):
         """The instance that predicted; None until the prediction is complete."""
         result = self._prediction.result_or_none
         return None if result is None else result.model_info
+
+
+class _Chunks(_Iteration["ChatCompletionChunk"]):
+    _stream: ChatCompletionStream
+
+    def __next__(self) -> ChatCompletionChunk:
+        chunk = None if self._is_left else self._stream._step(self._stream._prediction.next_chunk())
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+
+class _ChatEvents(_Iteration["ChatStreamEvent"]):
+    _stream: ChatCompletionStream
+
+    def __next__(self) -> ChatStreamEvent:
+        event = None if self._is_left else self._stream._step(self._stream._prediction.next_event())
+        if event is None:
+            raise StopIteration
+        return event
+
+
+class ChatCompletionStream(SyncBase):
+    """The chunks of a chat completion, as they arrive: an `ChatStream` of `lmstudio.contract`.
+
+    ::
+
+        with client.stream_chat_completion("Tell me a story.") as stream:
+            for chunk in stream:
+                print(chunk.choices[0].delta.content or "", end="", flush=True)
+            print(stream.result().usage)
+
+    Leaving the `with` block or the loop early tells the server to stop, at once. Each chunk is given once.
+    """
+
+    def __init__(self, chat: ChatInFlight) -> None:
+        self._prediction = chat
+
+    def start(self) -> None:
+        """Send the request. Entering the `with` block or iterating does it, too."""
+        self._run(self._prediction.start())
+
+    def cancel(self) -> None:
+        """Ask the server to stop. The stream then ends with the text so far; a load is given up with an error."""
+        self._prediction.cancel()
+
+    def close(self) -> None:
+        """Stop if it is still running, and forget it."""
+        self._prediction.abandon()
+
+    def __enter__(self) -> Self:
+        if not self._prediction.is_started:
+            self._run(self._prediction.start())
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._prediction.abandon(exc)
+
+    def __iter__(self) -> _Iteration[ChatCompletionChunk]:
+        return _Chunks(self)
+
+    def events(self) -> _Iteration[ChatStreamEvent]:
+        """A `Chunk` for each piece of text and `Completed` at the end, in place of chunks."""
+        return _ChatEvents(self)
+
+    def __del__(self) -> None:
+        self._prediction.abandon()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prediction.state}>"
+
+    def wait_for_result(self) -> ChatCompletionResponse:
+        """Wait until the chat is completed and return the whole reply."""
+        return self._run(self._prediction.run())
+
+    def result(self) -> ChatCompletionResponse:
+        """The whole reply to a chat that is completed.
+
+        Raises:
+            LMStudioRuntimeError: it is not completed yet.
+            LMStudioError: what it failed with.
+        """
+        return self._run(self._prediction.result_or_run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
 
+    from typing_extensions import Self
+
     from lmstudio._async_io import EventLoop
 
     from ._clock import CallClock
@@ -38,6 +41,7 @@ class AsyncConnections(Connections):
         self._given_client, self._given_transport = http_client, transport
         self._pools: dict[EventLoop, _Pool] = {}
         self._is_closed = False
+        weakref.finalize(self, _close_soon, self._pools).atexit = False  # no loop runs then
 
     def reopen(self) -> None:
         """Allow connections again after `aclose`."""
@@ -80,6 +84,8 @@ class AsyncConnections(Connections):
                 headers=self._options.headers(request),
                 extensions={"timeout": limits},
             )
+            if request.content is not None:
+                built.stream = _Body(request.content)
             response = await pool.http.send(built, stream=True, follow_redirects=False)
         except _io.ERRORS as error:
             if self._is_closed:
@@ -88,10 +94,15 @@ class AsyncConnections(Connections):
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
+        pool = self._pool()
         woken = anyio.Event()
         clock.on_cancel = woken.set
-        with anyio.move_on_after(seconds):
-            await woken.wait()
+        pool.pauses.add(woken)
+        try:
+            with anyio.move_on_after(seconds):
+                await woken.wait()
+        finally:
+            pool.pauses.discard(woken)
 
     async def aclose(self) -> None:
         """Close the connections of every loop. Those of other loops end there, soon."""
@@ -103,10 +114,11 @@ class AsyncConnections(Connections):
                 await pool.aclose()
             pool.close_soon()
 
-    def close_soon(self) -> None:
-        """The same from any thread, without waiting: the client was forgotten."""
-        for pool in list(self._pools.values()):
-            pool.close_soon()
+
+def _close_soon(pools: dict[EventLoop, _Pool]) -> None:
+    """Make the pools of a client that was forgotten close themselves; from any thread."""
+    for pool in list(pools.values()):
+        pool.close_soon()
 
 
 class _Pool:
@@ -116,6 +128,8 @@ class _Pool:
         self.http, self.is_clocked = http, is_clocked
         self._is_own = is_own
         self.hooks = loop_hooks(loop)
+        self.pauses: set[anyio.Event] = set()
+        """What ends those between attempts."""
         self._forgotten: deque[_Reply] = deque()
         self._wanted_closed = anyio.Event()
         self.hooks.spawn(self._close_at_the_end())
@@ -143,6 +157,8 @@ class _Pool:
                 await self.aclose()
 
     async def aclose(self) -> None:
+        for pause in self.pauses:
+            pause.set()
         await self.close_forgotten()
         if self._is_own:
             await self.http.aclose()
@@ -165,6 +181,7 @@ class _Reply(IncomingReply):
         data = b""
         while not (data or self._is_complete or self._is_closed):
             self._is_reading = True
+            self._clock.received()  # what came last time, where no stream of ours does it
             try:
                 with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
                     piece = await anext(self._pieces, b"")
@@ -203,6 +220,31 @@ class _Reply(IncomingReply):
             stream.shut_down()
 
 
+class _Body(httpx.AsyncByteStream):
+    """What is sent. That of httpx is a generator, of which trio warns where it cannot be sent to its end."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> _Pieces:
+        return _Pieces(self._content)
+
+
+class _Pieces:
+    """One iteration over a body in one piece."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
 class _Transport(httpx.AsyncHTTPTransport):
     """httpx's own, over streams of ours."""
 
@@ -230,6 +272,8 @@ class _Backend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         clock: CallClock = timeout
         clock.connecting()
+        if self._dialer.has_proxy:
+            clock.phase = "proxy"
         try:
             with anyio.fail_after(clock.seconds("connect")):
                 stream = await self._dialer.connect_tcp(host, port, None, local_address, socket_options)
@@ -257,6 +301,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         clock = self._watched(timeout)
         clock.is_reused = self._has_answered
         for start in range(0, len(buffer), _io.WRITE_SIZE):
+            clock.begin_write()
             await self._stream.write(buffer[start : start + _io.WRITE_SIZE], clock.seconds("write"))
         clock.begin_wait()
 
@@ -274,6 +319,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
     ) -> httpcore.AsyncNetworkStream:
         clock: CallClock = timeout
+        clock.phase = "tls"
         return _Stream(await self._stream.start_tls(ssl_context, server_hostname, clock.seconds("connect")))
 
     def get_extra_info(self, info: str) -> Any:

@@ -80,7 +80,8 @@ class Caller:
         logger: logging.Logger,
         random_number: Callable[[], float] | None = None,
     ) -> None:
-        self._connections, self.address = connections, address
+        self._connections = connections
+        self.address: ServerAddress = address
         self._timeout, self._retry, self._logger = timeout.over(DEFAULT_TIMEOUT), retry, logger
         self._random_number = random_number
 
@@ -158,7 +159,7 @@ class Caller:
         headers = [("accept", accept)]
         if content is not None:
             headers.append(("content-type", "application/json"))
-        clock = CallClock(read_timeout(timeout).over(self._timeout), endpoint.attempted, self.address.http_url(""))
+        clock = CallClock(read_timeout(timeout).over(self._timeout), endpoint.attempted, self.address)
         return _Call(endpoint, OutgoingRequest(endpoint.method, url, content, tuple(headers)), clock, model)
 
     # Attempts --------------------------------------------------------------------------------------------------------

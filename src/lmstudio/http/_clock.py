@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import UNSET
 
+from lmstudio._remedies import look_around, remedy
 from lmstudio._timeouts import Timeout
 from lmstudio.errors import LMStudioConnectTimeoutError, LMStudioTimeoutError
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from msgspec import UnsetType
 
-    from lmstudio.errors import TimeoutLimit
+    from lmstudio._address import ServerAddress
+    from lmstudio.errors import ConnectionPhase, TimeoutLimit
 
 DEFAULT_TIMEOUT = Timeout(connect=10.0, first_token=UNSET, idle=30.0, total=None)
 """What counts over HTTP where nobody says anything."""
@@ -30,17 +32,19 @@ class CallClock:
     nothing of a request can be sent; `total` for everything, retries included.
     """
 
-    def __init__(self, timeout: Timeout, attempted: str, url: str = "") -> None:
+    def __init__(self, timeout: Timeout, attempted: str, address: ServerAddress | None = None) -> None:
         self._timeout = timeout
-        self._attempted, self._url = attempted, url
-        self._started = self._connects_since = self._waits_since = monotonic()
+        self._attempted, self._address = attempted, address
+        self._started = self._connects_since = self._writes_since = self._waits_since = monotonic()
         self._total = _given(timeout.total)
         self._awaits_token = True
         self._nearest: tuple[TimeoutLimit, float] | None = None
         """The limit that the last wait had, and its seconds."""
-        self.is_reused = False
+        self.phase: ConnectionPhase = "tcp"
+        """How far connecting has come."""
+        self.is_reused: bool = False
         """The connection has served other requests before."""
-        self.is_cancelled = False
+        self.is_cancelled: bool = False
         self.on_cancel: Callable[[], None] | None = None
         """Ends the wait of another thread or task; set by whoever waits."""
 
@@ -48,7 +52,12 @@ class CallClock:
 
     def connecting(self) -> None:
         """An attempt to connect begins."""
+        self.phase = "tcp"
         self._connects_since = monotonic()
+
+    def begin_write(self) -> None:
+        """A piece of the request is to go out."""
+        self._writes_since = monotonic()
 
     def begin_wait(self) -> None:
         """The server has got everything, and all that it sent was taken: from now on it is silent."""
@@ -84,20 +93,20 @@ class CallClock:
     def seconds(self, what: Literal["connect", "read", "write"]) -> float | None:
         """How long to wait for one step of that kind, None for ever."""
         now = monotonic()
-        limit, begun, allowed = self._limit(what, now)
+        limit, begun, allowed = self._limit(what)
         left = math.inf if allowed is None else begun + allowed - now
         if self._total is not None and self._started + self._total - now < left:
             limit, allowed, left = "total", self._total, self._started + self._total - now
         self._nearest = None if allowed is None else (limit, allowed)
         return None if left == math.inf else max(left, 0.0)
 
-    def _limit(self, what: str, now: float) -> tuple[TimeoutLimit, float, float | None]:
+    def _limit(self, what: str) -> tuple[TimeoutLimit, float, float | None]:
         """The limit of such a step: its name, its begin, its seconds."""
         timeout = self._timeout
         if what == "connect":
             return "connect", self._connects_since, _given(timeout.connect)
         if what == "write":
-            return "idle", now, _given(timeout.idle)
+            return "idle", self._writes_since, _given(timeout.idle)
         if self._awaits_token and timeout.first_token is not UNSET:
             return "first_token", self._waits_since, _given(timeout.first_token)
         return "idle", self._waits_since, _given(timeout.idle)
@@ -117,16 +126,21 @@ class CallClock:
         limit, seconds = self._nearest or ("idle", monotonic() - self._waits_since)
         start = f"Could not {self._attempted}:"
         if limit == "connect":
-            where = f" to {self._url}" if self._url else ""
-            return LMStudioConnectTimeoutError.of_limit(
-                limit, seconds, f"{start} no connection{where} within {seconds:g} seconds (timeout 'connect')."
-            )
+            return self._connect_timeout(start, seconds)
         what = {
             "first_token": f"no reply from the server within {seconds:g} seconds",
             "idle": f"nothing from the server within {seconds:g} seconds",
             "total": f"it was not done within {seconds:g} seconds",
         }[limit]
         return LMStudioTimeoutError.of_limit(limit, seconds, f"{start} {what} (timeout {limit!r}).")
+
+    def _connect_timeout(self, start: str, seconds: float) -> LMStudioConnectTimeoutError:
+        url = None if self._address is None else self._address.http_url("")
+        advice = "" if self._address is None else f" {remedy(self.phase, self._address, None, look_around())}"
+        where = f" to {url}" if url else ""
+        text = f"{start} no connection{where} within {seconds:g} seconds (timeout 'connect', at {self.phase})."
+        error = LMStudioConnectTimeoutError.of_limit("connect", seconds, text + advice, phase=self.phase, url=url)
+        return error.with_context(phase=self.phase, url=url)
 
 
 def _given(seconds: float | UnsetType | None) -> float | None:

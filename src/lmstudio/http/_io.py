@@ -17,7 +17,7 @@ from lmstudio._auth import NO_SECRET, Secret
 from lmstudio._retries import RetryConfig
 from lmstudio._timeouts import INHERITED, Timeout
 from lmstudio._transfer import describe
-from lmstudio.errors import LMStudioRuntimeError
+from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.logs import get_logger
 
 from ._caller import Caller
@@ -54,6 +54,14 @@ class HttpOptions(msgspec.Struct, frozen=True):
     own_logger: logging.Logger | None = None
     random_number: Callable[[], float] | None = None
     """Numbers from 0 to 1 for the pauses between attempts."""
+
+    def __post_init__(self) -> None:
+        # Not repeated: it is a secret, even if it is none that can be sent.
+        if self.token.value and not (self.token.value.isascii() and self.token.value.isprintable()):
+            raise LMStudioValueError(
+                "The API token cannot be sent in a header: it has characters that are not printable ASCII. Is it one "
+                "line, as it was given to you?"
+            )
 
     @property
     def logger(self) -> logging.Logger:

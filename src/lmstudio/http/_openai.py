@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lmstudio._http_models.openai import (
@@ -175,7 +175,15 @@ def text_request(
         LMStudioValueError: a keyword looks like a typing error.
     """
     known, others = split_params(CompletionRequest, params)
-    return CompletionRequest(model=model, prompt=prompt if isinstance(prompt, str) else list(prompt), **known), others
+    return CompletionRequest(model=model, prompt=_texts(prompt, _TEXT), **known), others
+
+
+def _texts(given: str | Iterable[str], endpoint: HttpEndpoint[Any]) -> str | list[str]:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Iterable) and not isinstance(given, Mapping):
+        return list(given)
+    raise LMStudioValueError(f"Could not {endpoint.attempted}: it takes a text, or a list of them, got {given!r:.80}.")
 
 
 def _with_usage(body: JsonObject) -> bool:
@@ -220,6 +228,17 @@ def _read(request: RequestT | Mapping[str, Any], request_type: type[RequestT], e
 
 
 # Embeddings ----------------------------------------------------------------------------------------------------------
+
+
+def embedding_request(
+    texts: str | Iterable[str], model: str | None, dimensions: int | None, ttl: float | None
+) -> EmbeddingRequest:
+    """The request of a call with keywords.
+
+    Raises:
+        LMStudioValueError: *texts* is not what it should be.
+    """
+    return EmbeddingRequest(model=model, input=_texts(texts, _EMBEDDINGS), dimensions=dimensions, ttl=ttl)
 
 
 async def create_embeddings(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._http_models import openai as wire
 from lmstudio._openai_messages import openai_messages
+from lmstudio._openai_parameters import bad_parameter
 from lmstudio._struct import camel_case
 from lmstudio.errors import LMStudioValueError
 
@@ -40,7 +41,10 @@ class ChatCompletionRequest(wire.ChatParameters, kw_only=True):
 
     def _as_sent(self) -> wire.ChatCompletionRequest:
         members = {name: getattr(self, name) for name in wire.ChatParameters.__struct_fields__}
-        return wire.ChatCompletionRequest(**members, messages=openai_messages(self.messages))
+        messages = openai_messages(self.messages)
+        if not messages:
+            raise bad_parameter("messages", "messages is empty: it needs at least one message.", code=None)
+        return wire.ChatCompletionRequest(**members, messages=messages)
 
 
 def chat_request(
@@ -89,10 +93,9 @@ def _refuse_typo(given: str, names: list[str]) -> None:
         given, names, n=1, cutoff=_TYPO
     )
     if near:
-        raise LMStudioValueError(
-            f"There is no parameter {given!r}. Did you mean {near[0]!r}? To send it all the same, use "
-            f"extra_body={{{given!r}: ...}}."
-        )
+        complaint = f"There is no parameter {given!r}. Did you mean {near[0]!r}?"
+        message = f"{complaint} To send it all the same, use extra_body={{{given!r}: ...}}."
+        raise LMStudioValueError(message).with_context(errors={given: complaint})
 
 
 def merged(members: JsonObject, extra_body: Mapping[str, Any] | None) -> JsonObject:

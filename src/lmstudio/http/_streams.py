@@ -71,8 +71,8 @@ class OpenStream(Generic[EventT, ResultT]):
         self._waiting: deque[ServerSentEvent] = deque()
         self._has_token = False
         self._error: LMStudioError | None = None
-        self.is_started = False
-        self.is_finished = False
+        self.is_started: bool = False
+        self.is_finished: bool = False
         """Nothing more will come."""
 
     async def start(self) -> None:

@@ -222,5 +222,7 @@ def _joined(pieces: Iterable[JsonObject | None]) -> JsonObject | None:
 
 
 def _last(reasons: Iterable[FinishReason | None]) -> FinishReason | None:
-    known = [reason for reason in reasons if reason is not None]
-    return known[-1] if known else None
+    last: FinishReason | None = None
+    for reason in reasons:
+        last = reason or last
+    return last

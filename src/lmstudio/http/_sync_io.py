@@ -59,24 +59,22 @@ class SyncConnections(Connections):
     ) -> None:
         self._options = options
         self._given_client, self._given_transport = http_client, transport
-        self._lock = threading.Lock()
-        self._pool: _Pool | None = None
+        self._pools: list[_Pool] = []
+        """At most one of this process; a forked child leaves those of its parent alone."""
         self._is_closed = False
+        weakref.finalize(self, _close, self._pools)
 
     def reopen(self) -> None:
         """Allow connections again after `close`."""
         self._is_closed = False
 
     def _open_pool(self) -> _Pool:
-        pool = self._pool
-        if pool is not None and pool.process_id == os.getpid():
-            return pool
-        with self._lock:
+        with _lock:
             if self._is_closed:
                 raise _io.closed_error()
-            if self._pool is None or self._pool.process_id != os.getpid():
-                self._pool = self._new_pool()
-            return self._pool
+            if not self._pools or self._pools[-1].process_id != os.getpid():
+                self._pools.append(self._new_pool())
+            return self._pools[-1]
 
     def _new_pool(self) -> _Pool:
         if self._given_client is not None:
@@ -109,21 +107,41 @@ class SyncConnections(Connections):
         return _Reply(response, pool, clock)
 
     async def pause(self, seconds: float, clock: CallClock) -> None:
+        pauses = self._open_pool().pauses
         woken = threading.Event()
         clock.on_cancel = woken.set
-        while seconds > 0 and not woken.wait(min(seconds, _SLICE_SECONDS)):
-            seconds -= _SLICE_SECONDS
+        pauses.add(woken)
+        try:
+            while seconds > 0 and not woken.wait(min(seconds, _SLICE_SECONDS)):
+                seconds -= _SLICE_SECONDS
+        finally:
+            pauses.discard(woken)
 
     def close(self) -> None:
         """Close the connections; calls in flight fail."""
         self._is_closed = True
-        pool, self._pool = self._pool, None
-        if pool is not None and pool.process_id == os.getpid():
-            pool.close()
+        _close(self._pools)
 
-    def close_soon(self) -> None:
-        """As `close`: nothing has to be waited for."""
-        self.close()
+
+def _close(pools: list[_Pool]) -> None:
+    """Close what is of this process."""
+    own = [pool for pool in pools if pool.process_id == os.getpid()]
+    for pool in own:
+        pools.remove(pool)
+        pool.close()
+
+
+_lock = threading.Lock()
+"""Held for moments only, so one for all clients does."""
+
+
+def _reset_after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # the thread that held it, if any, exists in the parent only
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 class _Pool:
@@ -132,9 +150,12 @@ class _Pool:
     def __init__(
         self, http: httpx.Client, *, is_own: bool = True, streams: weakref.WeakSet[_Stream] | None = None
     ) -> None:
-        self.http, self._is_own, self.streams = http, is_own, streams
-        """The streams are those that wait by clocks; None where the transport is not ours."""
+        self.http, self._is_own = http, is_own
+        self.streams = streams
+        """Those that wait by clocks; None where the transport is not ours."""
         self.process_id = os.getpid()
+        self.pauses: set[threading.Event] = set()
+        """What ends those between attempts."""
         self._forgotten: deque[_Reply] = deque()
 
     def forget(self, reply: _Reply) -> None:
@@ -152,6 +173,8 @@ class _Pool:
     def close(self) -> None:
         for stream in list(self.streams or ()):
             stream.shut_down()  # wakes other threads
+        for pause in tuple(self.pauses):
+            pause.set()
         self.close_forgotten()
         if self._is_own:
             self.http.close()
@@ -173,6 +196,7 @@ class _Reply(IncomingReply):
             return data
         data = b""
         while not (data or self._is_over):
+            self._clock.received()  # what came last time, where no stream of ours does it
             try:
                 piece = next(self._pieces, b"")
             except _io.ERRORS as error:
@@ -239,11 +263,13 @@ class _Backend(httpcore.NetworkBackend):
         return stream
 
     def _connect_through(self, proxy: Proxy, host: str, port: int, clock: CallClock) -> _Stream:
+        clock.phase = "proxy"
         try:
             stream = self._stream(_connect(proxy.host, proxy.port, clock))
             try:
                 if self._proxy_context is not None:
                     stream = stream.start_tls(self._proxy_context, proxy.host, clock)
+                    clock.phase = "proxy"
                 shake_hands = connect_by_http if proxy.scheme in ("http", "https") else connect_by_socks
                 run_blocking(shake_hands(_Handshake(stream, clock), proxy, host, port))
             except BaseException:
@@ -295,7 +321,9 @@ class _Stream(httpcore.NetworkStream):
                 if left is not None and left <= 0:
                     raise _TIMEOUTS[what] from error
             except OSError as error:
-                raise httpcore.ReadError(describe_os_error(error)) from error
+                failure = httpcore.WriteError if what == "write" else httpcore.ReadError
+                describe = describe_tls_error if isinstance(error, ssl.SSLError) else describe_os_error
+                raise failure(describe(error)) from error
 
     def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         clock: CallClock = timeout
@@ -309,6 +337,7 @@ class _Stream(httpcore.NetworkStream):
         clock.is_reused = self._has_answered
         rest = memoryview(buffer)
         while rest:
+            clock.begin_write()
             piece = rest[: _io.WRITE_SIZE]
             rest = rest[self.wait_in(partial(_send, data=piece), clock, "write") :]
         clock.begin_wait()
@@ -320,6 +349,7 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: Any = None
     ) -> _Stream:
         clock: CallClock = timeout
+        clock.phase = "tls"
         try:
             wrapped = ssl_context.wrap_socket(
                 self._socket, server_hostname=server_hostname, do_handshake_on_connect=False
@@ -429,6 +459,7 @@ def _resolve(host: str, port: int, clock: CallClock) -> list[Any]:
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(host)
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    phase, clock.phase = clock.phase, "dns"
     looking_up = start_work(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     while not looking_up.done():
         if clock.is_cancelled:
@@ -437,4 +468,5 @@ def _resolve(host: str, port: int, clock: CallClock) -> list[Any]:
         if left is not None and left <= 0:
             raise httpcore.ConnectTimeout
         futures.wait([looking_up], _SLICE_SECONDS if left is None else min(_SLICE_SECONDS, left))
+    clock.phase = phase
     return looking_up.result()

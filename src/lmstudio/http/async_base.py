@@ -125,7 +125,7 @@ class AsyncEventStream(AsyncBase, Generic[EventT, ResultT]):
             LMStudioRuntimeError: it has not ended yet.
             LMStudioError: what it failed with.
         """
-        return self._stream.result()
+        return self._stream.result()  # sync: return self._run(self._stream.run())
 
     def __del__(self) -> None:
         self._stream.abandon()

@@ -10,7 +10,6 @@ from lmstudio._http_models.openai import (
     ChatCompletionChunk,
     ChatCompletionResponse,
     CompletionResponse,
-    EmbeddingRequest,
 )
 from lmstudio.contract import Chunk, Completed
 from lmstudio.http import _health, _openai
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
         ChatCompletionParams,
         CompletionParams,
         CompletionRequest,
+        EmbeddingRequest,
         EmbeddingResponse,
         Model,
     )
@@ -410,8 +410,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
         extra_body: Mapping[str, Any] | None = None,
     ) -> list[float] | list[list[float]]:
         """The vector of a text; for several texts one each, in their order."""
-        texts = [input] if isinstance(input, str) else list(input)
-        request = EmbeddingRequest(model=model, input=texts, dimensions=dimensions, ttl=ttl)
+        request = _openai.embedding_request(input, model, dimensions, ttl)
         vectors = await self._run(_openai.embed(self._caller, self._settings, request, timeout, extra_body))
         return vectors[0] if isinstance(input, str) else vectors
 

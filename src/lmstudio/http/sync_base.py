@@ -118,7 +118,7 @@ class EventStream(SyncBase, Generic[EventT, ResultT]):
             LMStudioRuntimeError: it has not ended yet.
             LMStudioError: what it failed with.
         """
-        return self._stream.result()
+        return self._run(self._stream.run())
 
     def __del__(self) -> None:
         self._stream.abandon()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lmstudio.server.instances import Clock, Instance, InstanceManager, Use
     from lmstudio.server.output import OutputStage
     from lmstudio.server.prompt import Prompt
+    from lmstudio.server.reasoning import ReasoningSplitter
     from lmstudio.server.tool_calls.formats import ToolCallFormat
 
 __all__ = ["Packet", "Prediction", "PredictionOutput"]
@@ -247,26 +248,9 @@ class Prediction:
 
     async def _prepare(self, prompt: str) -> GenerationRequest:
         """What to ask the engine for; from now on `_stage` reads its text."""
-        config = self._config
         self._written = []
-        self._splitter = reasoning_splitter(config.reasoning, prompt)
-        if self._splitter.is_inside and (config.reasoning_budget == 0 or config.must_call_tool):
-            prompt += self._reasoning_end().lstrip("\n")
-            self._splitter = reasoning_splitter(config.reasoning, prompt)
-        if not config.tools:
-            self._stage = FragmentStage(self._splitter)
-            return config.request(prompt)
-        form = await self._format()
-        names = config.tool_names()
-        request = config.request(prompt)
-        if config.must_call_tool:
-            # The model goes on inside of a call, with nothing but a call allowed: no reasoning, no text before it.
-            schema = form.forced_schema(names.definitions(config.tools))
-            request = replace(request, prompt=prompt + form.forced_opening(), json_schema=schema, grammar=None)
-            self._splitter = reasoning_splitter(None, prompt)
-        elif request.json_schema is None and request.grammar is None:
-            request = replace(request, triggered_grammar=form.grammar(names.definitions(config.tools)))
-        self._stage = ToolCallStage(self._splitter, form, names, is_forced=config.must_call_tool)
+        form = await self._format() if self._config.tools else None
+        request, self._stage, self._splitter = prepared(self._config, prompt, form, self._reasoning_end())
         return request
 
     async def _format(self) -> ToolCallFormat:
@@ -320,13 +304,8 @@ class Prediction:
             predicted_tokens_count=predicted,
             total_tokens_count=None if prompt is None else prompt + predicted,
         )
-        if end is not None and end.draft_tokens is not None:
-            accepted = end.accepted_draft_tokens or 0
-            stats.used_draft_model_key = self._draft_model_key or None
-            stats.total_draft_tokens_count = end.draft_tokens
-            stats.accepted_draft_tokens_count = accepted
-            stats.rejected_draft_tokens_count = end.draft_tokens - accepted
-            stats.ignored_draft_tokens_count = 0
+        if end is not None:
+            note_drafts(stats, end, self._draft_model_key)
         return stats
 
     def _speed(self, now: float) -> float | None:
@@ -335,3 +314,40 @@ class Prediction:
         if speed is None and tally.first_text is not None and now > tally.first_text:
             speed = tally.predicted_tokens / (now - tally.first_text)
         return speed if speed is not None and math.isfinite(speed) else None
+
+
+def prepared(
+    config: PredictionConfig, prompt: str, form: ToolCallFormat | None, reasoning_end: str
+) -> tuple[GenerationRequest, OutputStage, ReasoningSplitter]:
+    """What to ask an engine for, what reads its text, and what tells reasoning apart in it.
+
+    *form* is how the model writes tool calls, if there are tools; *reasoning_end* what ends its reasoning for it.
+    """
+    splitter = reasoning_splitter(config.reasoning, prompt)
+    if splitter.is_inside and (config.reasoning_budget == 0 or config.must_call_tool):
+        prompt += reasoning_end.lstrip("\n")
+        splitter = reasoning_splitter(config.reasoning, prompt)
+    if form is None:
+        return config.request(prompt), FragmentStage(splitter), splitter
+    names = config.tool_names()
+    request = config.request(prompt)
+    if config.must_call_tool:
+        # The model goes on inside of a call, with nothing but a call allowed: no reasoning, no text before it.
+        schema = form.forced_schema(names.definitions(config.tools))
+        request = replace(request, prompt=prompt + form.forced_opening(), json_schema=schema, grammar=None)
+        splitter = reasoning_splitter(None, prompt)
+    elif request.json_schema is None and request.grammar is None:
+        request = replace(request, triggered_grammar=form.grammar(names.definitions(config.tools)))
+    return request, ToolCallStage(splitter, form, names, is_forced=config.must_call_tool), splitter
+
+
+def note_drafts(stats: LlmPredictionStats, end: GenerationEnd, draft_model_key: str) -> None:
+    """Say in *stats* how a draft model has helped, if one has."""
+    if end.draft_tokens is None:
+        return
+    accepted = end.accepted_draft_tokens or 0
+    stats.used_draft_model_key = draft_model_key or None
+    stats.total_draft_tokens_count = end.draft_tokens
+    stats.accepted_draft_tokens_count = accepted
+    stats.rejected_draft_tokens_count = end.draft_tokens - accepted
+    stats.ignored_draft_tokens_count = 0

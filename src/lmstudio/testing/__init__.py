@@ -58,6 +58,25 @@ What the client asked for
 At the end of a test the fixture reports what the test cannot see, such as a reply function that raised. In strict mode
 (`@pytest.mark.lmstudio(strict=True)`, or `lmstudio_strict`) each prediction needs a reply, and each reply a prediction.
 
+Without a server
+----------------
+Code that depends on the contract (`lmstudio.contract.SdkContract`) can be tested in memory: `FakeSdk` and
+`AsyncFakeSdk` have the same script, the same checks of requests and the same replies. Fixtures: `lmstudio_fake_sdk`
+and `lmstudio_async_fake_sdk`.
+
+    def test_summary(lmstudio_fake_sdk):
+        lmstudio_fake_sdk.reply("A short summary.")
+        assert summarize(lmstudio_fake_sdk, "A long text.") == "A short summary."
+
+    sdk.fail(lms.LMStudioRateLimitError("Busy."))        # the next chat; on="list_models", on="health"
+    sdk.add_model("qwen/qwen3-4b", loaded=False)
+
+Over HTTP
+---------
+`ScriptedServer` has LM Studio's HTTP port, too, for `lmstudio.http.HttpClient(server.api_host)` and other clients: the
+same replies, faults and requests. `/health` says `status`, `lmstudio_version`, `api_version`, `models_loaded` and
+`uptime_ms`; `network` makes it fail.
+
 Recordings
 ----------
     def test_summary(lmstudio_recording, lmstudio_client):
@@ -81,6 +100,7 @@ if TYPE_CHECKING:
     from lmstudio.server.engine.scripted import Reply as Reply
     from lmstudio.server.engine.scripted import ToolCall as ToolCall
 
+    from .async_fake_sdk import AsyncFakeSdk as AsyncFakeSdk
     from .network import FaultProxy as FaultProxy
     from .recorder import Recorder as Recorder
     from .replayer import Replayer as Replayer
@@ -88,12 +108,15 @@ if TYPE_CHECKING:
     from .requests import EmbeddingRequest as EmbeddingRequest
     from .requests import PredictionRequest as PredictionRequest
     from .server import ScriptedServer as ScriptedServer
+    from .sync_fake_sdk import FakeSdk as FakeSdk
 
 _ENGINE = "lmstudio.server.engine.scripted"
 _MODULE_OF = {
+    "AsyncFakeSdk": "lmstudio.testing.async_fake_sdk",
     "BrokenToolCall": _ENGINE,
     "Call": "lmstudio.testing.requests",
     "EmbeddingRequest": "lmstudio.testing.requests",
+    "FakeSdk": "lmstudio.testing.sync_fake_sdk",
     "FaultProxy": "lmstudio.testing.network",
     "Gate": _ENGINE,
     "PredictionRequest": "lmstudio.testing.requests",
@@ -106,9 +129,11 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "AsyncFakeSdk",
     "BrokenToolCall",
     "Call",
     "EmbeddingRequest",
+    "FakeSdk",
     "FaultProxy",
     "Gate",
     "PredictionRequest",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lmstudio import AsyncClient, Client
+    from lmstudio.testing import AsyncFakeSdk, FakeSdk
     from lmstudio.testing.recorder import Recorder
     from lmstudio.testing.replayer import Replayer
     from lmstudio.testing.server import ScriptedServer
@@ -51,16 +52,21 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def _new_server(config: pytest.Config, marker: pytest.Mark | None) -> ScriptedServer:
+def _chosen(config: pytest.Config, marker: pytest.Mark | None) -> dict[str, Any]:
+    """What the test, or else the configuration of pytest, says about models and strictness."""
     chosen = {"models": config.getini("lmstudio_models") or None, "strict": config.getini("lmstudio_strict")}
     if marker is not None:
         unknown = marker.kwargs.keys() - chosen.keys()
         if marker.args or unknown:
             raise pytest.UsageError("The marker lmstudio takes models=[...] and strict=True or False, nothing else.")
         chosen |= marker.kwargs
+    return chosen
+
+
+def _new_server(config: pytest.Config, marker: pytest.Mark | None) -> ScriptedServer:
     from lmstudio.testing.server import ScriptedServer
 
-    return ScriptedServer(**chosen)
+    return ScriptedServer(**_chosen(config, marker))
 
 
 @contextlib.contextmanager
@@ -127,6 +133,26 @@ def _server_of(request: pytest.FixtureRequest) -> ScriptedServer | Recorder | Re
     used = [name for name in _SERVERS if name in request.fixturenames]
     server: ScriptedServer | Recorder | Replayer = request.getfixturevalue(used[0] if used else "lmstudio_server")
     return server
+
+
+@pytest.fixture
+def lmstudio_fake_sdk(request: pytest.FixtureRequest) -> Iterator[FakeSdk]:
+    """A double of the contract of this test alone, in memory: for code that takes an `SdkContract`."""
+    from lmstudio.testing import FakeSdk
+
+    sdk = FakeSdk(**_chosen(request.config, request.node.get_closest_marker("lmstudio")))
+    yield sdk
+    sdk.check()
+
+
+@pytest.fixture
+def lmstudio_async_fake_sdk(request: pytest.FixtureRequest) -> Iterator[AsyncFakeSdk]:
+    """As `lmstudio_fake_sdk`, for code that takes an `AsyncSdkContract`."""
+    from lmstudio.testing import AsyncFakeSdk
+
+    sdk = AsyncFakeSdk(**_chosen(request.config, request.node.get_closest_marker("lmstudio")))
+    yield sdk
+    sdk.check()
 
 
 # Recordings ----------------------------------------------------------------------------------------------------------

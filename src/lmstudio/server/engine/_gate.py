@@ -71,3 +71,8 @@ class Gate:
         """For engines: announce yourself and wait until the gate is open."""
         self._reached.set()
         await self._opened.wait_in_task()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """For code without an event loop: announce yourself and block until the gate is open; False after *timeout*."""
+        self._reached.set()
+        return self._opened.wait(timeout)

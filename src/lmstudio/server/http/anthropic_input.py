@@ -22,6 +22,7 @@ from lmstudio._http_models.anthropic import (
     UrlSource,
 )
 from lmstudio._openai_messages import read_openai_part
+from lmstudio._openai_parameters import structured_config, tools_fields
 from lmstudio._sdk_models import (
     AssistantResponse,
     FileHandle,
@@ -35,7 +36,6 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.errors import LMStudioValueError
 from lmstudio.server.http.errors import HttpError
-from lmstudio.server.http.sampling import structured_config, tools_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models.openai import CompletionChoice, CompletionRequest, CompletionResponse, CompletionUsage
+from lmstudio._openai_parameters import sampling_config, sampling_fields
 from lmstudio._sdk_models import LlmChannelPredictToClientPacketFragment
 from lmstudio.server.http.batches import all_of
 from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.openai_replies import DONE, Head, event, finish_reason, last_usage, usage_of
-from lmstudio.server.http.sampling import sampling_config, sampling_fields
 from lmstudio.server.http.work import Collected
 
 if TYPE_CHECKING:

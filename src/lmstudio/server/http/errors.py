@@ -11,6 +11,7 @@ from lmstudio._sdk_models import (
     ErrorDisplayDataGenericPathNotFound,
     ErrorDisplayDataGenericPresetNotFound,
 )
+from lmstudio.errors import LMStudioValueError
 from lmstudio.server.engine.base import BadInputError, EngineError, PromptTooLongError
 from lmstudio.server.errors import RequestError, as_request_error
 from lmstudio.server.running import StoppingError
@@ -98,6 +99,10 @@ def as_http_error(error: BaseException, attempted: str) -> HttpError:
     """What the client is told about *error*. *attempted* names the endpoint, for the log."""
     if isinstance(error, HttpError):
         return error
+    if isinstance(error, LMStudioValueError) and "errors" in error.context:
+        return HttpError(
+            "invalid_request", str(error), param=next(iter(error.context["errors"])), code=error.context.get("code")
+        )
     refusal = as_request_error(error, attempted)
     message = " ".join(_sentence(part) for part in (refusal.title, refusal.cause, refusal.suggestion) if part)
     return HttpError(_reason(error, refusal), message, param=_param(refusal))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
+
 from lmstudio._http_models import encode
-from lmstudio._http_models.openai import CompletionUsage, V0ModelInfo, V0Runtime, V0Stats
+from lmstudio._http_models.openai import V0ModelInfo, V0Runtime
+from lmstudio._openai_chat import ReplyHead, finish_reason, logprobs, new_id, usage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from lmstudio._http_models import HttpStruct
-    from lmstudio._http_models.openai import FinishReason, SamplingRequest
-    from lmstudio._sdk_models import LlmPredictionStats, LlmPredictionStopReason, LlmToken
+    from lmstudio._http_models.openai import SamplingRequest
+    from lmstudio._openai_chat import Collected
+    from lmstudio._sdk_models import LlmPredictionStats
     from lmstudio.server.core import ServerCore
     from lmstudio.server.http.backend import ModelInUse
     from lmstudio.server.http.exchange import Exchange
     from lmstudio.server.http.settings import HttpSettings
-    from lmstudio.server.http.work import Collected
     from lmstudio.server.instances import Instance
 
 __all__ = ["DONE", "Head", "event", "finish_reason", "last_usage", "logprobs", "usage_of"]
@@ -27,40 +29,10 @@ __all__ = ["DONE", "Head", "event", "finish_reason", "last_usage", "logprobs", "
 DONE: Final = b"data: [DONE]\n\n"
 """What ends a stream."""
 
-_FINISH_REASONS: Final[Mapping[LlmPredictionStopReason, FinishReason]] = {
-    "eosFound": "stop",
-    "stopStringFound": "stop",
-    "userStopped": "stop",
-    "toolCalls": "tool_calls",
-    "maxPredictedTokensReached": "length",
-    "contextLengthReached": "length",
-}
-
 
 def event(value: HttpStruct) -> bytes:
     """*value* as an event of a stream."""
     return b"data: " + encode(value) + b"\n\n"
-
-
-def finish_reason(stats: LlmPredictionStats, collected: Collected) -> FinishReason:
-    """Why the prediction ended, in OpenAI's words. A model that calls a tool ends its text as any other.
-
-    There is no word for a model that was unloaded meanwhile: `Running` raises an error then.
-    """
-    reason = _FINISH_REASONS[stats.stop_reason]
-    return "tool_calls" if reason == "stop" and collected.tool_calls else reason
-
-
-def usage_of(stats: LlmPredictionStats, collected: Collected) -> CompletionUsage:
-    """The number of tokens; those of the template and of tool definitions belong to the prompt."""
-    prompt, predicted = stats.prompt_tokens_count or 0, stats.predicted_tokens_count or 0
-    return CompletionUsage(
-        prompt_tokens=prompt,
-        completion_tokens=predicted,
-        total_tokens=prompt + predicted,
-        prompt_tokens_details={"cached_tokens": collected.prompt_cached_tokens},
-        completion_tokens_details={"reasoning_tokens": collected.reasoning_tokens},
-    )
 
 
 def last_usage(
@@ -71,74 +43,37 @@ def last_usage(
     return {"usage": usage_of(stats, collected)} if settings.usage_in_last_chunk and not is_asked else {}
 
 
-def logprobs(tokens: Sequence[LlmToken]) -> dict[str, Any] | None:
-    """The probabilities of *tokens* as chat completions have them; None without any."""
-    if not tokens:
-        return None
-    return {
-        "content": [
-            {**_logprob(token), "top_logprobs": list(map(_logprob, token.candidates or ()))} for token in tokens
-        ]
-    }
-
-
-def _logprob(token: Any) -> dict[str, Any]:
-    # A token that is certain not to come has the logarithm -infinity, for which JSON has no word.
-    value = -9999.0 if token.log_prob is None else token.log_prob
-    return {"token": token.text, "logprob": value, "bytes": list(token.text.encode())}
-
-
 @dataclass(frozen=True)
-class Head:
+class Head(ReplyHead):
     """What all parts of one reply begin with."""
 
-    id: str
-    created: int
-    model: str
     v0: Mapping[str, Any] | None
     """What API v0 says about the model and the engine; None in another."""
 
     @classmethod
     def new(cls, prefix: str, exchange: Exchange, model: ModelInUse, *, is_v0: bool) -> Head:
         """The head of a new reply."""
-        reply_id = f"{prefix}-{secrets.token_hex(12)}"
         v0 = _v0_members(exchange.core, cast("Instance", model)) if is_v0 else None
-        return cls(reply_id, int(exchange.backend.time()), model.identifier, v0)
+        return cls(new_id(prefix), int(exchange.backend.time()), model.identifier, v0)
 
     @property
     def is_v0(self) -> bool:
         """The reply is one of API v0."""
         return self.v0 is not None
 
-    def members(self, kind: str) -> dict[str, Any]:
-        """The members of a reply whose `object` is *kind*."""
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.model,
-        }
-
     def last_members(self, stats: LlmPredictionStats) -> dict[str, Any]:
         """What comes with the end besides: the speed, and in API v0 the model and the engine."""
-        drafts: dict[str, Any] = {
-            "draft_model": stats.used_draft_model_key,
-            "total_draft_tokens_count": stats.total_draft_tokens_count,
-            "accepted_draft_tokens_count": stats.accepted_draft_tokens_count,
-            "rejected_draft_tokens_count": stats.rejected_draft_tokens_count,
-            "ignored_draft_tokens_count": stats.ignored_draft_tokens_count,
-        }
+        members = super().last_members(stats)
         if self.v0 is None:
-            return {"stats": V0Stats(**drafts)}
+            return members
         first = stats.time_to_first_token_sec or 0.0
         return {
-            "stats": V0Stats(
+            "stats": msgspec.structs.replace(
+                members["stats"],
                 tokens_per_second=stats.tokens_per_second or 0.0,
                 time_to_first_token=first,
                 generation_time=max(0.0, (stats.total_time_sec or 0.0) - first),
                 stop_reason=stats.stop_reason,
-                **drafts,
             ),
             **self.v0,
         }

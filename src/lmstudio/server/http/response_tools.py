@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import msgspec
 
 from lmstudio._http_models.rest_v1 import EphemeralMcpIntegration
+from lmstudio._openai_parameters import TOOL_CHOICES, tools_fields
 from lmstudio.server.http.errors import HttpError
-from lmstudio.server.http.sampling import TOOL_CHOICES, tools_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,6 +19,7 @@ from lmstudio._http_models.openai_responses import (
     ResponseInProgress,
     ResponseUsage,
 )
+from lmstudio._openai_parameters import reasoning_config, sampling_config, sampling_fields, structured_config
 from lmstudio._sdk_models import (
     AssistantResponse,
     TextData,
@@ -30,7 +31,6 @@ from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.response_input import input_items, read_input, with_instructions
 from lmstudio.server.http.response_output import Output
 from lmstudio.server.http.response_tools import RequestedTools, shown_tool
-from lmstudio.server.http.sampling import reasoning_config, sampling_config, sampling_fields, structured_config
 from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
 from lmstudio.server.http.work import Collected

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models import rest_v1 as wire
 from lmstudio._openai_messages import read_openai_part
+from lmstudio._openai_parameters import reasoning_config, tools_fields
 from lmstudio._sdk_models import (
     AssistantResponse,
     ChatHistoryData,
@@ -23,7 +24,6 @@ from lmstudio.server.http.local_backend import CLIENT, LocalBackend
 from lmstudio.server.http.mcp_servers import CONFIGURED
 from lmstudio.server.http.rest_v1_models import load_config
 from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
-from lmstudio.server.http.sampling import reasoning_config, tools_fields
 from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
 from lmstudio.server.http.stored_chats import StoredChat, new_response_id
 from lmstudio.server.http.work import refusing_bad_messages

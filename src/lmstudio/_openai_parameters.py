@@ -1,4 +1,7 @@
-"""From the members of a request to a prediction's configuration: what OpenAI's surfaces have in common."""
+"""From the parameters of OpenAI's API to the configuration of a prediction: for the server and for native clients.
+
+What cannot be used is an LMStudioValueError, whose context has the parameter in `errors` and a `code`.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,17 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._kv_members import PREDICTION
-from lmstudio.server.http.errors import HttpError
+from lmstudio.errors import LMStudioValueError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lmstudio._http_models.openai import SamplingRequest
+    from lmstudio._http_models.openai import ChatParameters, SamplingRequest
 
 __all__ = [
     "TOOL_CHOICES",
+    "bad_parameter",
+    "chat_settings",
     "reasoning_config",
     "sampling_config",
     "sampling_fields",
@@ -39,15 +44,61 @@ _NO_BIAS: Final = 100
 """OpenAI's largest bias, which forbids a token where it is negative."""
 
 
+def bad_parameter(param: str, message: str, code: str | None = "invalid_value") -> LMStudioValueError:
+    """The error for a parameter that cannot be used."""
+    return LMStudioValueError(message).with_context(errors={param: message}, code=code)
+
+
+def chat_settings(request: ChatParameters) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How a chat is to be answered: members of `LlmPredictionConfig` and, over them, fields by full key.
+
+    Raises:
+        LMStudioValueError: a parameter cannot be used.
+    """
+    if (request.n or 1) > 1:
+        raise bad_parameter("n", "n must be 1: a model answers once.")
+    name = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"
+    config = {
+        **sampling_config(request, getattr(request, name), name),
+        **structured_config(request.response_format, "response_format"),
+        **reasoning_config(request.reasoning_effort, "reasoning_effort"),
+    }
+    if request.logprobs:
+        config["log_probs"] = request.top_logprobs or 0
+    choice, only = _tool_choice(request.tool_choice)
+    functions = [_function(tool, number) for number, tool in enumerate(request.tools or ())]
+    return config, {**sampling_fields(request), **tools_fields(functions, choice, only)}
+
+
+def _function(tool: Mapping[str, Any], number: int) -> dict[str, Any]:
+    function = tool.get("function")
+    if tool.get("type", "function") != "function" or not isinstance(function, dict):
+        message = f"tools[{number}] must be {{'type': 'function', 'function': {{...}}}}."
+        raise bad_parameter(f"tools[{number}]", message)
+    return function
+
+
+def _tool_choice(choice: str | Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    """The mode, and the name of the only function that counts."""
+    if choice is None or choice in TOOL_CHOICES:
+        return choice, None
+    function = choice.get("function") if not isinstance(choice, str) else None
+    if isinstance(function, dict) and isinstance(function.get("name"), str):
+        return "required", function["name"]
+    modes = ", ".join(map(repr, TOOL_CHOICES))
+    message = f"tool_choice must be {modes} or {{'type': 'function', 'function': {{'name': ...}}}}, not {choice!r:.80}."
+    raise bad_parameter("tool_choice", message)
+
+
 def sampling_config(request: SamplingRequest, max_tokens: int | None, limit_name: str = "max_tokens") -> dict[str, Any]:
     """The members of *request* as members of `LlmPredictionConfig`; *max_tokens* below 0 is no limit.
 
     Raises:
-        HttpError: *max_tokens*, which is called *limit_name* in this request, is 0.
+        LMStudioValueError: *max_tokens*, which is called *limit_name* in this request, is 0.
     """
     if max_tokens == 0:
         message = f"{limit_name} must be at least 1, or -1 for no limit: a reply has at least one token."
-        raise HttpError("invalid_request", message, param=limit_name, code="invalid_value")
+        raise bad_parameter(limit_name, message)
     stop = [request.stop] if isinstance(request.stop, str) else request.stop
     config = {
         "temperature": request.temperature,
@@ -82,7 +133,7 @@ def sampling_fields(request: SamplingRequest) -> dict[str, Any]:
 def _bias(token: str, bias: float) -> list[Any]:
     if not re.fullmatch(r"[0-9]{1,9}", token):
         message = f"logit_bias has the key {token[:50]!r}, which is no token id: a whole number, in quotes."
-        raise HttpError("invalid_request", message, param="logit_bias", code="invalid_value")
+        raise bad_parameter("logit_bias", message)
     return [int(token), "-inf" if bias <= -_NO_BIAS else bias]
 
 
@@ -90,14 +141,14 @@ def reasoning_config(effort: str | None, param: str) -> dict[str, Any]:
     """How much a model may reason, as members of `LlmPredictionConfig`.
 
     Raises:
-        HttpError: *effort* is no word for that.
+        LMStudioValueError: *effort* is no word for that.
     """
     if effort is None:
         return {}
     if effort not in _REASONING_TOKENS:
         words = ", ".join(_REASONING_TOKENS)
         message = f"{param} must be one of {words}, not {effort[:50]!r}."
-        raise HttpError("invalid_request", message, param=param, code="invalid_value")
+        raise bad_parameter(param, message)
     budget = _REASONING_TOKENS[effort]
     if budget == 0:
         return {"enable_thinking": False, "reasoning_budget": 0}
@@ -113,7 +164,7 @@ def structured_config(
     *schema_at* is what an error names.
 
     Raises:
-        HttpError: the form is not known, or has no schema.
+        LMStudioValueError: the form is not known, or has no schema.
     """
     kind = "text" if response_format is None else response_format.get("type")
     if kind == "text":
@@ -122,12 +173,12 @@ def structured_config(
         return {"structured": {"type": "json", "json_schema": {"type": "object"}}}
     if kind != "json_schema" or response_format is None:
         message = f"{param}.type must be 'json_schema', 'json_object' or 'text', not {kind!r:.50}."
-        raise HttpError("invalid_request", message, param=f"{param}.type", code="invalid_value")
+        raise bad_parameter(f"{param}.type", message)
     holder = response_format.get("json_schema", response_format)
     schema = holder.get("schema") if isinstance(holder, dict) else None
     if not isinstance(schema, dict):
         message = f"{param} has the type 'json_schema' but no schema, which must be an object."
-        raise HttpError("invalid_request", message, param=f"{param}.{schema_at}", code="invalid_value")
+        raise bad_parameter(f"{param}.{schema_at}", message)
     return {"structured": {"type": "json", "json_schema": schema}}
 
 
@@ -139,18 +190,18 @@ def tools_fields(
     *choice* is "none", "auto" or "required"; with *only*, that function has to be called.
 
     Raises:
-        HttpError: there is no function *only*, or none at all where one has to be called, or one has no name or bad
-            parameters.
+        LMStudioValueError: there is no function *only*, or none at all where one has to be called, or one has no name
+            or bad parameters.
     """
     offered: list[dict[str, Any]] = []
     for number, tool in enumerate(tools):
         name = tool.get("name")
         if not isinstance(name, str) or not name:
-            raise HttpError("invalid_request", f"tools[{number}] has no name.", param=f"tools[{number}].name")
+            raise bad_parameter(f"tools[{number}].name", f"tools[{number}] has no name.", code=None)
         given = tool.get("parameters")
         if not isinstance(given, (dict, NoneType)):
             message = f"tools[{number}] has parameters that are no JSON schema: expected an object."
-            raise HttpError("invalid_request", message, param=f"tools[{number}].parameters", code="invalid_value")
+            raise bad_parameter(f"tools[{number}].parameters", message)
         # A tool without parameters is one that takes none.
         parameters = {"type": "object", "properties": {}, **(given or {})}
         function: dict[str, Any] = {"name": name, "parameters": parameters}
@@ -162,12 +213,12 @@ def tools_fields(
         offered = [tool for tool in offered if tool["function"]["name"] == only]
         if not offered:
             message = f"tool_choice asks for the tool {only[:50]!r}, but tools has only {', '.join(names) or 'none'}."
-            raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
+            raise bad_parameter("tool_choice", message)
         choice = "required"
     if not offered:
         if choice == "required":
             message = "tool_choice is 'required', but there are no tools."
-            raise HttpError("invalid_request", message, param="tool_choice", code="invalid_value")
+            raise bad_parameter("tool_choice", message)
         return {}
     fields: dict[str, Any] = {"tools": {"type": "toolArray", "tools": offered}}
     if choice is not None:

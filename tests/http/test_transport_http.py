@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import trio
@@ -331,6 +332,42 @@ def test_a_forked_child_has_connections_of_its_own() -> None:
         assert host.connections == 2
 
 
+def test_a_forgotten_client_closes_its_connections(kind: str) -> None:
+    async def forget() -> None:
+        client = AsyncHttpClient(host.url)
+        await list_models(client)
+        del client
+        gc.collect()
+        await anyio.lowlevel.checkpoint()
+
+    def answer(visit: Visit) -> None:
+        visit.reply()
+        visit.until_hang_up()
+
+    with FaultHost(answer) as host:
+        if kind == "sync":
+            HttpClient(host.url).list_models()
+            gc.collect()
+            assert host.hung_up.wait(PATIENCE_SECONDS)
+        else:
+            anyio.run(forget, backend=kind)
+        assert host.hung_up.wait(PATIENCE_SECONDS)
+
+
+def test_a_stream_outlives_the_client_that_was_forgotten(kind: str) -> None:
+    async def scenario(_: AsyncHttpClient) -> list[str | None]:
+        if kind == "sync":
+            with HttpClient(host.url).stream_chat_completion("Hi", model="heron") as events:
+                gc.collect()
+                return [event.choices[0].delta.content for event in events]
+        async with AsyncHttpClient(host.url).stream_chat_completion("Hi", model="heron") as stream:
+            gc.collect()
+            return [event.choices[0].delta.content async for event in stream]
+
+    with FaultHost(short_chat) as host:
+        assert run(kind, scenario, host.url) == ["Ahoy"]
+
+
 # TLS, proxies and what users bring -----------------------------------------------------------------------------------
 
 
@@ -436,3 +473,10 @@ def test_a_token_is_in_no_error(kind: str, status: int | None) -> None:
     with FaultHost(answer) as host, pytest.raises(lms.LMStudioError) as caught:
         run(kind, list_models, host.url, secret, retry=NO_RETRIES)
     assert secret not in everything_about(caught.value)
+
+
+@pytest.mark.parametrize("token", ["sk-lm-abc\ndef", "schlüssel", "a\0b"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(lms.LMStudioValueError, match="printable ASCII") as caught:
+        HttpClient(api_key=token)
+    assert token not in repr(caught.value)
