@@ -235,6 +235,10 @@ class ChatChunks:
         """Who speaks."""
         return self._chunk(ChatCompletionDelta(role="assistant", content=""))
 
+    def text(self, text: str) -> ChatCompletionChunk:
+        """A piece of the answer."""
+        return self._chunk(ChatCompletionDelta(content=text))
+
     def of(self, packets: Sequence[LlmChannelPredictToClientPacket]) -> Iterator[ChatCompletionChunk]:
         """The events for *packets*."""
         for packet in packets:

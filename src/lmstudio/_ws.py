@@ -80,6 +80,10 @@ class LinkManager:
         link = self._links.get(namespace)
         return link is not None and link.is_open
 
+    def is_idle(self, namespace: str) -> bool:
+        """Whether this namespace has a connection that nothing is asked on."""
+        return self.is_connected(namespace) and self._links[namespace].multiplexer.is_idle
+
     def notice_loss(self, namespace: str) -> None:
         """Find out now whether an idle connection is lost: the loop may have been too busy to see it.
 

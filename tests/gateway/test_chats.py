@@ -9,8 +9,11 @@ import pytest
 from http_surfaces.http_stage import ADD, PIXEL, read_events
 
 from gateway.gateway_stage import CHAT, CHAT_MODEL, EMBEDDING_MODEL, USER, Studio, error_of, running_gateway
+from lmstudio.gateway.upstream_channel import PredictChannel
 from lmstudio.server import Reply, ToolCall
+from lmstudio.server._port import ServerChannel
 from lmstudio.server.engine.scripted import scripted_model
+from lmstudio.server.prediction import Prediction
 
 if TYPE_CHECKING:
     import httpx
@@ -188,6 +191,16 @@ def test_failure_within_a_stream_is_an_event(studio: Studio, api: httpx.Client) 
     assert done.data == "[DONE]"
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_prediction_that_ends_in_failure_is_500(
+    studio: Studio, api: httpx.Client, monkeypatch: pytest.MonkeyPatch, is_streamed: bool
+) -> None:
+    monkeypatch.setattr(Prediction, "_stop_reason", lambda *_: "failed")
+    studio.engine.reply = ""
+    response = api.post("/v1/chat/completions", json={**CHAT, "stream": is_streamed})
+    assert (response.status_code, error_of(response)["code"]) == (500, "upstream_error")
+
+
 # Tools and images ----------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +220,40 @@ def test_model_is_stopped_after_the_only_call_that_is_wanted(studio: Studio, api
     (choice,) = api.post("/v1/chat/completions", json=body).json()["choices"]
     assert len(choice["message"]["tool_calls"]) == 1
     assert choice["finish_reason"] == "tool_calls"
+
+
+def test_nothing_after_the_only_call_that_is_wanted(
+    studio: Studio, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PredictChannel, "cancel", lambda _: None)  # LM Studio is slow to hear of it
+    studio.engine.reply = Reply([ToolCall("add", {"a": 1, "b": 2}), *[" and"] * 200, ToolCall("add", {"a": 3, "b": 4})])
+    body = {**CHAT, "tools": TOOLS, "parallel_tool_calls": False, "max_tokens": -1}
+    (choice,) = api.post("/v1/chat/completions", json=body).json()["choices"]
+    assert len(choice["message"]["tool_calls"]) == 1
+    assert choice["message"]["content"] is None
+
+
+def test_tool_calls_of_an_older_studio_are_completed(
+    studio: Studio, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = ServerChannel.send
+
+    def send_less(channel: ServerChannel[Any, Any], packet: Any) -> None:
+        kind = getattr(packet, "type", "")
+        if kind not in ("toolCallGenerationNameReceived", "toolCallGenerationArgumentFragmentGenerated"):
+            if kind == "toolCallGenerationStart":
+                packet.tool_call_id = None
+            send(channel, packet)
+
+    monkeypatch.setattr(ServerChannel, "send", send_less)
+    studio.engine.reply = ["Let me see.", ToolCall("add", {"a": 1, "b": 2}), ToolCall("add", {"a": 3, "b": 4})]
+    events = read_events(api.post("/v1/chat/completions", json={**CHAT, "tools": TOOLS, "stream": True}))[:-1]
+    pieces = [call for event in events for call in event.data["choices"][0]["delta"].get("tool_calls", ())]
+    calls = {index: [piece for piece in pieces if piece["index"] == index] for index in (0, 1)}
+    assert [call[0]["function"]["name"] for call in calls.values()] == ["add", "add"]
+    assert len({call[0]["id"] for call in calls.values()} - {""}) == 2
+    arguments = [json.loads("".join(piece["function"]["arguments"] for piece in call)) for call in calls.values()]
+    assert arguments == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
 
 
 def test_image_goes_to_a_model_that_sees() -> None:
@@ -253,6 +300,15 @@ def test_message_goes_on_with_a_beginning(studio: Studio, api: httpx.Client) -> 
     (request,) = studio.engine.requests
     assert request.prompt.endswith("The answer:")
     assert "one two three" in request.prompt
+
+
+def test_beginning_and_tools_do_not_go_together(api: httpx.Client) -> None:
+    tool = {"name": "add", "input_schema": ADD["parameters"]}
+    messages = [*USER, {"role": "assistant", "content": "The answer:"}]
+    body = {"model": CHAT_MODEL, "max_tokens": 10, "messages": messages, "tools": [tool]}
+    response = api.post("/v1/messages", json=body)
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert "beginning" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/api/v0/models", "/api/v1/chat", "/"])

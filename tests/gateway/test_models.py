@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import contextmanager
+from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +21,7 @@ from gateway.gateway_stage import (
     new_gateway,
     running_gateway,
 )
+from lmstudio.gateway import core
 from lmstudio.server import Gate, Reply
 from lmstudio.server.engine.scripted import scripted_model
 from lmstudio.server.errors import ServerStartError
@@ -160,10 +164,10 @@ def test_model_that_was_just_loaded_or_unloaded_is_seen(zoo: Studio, zoo_api: ht
     assert ask(zoo_api, "qwen3-8b").json()["model"] == "qwen3-8b"  # an exact name by now
 
 
-@pytest.fixture
-def interfered(studio: Studio) -> Iterator[tuple[httpx.Client, list[Callable[[], None]]]]:
-    """A client, and what happens between the choice of a model and its use."""
-    events: list[Callable[[], None]] = []
+@contextmanager
+def interfering(studio: Studio, event: Callable[[], None]) -> Iterator[httpx.Client]:
+    """A client of a gateway; *event* happens once, between the choice of a model and its use."""
+    events = [event]
 
     def interfere(message: PassedMessage) -> None:
         if message.is_of_client and events and any(name in str(message.text) for name in USES):
@@ -171,7 +175,8 @@ def interfered(studio: Studio) -> Iterator[tuple[httpx.Client, list[Callable[[],
 
     network = FaultProxy(studio.server.port, on_message=interfere, patience_seconds=PATIENCE_SECONDS)
     with network, running_gateway(network.api_host) as api:
-        yield api, events
+        yield api
+    assert events == []
 
 
 @pytest.mark.parametrize(
@@ -183,28 +188,31 @@ def interfered(studio: Studio) -> Iterator[tuple[httpx.Client, list[Callable[[],
         ("/v1/messages/count_tokens", CHAT),
     ],
 )
-def test_model_that_is_loaded_anew_meanwhile_is_used(
-    studio: Studio, interfered: tuple[httpx.Client, list[Callable[[], None]]], path: str, body: Any
-) -> None:
-    api, events = interfered
-
+def test_model_that_is_loaded_anew_meanwhile_is_used(studio: Studio, path: str, body: Any) -> None:
     def reload() -> None:
         studio.unload(CHAT_MODEL)
         studio.load(CHAT_MODEL)
 
-    events.append(reload)
-    assert api.post(path, json=body).status_code == 200
-    assert events == []
+    with interfering(studio, reload) as api:
+        assert api.post(path, json=body).status_code == 200
 
 
-def test_model_that_is_unloaded_meanwhile_is_404(
-    studio: Studio, interfered: tuple[httpx.Client, list[Callable[[], None]]]
-) -> None:
-    api, events = interfered
-    events.append(lambda: studio.unload(CHAT_MODEL))
-    response = ask(api, CHAT_MODEL)
+def test_model_that_is_unloaded_meanwhile_is_404(studio: Studio) -> None:
+    with interfering(studio, lambda: studio.unload(CHAT_MODEL)) as api:
+        response = ask(api, CHAT_MODEL)
     assert (response.status_code, error_of(response)["code"]) == (404, "model_not_found")
-    assert events == []
+
+
+def test_model_that_is_replaced_meanwhile_is_404(zoo: Studio) -> None:
+    def replace() -> None:
+        zoo.unload("helper")
+        zoo.load("phi-4=helper")
+
+    with interfering(zoo, replace) as api:
+        response = ask(api, "helper")
+        assert (response.status_code, error_of(response)["code"]) == (404, "model_not_found")
+        assert zoo.engine.requests == []
+        assert ask(api, "helper").status_code == 200
 
 
 def test_answer_of_another_model_is_not_passed_on(
@@ -298,6 +306,34 @@ def test_model_that_cannot_be_preloaded_keeps_the_gateway_from_starting(zoo: Stu
     with pytest.raises(ServerStartError, match=f"Could not load '{name}' ahead"):
         server.start()
     assert not server.is_running
+
+
+def test_models_are_preloaded_as_soon_as_the_studio_is_there(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "_RETRY_SECONDS", 0.05)
+    studio.server.stop()
+    gate = studio.engine.load_gate = Gate()
+    with running_gateway(studio.api_host, preload=["scripted-chat"]) as api:
+        assert ask(api, CHAT_MODEL).status_code == 502
+        studio.server.start()
+        assert gate.reached()
+        gate.open()
+
+
+def test_late_preload_that_cannot_be_is_logged(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "_RETRY_SECONDS", 0.05)
+    texts: Queue[str] = Queue()
+    handler = logging.Handler(logging.ERROR)
+    monkeypatch.setattr(handler, "emit", lambda record: texts.put(record.getMessage()))
+    logger = logging.getLogger("lmstudio.gateway")
+    studio.server.stop()
+    logger.addHandler(handler)
+    try:
+        with running_gateway(studio.api_host, preload=["gpt-4"]) as api:
+            studio.restart()
+            assert "Could not load 'gpt-4' ahead" in texts.get(timeout=PATIENCE_SECONDS)
+            assert ask(api, CHAT_MODEL).status_code == 200
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_gateway_can_be_stopped_while_it_preloads(zoo: Studio) -> None:

@@ -12,7 +12,7 @@ from http_surfaces.http_stage import read_events
 from patience import PATIENCE_SECONDS
 from tcp_wire import TcpWire
 
-from gateway.gateway_stage import CHAT, Studio, client_of, error_of, running_gateway
+from gateway.gateway_stage import CHAT, EMBEDDING_MODEL, Studio, client_of, error_of, running_gateway
 from lmstudio.gateway import upstream_channel
 from lmstudio.server import Gate, Reply, Server
 
@@ -224,6 +224,24 @@ def test_gateway_that_stops_lets_streams_end_properly(studio: Studio, gateway: S
     assert events[-1].data["choices"][0]["finish_reason"] == "stop"
     assert done.data == "[DONE]"
     assert studio.engine.wait_for_cancel(PATIENCE_SECONDS)
+
+
+def test_idle_connection_is_closed_after_a_time_and_opened_again(studio: Studio, network: FaultProxy) -> None:
+    studio.engine.reply = Reply("four " * 8, delay_seconds=0.1)
+    with running_gateway(network.api_host, keep_alive_seconds=0.2) as api:
+        assert read_events(ask(api, stream=True))[-1].data == "[DONE]"  # it is not idle as long as it works
+        assert network.wait_until_closed()
+        assert ask(api).status_code == 200
+        assert network.accepted == ["llm", "llm"]
+
+
+def test_only_so_many_idle_connections_are_kept(network: FaultProxy) -> None:
+    with running_gateway(network.api_host, max_idle_connections=1) as api:
+        ask(api)
+        api.post("/v1/embeddings", json={"model": EMBEDDING_MODEL, "input": "x"})
+        assert network.wait_for(lambda network: network.open_connections == 1)
+        assert ask(api).status_code == 200
+        assert network.accepted == ["llm", "embedding", "llm"]
 
 
 def test_connections_end_with_the_gateway(network: FaultProxy) -> None:

@@ -20,6 +20,7 @@ from lmstudio._sdk_models import KvConfigStack, ModelSpecifierInstanceReference
 from lmstudio._settings import connection_settings
 from lmstudio._timeouts import Timeout
 from lmstudio.errors import LMStudioModelNotFoundError
+from lmstudio.gateway.idle_connections import IdleConnections
 from lmstudio.gateway.rules import Offer
 from lmstudio.logs import fields, get_logger
 
@@ -115,6 +116,7 @@ class Upstream:
             on_unknown=None,
         )
         self._state = AsyncClientState(connection)
+        self._idle = IdleConnections(settings.keep_alive_seconds, settings.max_idle_connections)
 
     def port(self, namespace: str, *, is_limited: bool = True) -> Port:
         """The connection of *namespace*, for one operation; with *is_limited* it has its time as a whole."""
@@ -125,6 +127,7 @@ class Upstream:
     def _runtime(self, namespace: str) -> AsyncRuntime:
         runtime = self._state.runtime()
         runtime.links.notice_loss(namespace)  # what has come back is used, and not found lost by the first request
+        self._idle.note_use(namespace, runtime.links)
         return runtime
 
     async def loaded(self, kind: ModelKind) -> list[UpstreamModel]:
@@ -151,4 +154,5 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Close all connections; what is running on them fails."""
+        self._idle.stop()
         await self._state.aclose()

@@ -87,7 +87,7 @@ class UpstreamRunning(Running):
             not is_progress_enough and isinstance(packet, progress) for packet in self._ahead
         ):
             self._ahead += await self._next()
-        if self._success is not None and not self._ahead:
+        if self._success is not None:
             self._check_end(self._success.stats)
 
     async def _next(self) -> list[Packet]:
