@@ -11,20 +11,32 @@ so that a plain function costs one call and no coroutine.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import LMStudioValueError
 from .logs import fields
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Awaitable, Callable, Iterable
-
-    from ._runtime import Runtime
 
 _CO_COROUTINE = 0x80  # of code objects; `inspect` takes long to import
 
 
-def check_callbacks(runtime: Runtime, **callbacks: object) -> None:
+class CallbackHome(Protocol):
+    """What callbacks are called for: a `Runtime`, or a client over HTTP."""
+
+    @property
+    def suspends(self) -> bool:
+        """Whether it can await what a callback returns."""
+        ...
+
+    def logger(self, area: str) -> logging.Logger:
+        """Where it is said that a callback failed."""
+        ...
+
+
+def check_callbacks(runtime: CallbackHome, **callbacks: object) -> None:
     """Refuse what cannot be called back; the names are those of the caller's parameters, None is no callback.
 
     Raises:
@@ -42,7 +54,7 @@ def check_callbacks(runtime: Runtime, **callbacks: object) -> None:
             )
 
 
-def notify(runtime: Runtime, callback: Callable[..., object] | None, *arguments: object) -> Awaitable[None] | None:
+def notify(runtime: CallbackHome, callback: Callable[..., object] | None, *arguments: object) -> Awaitable[None] | None:
     """Call *callback*. What is returned, if anything, must be awaited.
 
     Exceptions of the callback are logged: they do not end the operation.
@@ -61,13 +73,13 @@ def notify(runtime: Runtime, callback: Callable[..., object] | None, *arguments:
     return _settle(runtime, callback, result)
 
 
-async def tell(runtime: Runtime, callback: Callable[..., object] | None, *arguments: object) -> None:
+async def tell(runtime: CallbackHome, callback: Callable[..., object] | None, *arguments: object) -> None:
     """Call *callback*, and await what it returns if that can be awaited. Its exceptions are logged."""
     if (pending := notify(runtime, callback, *arguments)) is not None:
         await pending
 
 
-async def _settle(runtime: Runtime, callback: Callable[..., object], pending: Any) -> None:
+async def _settle(runtime: CallbackHome, callback: Callable[..., object], pending: Any) -> None:
     try:
         await pending
     except Exception as error:
@@ -81,7 +93,7 @@ def _refuse(pending: Any) -> None:
     raise LMStudioValueError(f"It returned {type(pending).__name__}, which the synchronous client cannot await.")
 
 
-def _log(runtime: Runtime, callback: Callable[..., object], error: Exception) -> None:
+def _log(runtime: CallbackHome, callback: Callable[..., object], error: Exception) -> None:
     known = fields(callback=getattr(callback, "__qualname__", type(callback).__qualname__))
     logger = runtime.logger("callbacks")
     logger.error("The callback %r failed; the operation goes on.", callback, exc_info=error, extra=known)

@@ -37,7 +37,8 @@ Essentials: TypeAlias = "tuple[str, ...]"
 """What must not be replaced by a neutral value: wire names from the outside to the inside, joined by dots.
 
 `[]` stands for each element of a list, which is left out if it lacks what is essential. Where several types can come,
-a path begins with the tag: `result.content` is the member `content` of the packet `result`.
+a path begins with the tag: `result.content` is the member `content` of the packet `result`. A tag with dots of its own
+ends with a colon: `message.delta:content`.
 """
 _Tree: TypeAlias = "Mapping[str, _Tree]"
 
@@ -106,7 +107,8 @@ def _tree(essentials: Essentials) -> _Tree:
     tree: dict[str, Any] = {}
     for path in essentials:
         node = tree
-        for name in path.split("."):
+        tag, colon, members = path.partition(":")
+        for name in [tag, *members.split(".")] if colon else path.split("."):
             node = node.setdefault(name, {})
     return tree
 

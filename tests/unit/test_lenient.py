@@ -34,6 +34,10 @@ class Dog(msgspec.Struct, tag_field="type", tag="dog"):
     tricks: list[str]
 
 
+class WildDog(Dog, tag="wild.dog"):
+    """Its tag has a dot."""
+
+
 class Value(msgspec.Struct, rename="camel"):
     text: str
     count: int
@@ -307,6 +311,11 @@ def test_the_path_of_a_packet_begins_with_its_tag() -> None:
     assert decode_with(("dog.tricks",), Cat | Dog, {"type": "cat", "lives": "x"}) == Cat(0)
     with pytest.raises(msgspec.ValidationError, match=r"`\$\.tricks`"):
         decode_with(("dog.tricks",), Cat | Dog, {"type": "dog", "tricks": "x"})
+
+
+def test_a_tag_with_dots_ends_with_a_colon() -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"`\$\.tricks`"):
+        decode_with(("wild.dog:tricks",), Cat | WildDog, {"type": "wild.dog", "tricks": "x"})
 
 
 # What is not quite JSON ----------------------------------------------------------------------------------------------

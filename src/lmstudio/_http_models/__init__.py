@@ -31,6 +31,8 @@ __all__ = [
     "always",
     "decode_reply",
     "encode",
+    "refusal",
+    "replaced",
 ]
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -134,9 +136,7 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
             members: JsonObject = msgspec.to_builtins(self)
             msgspec.convert(members, type(self))
         except (msgspec.ValidationError, TypeError) as error:
-            name, complaint = _complaint(error)
-            refusal = LMStudioValueError(f"Could not {attempted}: {f'{name}: ' if name else ''}{complaint}.")
-            raise refusal.with_context(attempted=attempted, errors={name: complaint}) from error
+            raise refusal(error, attempted) from error
         _add_extra(self, members)
         return members
 
@@ -164,16 +164,30 @@ class HttpReply(HttpStruct, kw_only=True):
             raise LMStudioValueError(f"Cannot read a {cls.__name__}: {error}.") from error
 
 
-def decode_reply(expected_type: type[T], data: bytes | str, findings: _lenient.Findings | None = None) -> T:
+def decode_reply(
+    expected_type: type[T],
+    data: bytes | str,
+    findings: _lenient.Findings | None = None,
+    essentials: _lenient.Essentials = (),
+) -> T:
     """*data*, the JSON of a server, read leniently; structs of this package keep what they do not know of it.
+
+    *findings* and *essentials* are as for `_lenient.decode`.
 
     Raises:
         msgspec.MsgspecError: not of that type at all, or not JSON.
     """
     data = data.encode() if isinstance(data, str) else data
     structure: Any = expected_type
-    value: T = _lenient.decode(_decoder(structure).decode, structure, data, findings=findings)
+    value: T = _lenient.decode(_decoder(structure).decode, structure, data, essentials, findings)
     return _with_origin(value, data, is_parsed=False)
+
+
+def replaced(value: StructT, **members: Any) -> StructT:
+    """A copy of *value* with other *members*. It keeps what this version does not know of it."""
+    return _rebuilt(
+        type(value), {**{name: getattr(value, name) for name in value.__struct_fields__}, **members}, vars(value)
+    )
 
 
 encode: Final = msgspec.json.Encoder().encode
@@ -185,10 +199,21 @@ def _decoder(expected_type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(expected_type)
 
 
+def refusal(error: Exception, attempted: str) -> LMStudioValueError:
+    """What to raise where msgspec does not take a request; *attempted* completes "Could not ..."."""
+    name, complaint = _complaint(error)
+    refused = LMStudioValueError(f"Could not {attempted}: {f'{name}: ' if name else ''}{complaint}.")
+    return refused.with_context(attempted=attempted, errors={name: complaint})
+
+
 def _complaint(error: Exception) -> tuple[str, str]:
     """The parameter that msgspec speaks of, "" where it names none, and what it says."""
     text, separator, path = str(error).partition(" - at `$")
-    return path.removesuffix("`").lstrip(".") if separator else "", f"{text[0].lower()}{text[1:]}"
+    name = path.removesuffix("`").lstrip(".") if separator else ""
+    if text.startswith("Object missing required field"):
+        missing = text.split("`")[1]
+        return f"{name}.{missing}" if name else missing, "it is required"
+    return name, f"{text[0].lower()}{text[1:]}"
 
 
 # Unknown members ------------------------------------------------------------------------------------------------------

@@ -5,11 +5,15 @@ Blocks and events carry their type as `type`, by which they are told apart.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta
+from typing_extensions import TypedDict
 
-from lmstudio._http_models import Count, Fraction, HttpStruct, JsonObject, NonNegative
+from lmstudio._http_models import Count, Fraction, HttpReply, HttpStruct, JsonObject, NonNegative
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 StopReason: TypeAlias = Literal[
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded", "pause_turn", "refusal"
@@ -21,6 +25,7 @@ StopReason: TypeAlias = Literal[
 class Base64Source(HttpStruct, kw_only=True, tag="base64"):
     """The content of an image or a document itself."""
 
+    type: ClassVar[Literal["base64"]] = "base64"
     media_type: str
     data: str
 
@@ -28,30 +33,35 @@ class Base64Source(HttpStruct, kw_only=True, tag="base64"):
 class TextSource(HttpStruct, kw_only=True, tag="text"):
     """The text of a document."""
 
+    type: ClassVar[Literal["text"]] = "text"
     data: str
 
 
 class UrlSource(HttpStruct, kw_only=True, tag="url"):
     """Where an image or a document is. LM Studio does not fetch it."""
 
+    type: ClassVar[Literal["url"]] = "url"
     url: str
 
 
 class TextBlock(HttpStruct, kw_only=True, tag="text"):
     """Text."""
 
+    type: ClassVar[Literal["text"]] = "text"
     text: str
 
 
 class ImageBlock(HttpStruct, kw_only=True, tag="image"):
     """An image."""
 
+    type: ClassVar[Literal["image"]] = "image"
     source: Base64Source | UrlSource
 
 
 class DocumentBlock(HttpStruct, kw_only=True, tag="document"):
     """A document."""
 
+    type: ClassVar[Literal["document"]] = "document"
     source: Base64Source | TextSource | UrlSource
     title: str | None = None
 
@@ -59,6 +69,7 @@ class DocumentBlock(HttpStruct, kw_only=True, tag="document"):
 class ToolUseBlock(HttpStruct, kw_only=True, tag="tool_use"):
     """A tool that the model calls."""
 
+    type: ClassVar[Literal["tool_use"]] = "tool_use"
     id: str
     name: str
     input: JsonObject
@@ -67,6 +78,7 @@ class ToolUseBlock(HttpStruct, kw_only=True, tag="tool_use"):
 class ToolResultBlock(HttpStruct, kw_only=True, tag="tool_result"):
     """What a tool has answered."""
 
+    type: ClassVar[Literal["tool_result"]] = "tool_result"
     tool_use_id: str
     content: str | list[TextBlock | ImageBlock | DocumentBlock] | None = None
     is_error: bool | None = None
@@ -75,6 +87,7 @@ class ToolResultBlock(HttpStruct, kw_only=True, tag="tool_result"):
 class ThinkingBlock(HttpStruct, kw_only=True, tag="thinking", omit_defaults=False):
     """Reasoning. Nobody has to sign it here: *signature* is empty, but it has to be there."""
 
+    type: ClassVar[Literal["thinking"]] = "thinking"
     thinking: str
     signature: str = ""
 
@@ -82,6 +95,7 @@ class ThinkingBlock(HttpStruct, kw_only=True, tag="thinking", omit_defaults=Fals
 class RedactedThinkingBlock(HttpStruct, kw_only=True, tag="redacted_thinking"):
     """Reasoning that only Anthropic can read."""
 
+    type: ClassVar[Literal["redacted_thinking"]] = "redacted_thinking"
     data: str | None = None
 
 
@@ -113,37 +127,55 @@ class Tool(HttpStruct, kw_only=True):
 class AutoChoice(HttpStruct, kw_only=True, tag="auto"):
     """The model may call tools."""
 
+    type: ClassVar[Literal["auto"]] = "auto"
+
 
 class AnyChoice(HttpStruct, kw_only=True, tag="any"):
     """The model has to call a tool."""
+
+    type: ClassVar[Literal["any"]] = "any"
 
 
 class ToolChoice(HttpStruct, kw_only=True, tag="tool"):
     """The model has to call this tool."""
 
+    type: ClassVar[Literal["tool"]] = "tool"
     name: str
 
 
 class NoChoice(HttpStruct, kw_only=True, tag="none"):
     """The model may not call tools."""
 
+    type: ClassVar[Literal["none"]] = "none"
+
 
 class ThinkingEnabled(HttpStruct, kw_only=True, tag="enabled"):
     """The model reasons first, for so many tokens at most."""
 
+    type: ClassVar[Literal["enabled"]] = "enabled"
     budget_tokens: Count
 
 
 class ThinkingAdaptive(HttpStruct, kw_only=True, tag="adaptive"):
     """The model reasons as long as it likes."""
 
+    type: ClassVar[Literal["adaptive"]] = "adaptive"
+
 
 class ThinkingBetweenTools(HttpStruct, kw_only=True, tag="between_tools"):
     """The model reasons also when it has got the result of a tool, which those here do anyway."""
 
+    type: ClassVar[Literal["between_tools"]] = "between_tools"
+
 
 class ThinkingDisabled(HttpStruct, kw_only=True, tag="disabled"):
     """The model does not reason."""
+
+    type: ClassVar[Literal["disabled"]] = "disabled"
+
+
+Choice: TypeAlias = AutoChoice | AnyChoice | ToolChoice | NoChoice
+Thinking: TypeAlias = ThinkingEnabled | ThinkingAdaptive | ThinkingBetweenTools | ThinkingDisabled
 
 
 class OutputConfig(HttpStruct, kw_only=True):
@@ -159,8 +191,8 @@ class CountTokensRequest(HttpStruct, kw_only=True):
     messages: list[InputMessage]
     system: str | list[TextBlock] | None = None
     tools: list[Tool] | None = None
-    tool_choice: AutoChoice | AnyChoice | ToolChoice | NoChoice | None = None
-    thinking: ThinkingEnabled | ThinkingAdaptive | ThinkingBetweenTools | ThinkingDisabled | None = None
+    tool_choice: Choice | None = None
+    thinking: Thinking | None = None
     output_config: OutputConfig | None = None
 
 
@@ -173,6 +205,28 @@ class MessagesRequest(CountTokensRequest, kw_only=True):
     temperature: NonNegative | None = None
     top_p: Fraction | None = None
     top_k: Annotated[int, Meta(ge=-1, le=500)] | None = None
+
+
+class CountTokensParams(TypedDict, total=False):
+    """The members of a `CountTokensRequest` as keywords."""
+
+    model: str | None
+    messages: Sequence[InputMessage | Mapping[str, Any]]
+    system: str | Sequence[TextBlock | Mapping[str, Any]] | None
+    tools: Sequence[Tool | Mapping[str, Any]] | None
+    tool_choice: Choice | Mapping[str, Any] | None
+    thinking: Thinking | Mapping[str, Any] | None
+    output_config: OutputConfig | Mapping[str, Any] | None
+
+
+class MessagesParams(CountTokensParams, total=False):
+    """The members of a `MessagesRequest` as keywords."""
+
+    max_tokens: int
+    stop_sequences: Sequence[str] | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
 
 
 # Replies -------------------------------------------------------------------------------------------------------------
@@ -192,9 +246,10 @@ class Usage(HttpStruct, kw_only=True):
     output_tokens_details: OutputTokensDetails | None = None
 
 
-class Message(HttpStruct, kw_only=True, tag="message"):
+class Message(HttpReply, kw_only=True, tag="message"):
     """Body of the reply of POST /v1/messages."""
 
+    type: ClassVar[Literal["message"]] = "message"
     id: str
     role: Literal["assistant"]
     model: str
@@ -203,8 +258,13 @@ class Message(HttpStruct, kw_only=True, tag="message"):
     stop_sequence: str | None
     usage: Usage
 
+    @property
+    def text(self) -> str:
+        """The text of all blocks."""
+        return "".join(block.text for block in self.content if isinstance(block, TextBlock))
 
-class TokensCount(HttpStruct, kw_only=True):
+
+class TokensCount(HttpReply, kw_only=True):
     """Body of the reply of POST /v1/messages/count_tokens."""
 
     input_tokens: int
@@ -216,36 +276,42 @@ class TokensCount(HttpStruct, kw_only=True):
 class TextDelta(HttpStruct, kw_only=True, tag="text_delta"):
     """More text."""
 
+    type: ClassVar[Literal["text_delta"]] = "text_delta"
     text: str
 
 
 class ThinkingDelta(HttpStruct, kw_only=True, tag="thinking_delta"):
     """More reasoning."""
 
+    type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
     thinking: str
 
 
 class SignatureDelta(HttpStruct, kw_only=True, tag="signature_delta"):
     """The signature of the reasoning, which is over."""
 
+    type: ClassVar[Literal["signature_delta"]] = "signature_delta"
     signature: str
 
 
 class InputJsonDelta(HttpStruct, kw_only=True, tag="input_json_delta"):
     """More of the arguments of a tool call, as JSON."""
 
+    type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
     partial_json: str
 
 
 class MessageStart(HttpStruct, kw_only=True, tag="message_start"):
     """The first event: the message without its content."""
 
+    type: ClassVar[Literal["message_start"]] = "message_start"
     message: Message
 
 
 class ContentBlockStart(HttpStruct, kw_only=True, tag="content_block_start"):
     """A block begins, empty."""
 
+    type: ClassVar[Literal["content_block_start"]] = "content_block_start"
     index: int
     content_block: OutputBlock
 
@@ -253,6 +319,7 @@ class ContentBlockStart(HttpStruct, kw_only=True, tag="content_block_start"):
 class ContentBlockDelta(HttpStruct, kw_only=True, tag="content_block_delta"):
     """More of a block."""
 
+    type: ClassVar[Literal["content_block_delta"]] = "content_block_delta"
     index: int
     delta: TextDelta | ThinkingDelta | SignatureDelta | InputJsonDelta
 
@@ -260,6 +327,7 @@ class ContentBlockDelta(HttpStruct, kw_only=True, tag="content_block_delta"):
 class ContentBlockStop(HttpStruct, kw_only=True, tag="content_block_stop"):
     """A block is complete."""
 
+    type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
     index: int
 
 
@@ -273,6 +341,7 @@ class StopDelta(HttpStruct, kw_only=True):
 class MessageDelta(HttpStruct, kw_only=True, tag="message_delta"):
     """All blocks are complete."""
 
+    type: ClassVar[Literal["message_delta"]] = "message_delta"
     delta: StopDelta
     usage: Usage
 
@@ -280,9 +349,13 @@ class MessageDelta(HttpStruct, kw_only=True, tag="message_delta"):
 class MessageStop(HttpStruct, kw_only=True, tag="message_stop"):
     """The last event."""
 
+    type: ClassVar[Literal["message_stop"]] = "message_stop"
+
 
 class Ping(HttpStruct, kw_only=True, tag="ping"):
     """Nothing has happened; the connection is there."""
+
+    type: ClassVar[Literal["ping"]] = "ping"
 
 
 StreamEvent: TypeAlias = (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta
 
-from lmstudio._http_models import HttpStruct, JsonObject
-from lmstudio._http_models.openai import SamplingRequest, TokenLimit
+from lmstudio._http_models import HttpReply, HttpStruct, JsonObject
+from lmstudio._http_models.openai import SamplingParams, SamplingRequest, TokenLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 ResponseStatus: TypeAlias = Literal["in_progress", "completed", "incomplete", "failed"]
@@ -60,12 +63,33 @@ class ResponseRequest(SamplingRequest, kw_only=True):
     prompt: Any = None
 
 
+class ResponseParams(SamplingParams, total=False):
+    """The members of a `ResponseRequest` as keywords. What is refused in any case is not among them."""
+
+    model: str | None
+    input: str | Sequence[Mapping[str, Any]]
+    instructions: str | None
+    previous_response_id: str | None
+    max_output_tokens: int | None
+    reasoning: ReasoningRequest | Mapping[str, Any] | None
+    text: TextOptions | Mapping[str, Any] | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    include: Sequence[str] | None
+    top_logprobs: int | None
+    truncation: Truncation | None
+    store: bool | None
+    metadata: Mapping[str, str] | None
+
+
 # Output --------------------------------------------------------------------------------------------------------------
 
 
 class OutputText(HttpStruct, kw_only=True, tag_field="type", tag="output_text"):
     """The text of a message."""
 
+    type: ClassVar[Literal["output_text"]] = "output_text"
     text: str
     annotations: list[JsonObject]
     logprobs: list[JsonObject]
@@ -74,12 +98,14 @@ class OutputText(HttpStruct, kw_only=True, tag_field="type", tag="output_text"):
 class ReasoningText(HttpStruct, kw_only=True, tag_field="type", tag="reasoning_text"):
     """The text of reasoning."""
 
+    type: ClassVar[Literal["reasoning_text"]] = "reasoning_text"
     text: str
 
 
 class MessageItem(HttpStruct, kw_only=True, tag_field="type", tag="message"):
     """What the model says."""
 
+    type: ClassVar[Literal["message"]] = "message"
     id: str
     role: Literal["assistant"]
     status: ItemStatus
@@ -89,6 +115,7 @@ class MessageItem(HttpStruct, kw_only=True, tag_field="type", tag="message"):
 class ReasoningItem(HttpStruct, kw_only=True, tag_field="type", tag="reasoning"):
     """What the model has thought before. LM Studio's models write no summaries."""
 
+    type: ClassVar[Literal["reasoning"]] = "reasoning"
     id: str
     status: ItemStatus
     summary: list[JsonObject]
@@ -98,6 +125,7 @@ class ReasoningItem(HttpStruct, kw_only=True, tag_field="type", tag="reasoning")
 class FunctionCallItem(HttpStruct, kw_only=True, tag_field="type", tag="function_call"):
     """A function that the model wants to be called. Its result goes with *call_id*."""
 
+    type: ClassVar[Literal["function_call"]] = "function_call"
     id: str
     call_id: str
     name: str
@@ -118,6 +146,7 @@ class McpTool(HttpStruct, kw_only=True):
 class McpListToolsItem(HttpStruct, kw_only=True, tag_field="type", tag="mcp_list_tools"):
     """What an MCP server offers."""
 
+    type: ClassVar[Literal["mcp_list_tools"]] = "mcp_list_tools"
     id: str
     server_label: str
     tools: list[McpTool]
@@ -127,6 +156,7 @@ class McpListToolsItem(HttpStruct, kw_only=True, tag_field="type", tag="mcp_list
 class McpCallItem(HttpStruct, kw_only=True, tag_field="type", tag="mcp_call"):
     """A tool of an MCP server that the model has called, with what came back."""
 
+    type: ClassVar[Literal["mcp_call"]] = "mcp_call"
     id: str
     server_label: str
     name: str
@@ -181,7 +211,7 @@ class IncompleteDetails(HttpStruct, kw_only=True):
     reason: Literal["max_output_tokens"] | None
 
 
-class Response(HttpStruct, kw_only=True):
+class Response(HttpReply, kw_only=True):
     """Body of the reply of POST /v1/responses, and of GET /v1/responses/{id}.
 
     Most of it is what was asked for, with the defaults where nothing was.
@@ -213,8 +243,14 @@ class Response(HttpStruct, kw_only=True):
     truncation: Truncation
     usage: ResponseUsage | None
 
+    @property
+    def output_text(self) -> str:
+        """The text of all messages."""
+        messages = [item for item in self.output if isinstance(item, MessageItem)]
+        return "".join(part.text for item in messages for part in item.content)
 
-class DeletedResponse(HttpStruct, kw_only=True):
+
+class DeletedResponse(HttpReply, kw_only=True):
     """Body of the reply of DELETE /v1/responses/{id}."""
 
     id: str
@@ -222,7 +258,7 @@ class DeletedResponse(HttpStruct, kw_only=True):
     deleted: bool
 
 
-class InputItemList(HttpStruct, kw_only=True):
+class InputItemList(HttpReply, kw_only=True):
     """Body of the reply of GET /v1/responses/{id}/input_items."""
 
     object: Literal["list"]
@@ -236,8 +272,8 @@ class InputItemList(HttpStruct, kw_only=True):
 
 
 class _Event(HttpStruct, kw_only=True, tag_field="type"):
-    sequence_number: int
-    """From 0, rising by one."""
+    sequence_number: int | None = None
+    """From 0, rising by one. LM Studio's own server leaves it out."""
 
 
 class _ResponseEvent(_Event, kw_only=True):
@@ -247,21 +283,31 @@ class _ResponseEvent(_Event, kw_only=True):
 class ResponseCreated(_ResponseEvent, kw_only=True, tag="response.created"):
     """The first event."""
 
+    type: ClassVar[Literal["response.created"]] = "response.created"
+
 
 class ResponseInProgress(_ResponseEvent, kw_only=True, tag="response.in_progress"):
     """The second event."""
+
+    type: ClassVar[Literal["response.in_progress"]] = "response.in_progress"
 
 
 class ResponseCompleted(_ResponseEvent, kw_only=True, tag="response.completed"):
     """The last event of a stream that went well."""
 
+    type: ClassVar[Literal["response.completed"]] = "response.completed"
+
 
 class ResponseIncomplete(_ResponseEvent, kw_only=True, tag="response.incomplete"):
     """The last event of a stream whose output ends early."""
 
+    type: ClassVar[Literal["response.incomplete"]] = "response.incomplete"
+
 
 class ResponseFailed(_ResponseEvent, kw_only=True, tag="response.failed"):
     """The last event of a stream that failed."""
+
+    type: ClassVar[Literal["response.failed"]] = "response.failed"
 
 
 class _ItemEvent(_Event, kw_only=True):
@@ -272,9 +318,13 @@ class _ItemEvent(_Event, kw_only=True):
 class OutputItemAdded(_ItemEvent, kw_only=True, tag="response.output_item.added"):
     """An item begins, empty."""
 
+    type: ClassVar[Literal["response.output_item.added"]] = "response.output_item.added"
+
 
 class OutputItemDone(_ItemEvent, kw_only=True, tag="response.output_item.done"):
     """An item is whole, or will not become so."""
+
+    type: ClassVar[Literal["response.output_item.done"]] = "response.output_item.done"
 
 
 class _InsideEvent(_Event, kw_only=True):
@@ -290,14 +340,19 @@ class _PartEvent(_InsideEvent, kw_only=True):
 class ContentPartAdded(_PartEvent, kw_only=True, tag="response.content_part.added"):
     """A text begins, empty."""
 
+    type: ClassVar[Literal["response.content_part.added"]] = "response.content_part.added"
+
 
 class ContentPartDone(_PartEvent, kw_only=True, tag="response.content_part.done"):
     """A text is whole."""
+
+    type: ClassVar[Literal["response.content_part.done"]] = "response.content_part.done"
 
 
 class OutputTextDelta(_InsideEvent, kw_only=True, tag="response.output_text.delta"):
     """A piece of the text of a message."""
 
+    type: ClassVar[Literal["response.output_text.delta"]] = "response.output_text.delta"
     content_index: int
     delta: str
     logprobs: list[JsonObject]
@@ -306,6 +361,7 @@ class OutputTextDelta(_InsideEvent, kw_only=True, tag="response.output_text.delt
 class OutputTextDone(_InsideEvent, kw_only=True, tag="response.output_text.done"):
     """The text of a message."""
 
+    type: ClassVar[Literal["response.output_text.done"]] = "response.output_text.done"
     content_index: int
     text: str
     logprobs: list[JsonObject]
@@ -314,6 +370,7 @@ class OutputTextDone(_InsideEvent, kw_only=True, tag="response.output_text.done"
 class ReasoningTextDelta(_InsideEvent, kw_only=True, tag="response.reasoning_text.delta"):
     """A piece of reasoning."""
 
+    type: ClassVar[Literal["response.reasoning_text.delta"]] = "response.reasoning_text.delta"
     content_index: int
     delta: str
 
@@ -321,6 +378,7 @@ class ReasoningTextDelta(_InsideEvent, kw_only=True, tag="response.reasoning_tex
 class ReasoningTextDone(_InsideEvent, kw_only=True, tag="response.reasoning_text.done"):
     """The text of reasoning."""
 
+    type: ClassVar[Literal["response.reasoning_text.done"]] = "response.reasoning_text.done"
     content_index: int
     text: str
 
@@ -328,12 +386,14 @@ class ReasoningTextDone(_InsideEvent, kw_only=True, tag="response.reasoning_text
 class FunctionCallArgumentsDelta(_InsideEvent, kw_only=True, tag="response.function_call_arguments.delta"):
     """A piece of the arguments of a call."""
 
+    type: ClassVar[Literal["response.function_call_arguments.delta"]] = "response.function_call_arguments.delta"
     delta: str
 
 
 class FunctionCallArgumentsDone(_InsideEvent, kw_only=True, tag="response.function_call_arguments.done"):
     """The arguments of a call."""
 
+    type: ClassVar[Literal["response.function_call_arguments.done"]] = "response.function_call_arguments.done"
     name: str
     arguments: str
 
@@ -341,33 +401,45 @@ class FunctionCallArgumentsDone(_InsideEvent, kw_only=True, tag="response.functi
 class McpListToolsInProgress(_InsideEvent, kw_only=True, tag="response.mcp_list_tools.in_progress"):
     """An MCP server is asked for its tools."""
 
+    type: ClassVar[Literal["response.mcp_list_tools.in_progress"]] = "response.mcp_list_tools.in_progress"
+
 
 class McpListToolsCompleted(_InsideEvent, kw_only=True, tag="response.mcp_list_tools.completed"):
     """An MCP server has told its tools."""
+
+    type: ClassVar[Literal["response.mcp_list_tools.completed"]] = "response.mcp_list_tools.completed"
 
 
 class McpCallInProgress(_InsideEvent, kw_only=True, tag="response.mcp_call.in_progress"):
     """The model begins to call a tool of an MCP server."""
 
+    type: ClassVar[Literal["response.mcp_call.in_progress"]] = "response.mcp_call.in_progress"
+
 
 class McpCallArgumentsDelta(_InsideEvent, kw_only=True, tag="response.mcp_call_arguments.delta"):
     """A piece of the arguments."""
 
+    type: ClassVar[Literal["response.mcp_call_arguments.delta"]] = "response.mcp_call_arguments.delta"
     delta: str
 
 
 class McpCallArgumentsDone(_InsideEvent, kw_only=True, tag="response.mcp_call_arguments.done"):
     """The arguments."""
 
+    type: ClassVar[Literal["response.mcp_call_arguments.done"]] = "response.mcp_call_arguments.done"
     arguments: str
 
 
 class McpCallCompleted(_InsideEvent, kw_only=True, tag="response.mcp_call.completed"):
     """The tool has answered."""
 
+    type: ClassVar[Literal["response.mcp_call.completed"]] = "response.mcp_call.completed"
+
 
 class McpCallFailed(_InsideEvent, kw_only=True, tag="response.mcp_call.failed"):
     """The tool was not called, or has not answered."""
+
+    type: ClassVar[Literal["response.mcp_call.failed"]] = "response.mcp_call.failed"
 
 
 ResponseEvent: TypeAlias = (

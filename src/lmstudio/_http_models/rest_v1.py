@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta
+from typing_extensions import TypedDict
 
-from lmstudio._http_models import Count, Fraction, HttpStruct, JsonObject
+from lmstudio._http_models import Count, Fraction, HttpReply, HttpStruct, JsonObject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Kind: TypeAlias = Literal["llm", "embedding"]
 ReasoningOption: TypeAlias = Literal["off", "low", "medium", "high", "on"]
@@ -78,6 +82,7 @@ class _Model(HttpStruct, kw_only=True, tag_field="type"):
 class LlmModel(_Model, kw_only=True, tag="llm"):
     """A language model of the list."""
 
+    type: ClassVar[Literal["llm"]] = "llm"
     architecture: str | None
     capabilities: Capabilities
     description: str | None
@@ -86,8 +91,10 @@ class LlmModel(_Model, kw_only=True, tag="llm"):
 class EmbeddingModel(_Model, kw_only=True, tag="embedding"):
     """An embedding model of the list."""
 
+    type: ClassVar[Literal["embedding"]] = "embedding"
 
-class ModelList(HttpStruct, kw_only=True):
+
+class ModelList(HttpReply, kw_only=True):
     """Body of the reply of GET /api/v1/models."""
 
     models: list[LlmModel | EmbeddingModel]
@@ -105,7 +112,7 @@ class LoadRequest(_Request, kw_only=True):
     echo_load_config: bool | None = None
 
 
-class LoadReply(HttpStruct, kw_only=True):
+class LoadReply(HttpReply, kw_only=True):
     """Body of the reply of POST /api/v1/models/load. *load_config* is there if it was asked for."""
 
     type: Kind
@@ -121,7 +128,7 @@ class UnloadRequest(_Request, kw_only=True):
     instance_id: Name
 
 
-class UnloadReply(HttpStruct, kw_only=True):
+class UnloadReply(HttpReply, kw_only=True):
     """Body of the reply of POST /api/v1/models/unload."""
 
     instance_id: str
@@ -137,7 +144,7 @@ class DownloadRequest(_Request, kw_only=True):
     quantization: Name | None = None
 
 
-class DownloadReply(HttpStruct, kw_only=True):
+class DownloadReply(HttpReply, kw_only=True):
     """Body of the reply of POST /api/v1/models/download. What is there already has a status only."""
 
     status: Literal["downloading", "paused", "completed", "failed", "already_downloaded"]
@@ -156,7 +163,7 @@ class Problem(HttpStruct, kw_only=True):
     param: str | None = None
 
 
-class DownloadJob(HttpStruct, kw_only=True):
+class DownloadJob(HttpReply, kw_only=True):
     """Body of the reply of GET /api/v1/models/download/status/{job_id}.
 
     *bytes_per_second* and *estimated_completion* are there while it is downloading, *error* when it failed.
@@ -173,7 +180,7 @@ class DownloadJob(HttpStruct, kw_only=True):
     error: Problem | None = None
 
 
-class DownloadJobList(HttpStruct, kw_only=True):
+class DownloadJobList(HttpReply, kw_only=True):
     """Body of the reply of GET /api/v1/models/download/status."""
 
     jobs: list[DownloadJob]
@@ -185,24 +192,28 @@ class DownloadJobList(HttpStruct, kw_only=True):
 class TextInput(_Request, kw_only=True, tag_field="type", tag="text"):
     """Text of the new message."""
 
+    type: ClassVar[Literal["text"]] = "text"
     content: str
 
 
 class MessageInput(_Request, kw_only=True, tag_field="type", tag="message"):
     """The same under the name that LM Studio's reference has for it, and its servers refuse."""
 
+    type: ClassVar[Literal["message"]] = "message"
     content: str
 
 
 class ImageInput(_Request, kw_only=True, tag_field="type", tag="image"):
     """An image of the new message, as a data: URL with base64."""
 
+    type: ClassVar[Literal["image"]] = "image"
     data_url: str
 
 
 class PluginIntegration(_Request, kw_only=True, tag_field="type", tag="plugin"):
     """Tools of a plugin that the server has. Without *allowed_tools*, all of them."""
 
+    type: ClassVar[Literal["plugin"]] = "plugin"
     id: Name
     allowed_tools: list[str] | None = None
 
@@ -210,6 +221,7 @@ class PluginIntegration(_Request, kw_only=True, tag_field="type", tag="plugin"):
 class EphemeralMcpIntegration(_Request, kw_only=True, tag_field="type", tag="ephemeral_mcp"):
     """Tools of an MCP server, for this request only. Without *allowed_tools*, all of them."""
 
+    type: ClassVar[Literal["ephemeral_mcp"]] = "ephemeral_mcp"
     server_label: Name
     server_url: Name
     allowed_tools: list[str] | None = None
@@ -236,15 +248,36 @@ class ChatRequest(_Request, kw_only=True):
     previous_response_id: Annotated[str, Meta(pattern="^resp_")] | None = None
 
 
+class ChatParams(TypedDict, total=False):
+    """The members of a `ChatRequest` as keywords."""
+
+    model: str | None
+    input: str | Sequence[TextInput | MessageInput | ImageInput | Mapping[str, Any]]
+    system_prompt: str | None
+    integrations: Sequence[str | PluginIntegration | EphemeralMcpIntegration | Mapping[str, Any]] | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    repeat_penalty: float | None
+    max_output_tokens: int | None
+    reasoning: ReasoningOption | None
+    context_length: int | None
+    store: bool | None
+    previous_response_id: str | None
+
+
 class PluginProvider(HttpStruct, kw_only=True, tag_field="type", tag="plugin"):
     """The tool is a plugin's."""
 
+    type: ClassVar[Literal["plugin"]] = "plugin"
     plugin_id: str
 
 
 class EphemeralMcpProvider(HttpStruct, kw_only=True, tag_field="type", tag="ephemeral_mcp"):
     """The tool is that of an MCP server of the request."""
 
+    type: ClassVar[Literal["ephemeral_mcp"]] = "ephemeral_mcp"
     server_label: str
 
 
@@ -254,18 +287,21 @@ Provider: TypeAlias = PluginProvider | EphemeralMcpProvider
 class MessageItem(HttpStruct, kw_only=True, tag_field="type", tag="message"):
     """What the model has answered."""
 
+    type: ClassVar[Literal["message"]] = "message"
     content: str
 
 
 class ReasoningItem(HttpStruct, kw_only=True, tag_field="type", tag="reasoning"):
     """What the model has thought."""
 
+    type: ClassVar[Literal["reasoning"]] = "reasoning"
     content: str
 
 
 class ToolCallItem(HttpStruct, kw_only=True, tag_field="type", tag="tool_call"):
     """A tool that was called, and what came back."""
 
+    type: ClassVar[Literal["tool_call"]] = "tool_call"
     tool: str
     arguments: JsonObject
     output: str
@@ -284,6 +320,7 @@ class InvalidCall(HttpStruct, kw_only=True):
 class InvalidToolCallItem(HttpStruct, kw_only=True, tag_field="type", tag="invalid_tool_call"):
     """A call that was not made."""
 
+    type: ClassVar[Literal["invalid_tool_call"]] = "invalid_tool_call"
     reason: str
     metadata: InvalidCall
 
@@ -302,13 +339,18 @@ class ChatStats(HttpStruct, kw_only=True):
     model_load_time_seconds: float | None = None
 
 
-class ChatReply(HttpStruct, kw_only=True):
+class ChatReply(HttpReply, kw_only=True):
     """Body of the reply of POST /api/v1/chat. *response_id* is there if the chat was stored."""
 
     model_instance_id: str
     output: list[OutputItem]
     stats: ChatStats
     response_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of all messages."""
+        return "".join(item.content for item in self.output if isinstance(item, MessageItem))
 
 
 # Events of a chat ----------------------------------------------------------------------------------------------------
@@ -317,18 +359,21 @@ class ChatReply(HttpStruct, kw_only=True):
 class ChatStart(HttpStruct, kw_only=True, tag_field="type", tag="chat.start"):
     """The first event."""
 
+    type: ClassVar[Literal["chat.start"]] = "chat.start"
     model_instance_id: str
 
 
 class ModelLoadStart(HttpStruct, kw_only=True, tag_field="type", tag="model_load.start"):
     """The model has to be loaded."""
 
+    type: ClassVar[Literal["model_load.start"]] = "model_load.start"
     model_instance_id: str
 
 
 class ModelLoadProgress(HttpStruct, kw_only=True, tag_field="type", tag="model_load.progress"):
     """How far loading is, from 0 to 1."""
 
+    type: ClassVar[Literal["model_load.progress"]] = "model_load.progress"
     model_instance_id: str
     progress: float
 
@@ -336,6 +381,7 @@ class ModelLoadProgress(HttpStruct, kw_only=True, tag_field="type", tag="model_l
 class ModelLoadEnd(HttpStruct, kw_only=True, tag_field="type", tag="model_load.end"):
     """The model is loaded."""
 
+    type: ClassVar[Literal["model_load.end"]] = "model_load.end"
     model_instance_id: str
     load_time_seconds: float
 
@@ -343,34 +389,45 @@ class ModelLoadEnd(HttpStruct, kw_only=True, tag_field="type", tag="model_load.e
 class PromptProcessingStart(HttpStruct, kw_only=True, tag_field="type", tag="prompt_processing.start"):
     """The model begins to read."""
 
+    type: ClassVar[Literal["prompt_processing.start"]] = "prompt_processing.start"
+
 
 class PromptProcessingProgress(HttpStruct, kw_only=True, tag_field="type", tag="prompt_processing.progress"):
     """How far reading is, from 0 to 1."""
 
+    type: ClassVar[Literal["prompt_processing.progress"]] = "prompt_processing.progress"
     progress: float
 
 
 class PromptProcessingEnd(HttpStruct, kw_only=True, tag_field="type", tag="prompt_processing.end"):
     """The model has read everything."""
 
+    type: ClassVar[Literal["prompt_processing.end"]] = "prompt_processing.end"
+
 
 class ReasoningStart(HttpStruct, kw_only=True, tag_field="type", tag="reasoning.start"):
     """The model begins to think."""
+
+    type: ClassVar[Literal["reasoning.start"]] = "reasoning.start"
 
 
 class ReasoningDelta(HttpStruct, kw_only=True, tag_field="type", tag="reasoning.delta"):
     """What it thinks."""
 
+    type: ClassVar[Literal["reasoning.delta"]] = "reasoning.delta"
     content: str
 
 
 class ReasoningEnd(HttpStruct, kw_only=True, tag_field="type", tag="reasoning.end"):
     """It has thought enough."""
 
+    type: ClassVar[Literal["reasoning.end"]] = "reasoning.end"
+
 
 class ToolCallStart(HttpStruct, kw_only=True, tag_field="type", tag="tool_call.start"):
     """The model begins to call a tool."""
 
+    type: ClassVar[Literal["tool_call.start"]] = "tool_call.start"
     tool: str
     provider_info: Provider
 
@@ -378,6 +435,7 @@ class ToolCallStart(HttpStruct, kw_only=True, tag_field="type", tag="tool_call.s
 class ToolCallArguments(HttpStruct, kw_only=True, tag_field="type", tag="tool_call.arguments"):
     """What it calls the tool with, as a whole."""
 
+    type: ClassVar[Literal["tool_call.arguments"]] = "tool_call.arguments"
     tool: str
     arguments: JsonObject
     provider_info: Provider
@@ -386,6 +444,7 @@ class ToolCallArguments(HttpStruct, kw_only=True, tag_field="type", tag="tool_ca
 class ToolCallSuccess(HttpStruct, kw_only=True, tag_field="type", tag="tool_call.success"):
     """What came back."""
 
+    type: ClassVar[Literal["tool_call.success"]] = "tool_call.success"
     tool: str
     arguments: JsonObject
     output: str
@@ -395,6 +454,7 @@ class ToolCallSuccess(HttpStruct, kw_only=True, tag_field="type", tag="tool_call
 class ToolCallFailure(HttpStruct, kw_only=True, tag_field="type", tag="tool_call.failure"):
     """The call was not made."""
 
+    type: ClassVar[Literal["tool_call.failure"]] = "tool_call.failure"
     reason: str
     metadata: InvalidCall
 
@@ -402,26 +462,33 @@ class ToolCallFailure(HttpStruct, kw_only=True, tag_field="type", tag="tool_call
 class MessageStart(HttpStruct, kw_only=True, tag_field="type", tag="message.start"):
     """The model begins to answer."""
 
+    type: ClassVar[Literal["message.start"]] = "message.start"
+
 
 class MessageDelta(HttpStruct, kw_only=True, tag_field="type", tag="message.delta"):
     """What it answers."""
 
+    type: ClassVar[Literal["message.delta"]] = "message.delta"
     content: str
 
 
 class MessageEnd(HttpStruct, kw_only=True, tag_field="type", tag="message.end"):
     """It has answered."""
 
+    type: ClassVar[Literal["message.end"]] = "message.end"
+
 
 class ErrorEvent(HttpStruct, kw_only=True, tag_field="type", tag="error"):
     """Something went wrong; what there is comes with the last event."""
 
+    type: ClassVar[Literal["error"]] = "error"
     error: Problem
 
 
 class ChatEnd(HttpStruct, kw_only=True, tag_field="type", tag="chat.end"):
     """The last event, with everything."""
 
+    type: ClassVar[Literal["chat.end"]] = "chat.end"
     result: ChatReply
 
 

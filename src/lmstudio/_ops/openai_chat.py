@@ -91,14 +91,16 @@ class ChatRequest:
         Raises:
             LMStudioValueError: bad input.
         """
-        self.parameters = read_parameters(params)
+        self.parameters: ChatParameters = read_parameters(params)
         config, fields = chat_settings(self.parameters)
         self.history: ChatHistoryData = read_history(messages)
         if not self.history.messages:
             raise bad_parameter("messages", "messages is empty: it needs at least one message.", code=None)
-        self.preset = check_preset(self.parameters.preset)
+        self.preset: str | None = check_preset(self.parameters.preset)
         items = [*prediction_config_to_kv(config).fields, *(KvConfigField(key=k, value=v) for k, v in fields.items())]
-        self.stack = KvConfigStack(layers=[KvConfigStackLayer(layer_name="apiOverride", config=KvConfig(fields=items))])
+        self.stack: KvConfigStack = KvConfigStack(
+            layers=[KvConfigStackLayer(layer_name="apiOverride", config=KvConfig(fields=items))]
+        )
         self._is_allowed = settings.allows_model
         self._load: LoadRequest | None = None
         key = settings.default_model if model is None else model
@@ -169,7 +171,7 @@ class ChatInFlight(ABC):
     """A chat completion, from its request to its result. Who waits, drives it."""
 
     def __init__(self) -> None:
-        self.is_started = False
+        self.is_started: bool = False
         """Something was sent."""
         self._failure: LMStudioError | None = None
         self._has_told_end = False

@@ -10,7 +10,7 @@ import msgspec
 
 from lmstudio import _lenient
 from lmstudio._http_models import decode_reply
-from lmstudio._timeouts import INHERITED, Timeout, TimeoutInput, read_timeout
+from lmstudio._timeouts import INHERITED, PATIENT, Timeout, TimeoutInput, read_timeout
 from lmstudio.errors import (
     LMStudioCancelledError,
     LMStudioContextOverflowError,
@@ -82,7 +82,8 @@ class Caller:
     ) -> None:
         self._connections = connections
         self.address: ServerAddress = address
-        self._timeout, self._retry, self._logger = timeout.over(DEFAULT_TIMEOUT), retry, logger
+        self.logger: logging.Logger = logger
+        self._timeout, self._retry = timeout.over(DEFAULT_TIMEOUT), retry
         self._random_number = random_number
 
     async def call(
@@ -162,6 +163,10 @@ class Caller:
         clock = CallClock(read_timeout(timeout).over(self._timeout), endpoint.attempted, self.address)
         return _Call(endpoint, OutgoingRequest(endpoint.method, url, content, tuple(headers)), clock, model)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait between two calls, as long as a surface waits: suspended, or blocked."""
+        await self._connections.pause(seconds, CallClock(PATIENT, "wait"))
+
     # Attempts --------------------------------------------------------------------------------------------------------
 
     async def _send(self, call: _Call[Any], *, is_stream: bool) -> tuple[IncomingReply, bytes]:
@@ -203,7 +208,7 @@ class Caller:
         left = call.clock.left_in_total
         if delay is None or max(delay, wish or 0.0) > left:
             raise error
-        self._logger.warning(
+        self.logger.warning(
             "Attempt %d to %s failed, the next one follows in %.2g s. %s",
             attempt,
             call.endpoint.attempted,

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 _LONGEST_BODY = 300
 _LONGEST_LOCATION = 200
 _OVERFLOW_CODES = ("context_length_exceeded", "exceed_context_size_error")
-_NOT_FOUND = r"(?i)\bmodel\b.{0,200}\b(?:not found|does not exist|not loaded)\b|\bno models? (?:loaded|found)\b"
+_NOT_FOUND = (
+    r"(?i)\bmodel\b.{0,200}\b(?:not found|does not exist|not loaded)\b|\bno models? (?:loaded|found)\b|"
+    r"\bcannot find model\b"
+)
 
 
 class ErrorDetails(msgspec.Struct, frozen=True):

@@ -124,10 +124,11 @@ async def complete_chat(
     request: ChatCompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
+    endpoint: HttpEndpoint[ChatCompletionResponse] = _CHAT,
 ) -> ChatCompletionResponse:
     """The answer to a chat."""
-    body = request_body(settings, request, _CHAT.attempted, extra_body)
-    return await caller.call(_CHAT, body, timeout=timeout)
+    body = request_body(settings, request, endpoint.attempted, extra_body)
+    return await caller.call(endpoint, body, timeout=timeout)
 
 
 def stream_chat(
@@ -136,10 +137,11 @@ def stream_chat(
     request: ChatCompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
+    endpoint: HttpEndpoint[ChatCompletionResponse] = _CHAT,
 ) -> OpenStream[ChatCompletionChunk, ChatCompletionResponse]:
     """The answer to a chat, piece by piece; not begun yet."""
-    body = request_body(settings, request, _CHAT.attempted, extra_body, stream=True)
-    return caller.stream(_CHAT, body, ChatReader(shows_usage=_with_usage(body)), timeout=timeout)
+    body = request_body(settings, request, endpoint.attempted, extra_body, stream=True)
+    return caller.stream(endpoint, body, ChatReader(shows_usage=_with_usage(body)), timeout=timeout)
 
 
 async def complete_text(
@@ -148,10 +150,11 @@ async def complete_text(
     request: CompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
+    endpoint: HttpEndpoint[CompletionResponse] = _TEXT,
 ) -> CompletionResponse:
     """How a text goes on."""
-    body = request_body(settings, request, _TEXT.attempted, extra_body)
-    return await caller.call(_TEXT, body, timeout=timeout)
+    body = request_body(settings, request, endpoint.attempted, extra_body)
+    return await caller.call(endpoint, body, timeout=timeout)
 
 
 def stream_text(
@@ -160,10 +163,11 @@ def stream_text(
     request: CompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
+    endpoint: HttpEndpoint[CompletionResponse] = _TEXT,
 ) -> OpenStream[CompletionResponse, CompletionResponse]:
     """How a text goes on, piece by piece; not begun yet."""
-    body = request_body(settings, request, _TEXT.attempted, extra_body, stream=True)
-    return caller.stream(_TEXT, body, TextReader(shows_usage=_with_usage(body)), timeout=timeout)
+    body = request_body(settings, request, endpoint.attempted, extra_body, stream=True)
+    return caller.stream(endpoint, body, TextReader(shows_usage=_with_usage(body)), timeout=timeout)
 
 
 def text_request(
@@ -247,10 +251,11 @@ async def create_embeddings(
     request: EmbeddingRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
+    endpoint: HttpEndpoint[EmbeddingResponse] = _EMBEDDINGS,
 ) -> EmbeddingResponse:
     """The embeddings of the texts of *request*, as numbers unless it asks for base64."""
-    body = request_body(settings, request, _EMBEDDINGS.attempted, extra_body)
-    reply = await caller.call(_EMBEDDINGS, body, timeout=timeout)
+    body = request_body(settings, request, endpoint.attempted, extra_body)
+    reply = await caller.call(endpoint, body, timeout=timeout)
     if body.get("encoding_format") != "base64":
         for item in reply.data:
             item.embedding = _numbers(item.embedding)

@@ -13,11 +13,13 @@ from lmstudio._struct import camel_case
 from lmstudio.errors import LMStudioValueError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lmstudio._http_models import HttpStruct, JsonObject
     from lmstudio.history import ChatInput
     from lmstudio.settings import Settings
 
-__all__ = ["ChatCompletionRequest", "chat_request", "merged", "request_body", "split_params"]
+__all__ = ["ChatCompletionRequest", "chat_request", "merged", "refuse_typo", "request_body", "split_params"]
 
 _TYPO: Final = 0.85
 """How much alike two names are of which one is a slip of the pen; `max_tokens` and `min_tokens` are not."""
@@ -82,12 +84,13 @@ def split_params(request_type: type[HttpStruct], params: Mapping[str, Any]) -> t
         if name is not None:
             known[name] = value
         else:
-            _refuse_typo(given, names)
+            refuse_typo(given, names)
             others[given] = value
     return known, others
 
 
-def _refuse_typo(given: str, names: list[str]) -> None:
+def refuse_typo(given: str, names: Sequence[str]) -> None:
+    """Raise LMStudioValueError if *given*, which is none of *names*, looks like one of them."""
     plain = given.replace("_", "").lower()
     near = [name for name in names if name.replace("_", "") == plain] or difflib.get_close_matches(
         given, names, n=1, cutoff=_TYPO

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from lmstudio.contract import ChatStreamEvent
     from lmstudio.history import ChatInput
     from lmstudio.http._openai_requests import ChatCompletionRequest
+    from lmstudio.http.async_anthropic import AsyncMessages
+    from lmstudio.http.async_responses import AsyncResponses
+    from lmstudio.http.async_rest_v0 import AsyncRestV0
+    from lmstudio.http.async_rest_v1 import AsyncRestV1
     from lmstudio.settings import Settings
 
 __all__ = ["AsyncChatCompletionStream", "AsyncCompletionStream", "AsyncHttpClient"]
@@ -415,3 +419,31 @@ class AsyncHttpClient(AsyncHttpClientBase):
         return vectors[0] if isinstance(input, str) else vectors
 
     # Other surfaces: their methods are grouped in attributes of the client -------------------------------------------
+
+    @property
+    def responses(self) -> AsyncResponses:
+        """OpenAI's responses: answers that the server remembers."""
+        from lmstudio.http.async_responses import AsyncResponses
+
+        return AsyncResponses(self)
+
+    @property
+    def messages(self) -> AsyncMessages:
+        """Anthropic's messages."""
+        from lmstudio.http.async_anthropic import AsyncMessages
+
+        return AsyncMessages(self)
+
+    @property
+    def rest_v0(self) -> AsyncRestV0:
+        """LM Studio's own API, version 0: OpenAI's, with statistics."""
+        from lmstudio.http.async_rest_v0 import AsyncRestV0
+
+        return AsyncRestV0(self)
+
+    @property
+    def rest_v1(self) -> AsyncRestV1:
+        """LM Studio's own API, version 1: models, loading, downloading, and chats that the server remembers."""
+        from lmstudio.http.async_rest_v1 import AsyncRestV1
+
+        return AsyncRestV1(self)

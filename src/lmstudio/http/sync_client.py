@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from lmstudio.contract import ChatStreamEvent
     from lmstudio.history import ChatInput
     from lmstudio.http._openai_requests import ChatCompletionRequest
+    from lmstudio.http.sync_anthropic import Messages
+    from lmstudio.http.sync_responses import Responses
+    from lmstudio.http.sync_rest_v0 import RestV0
+    from lmstudio.http.sync_rest_v1 import RestV1
     from lmstudio.settings import Settings
 
 __all__ = ["ChatCompletionStream", "CompletionStream", "HttpClient"]
@@ -414,3 +418,31 @@ class HttpClient(HttpClientBase):
         return vectors[0] if isinstance(input, str) else vectors
 
     # Other surfaces: their methods are grouped in attributes of the client -------------------------------------------
+
+    @property
+    def responses(self) -> Responses:
+        """OpenAI's responses: answers that the server remembers."""
+        from lmstudio.http.sync_responses import Responses
+
+        return Responses(self)
+
+    @property
+    def messages(self) -> Messages:
+        """Anthropic's messages."""
+        from lmstudio.http.sync_anthropic import Messages
+
+        return Messages(self)
+
+    @property
+    def rest_v0(self) -> RestV0:
+        """LM Studio's own API, version 0: OpenAI's, with statistics."""
+        from lmstudio.http.sync_rest_v0 import RestV0
+
+        return RestV0(self)
+
+    @property
+    def rest_v1(self) -> RestV1:
+        """LM Studio's own API, version 1: models, loading, downloading, and chats that the server remembers."""
+        from lmstudio.http.sync_rest_v1 import RestV1
+
+        return RestV1(self)
