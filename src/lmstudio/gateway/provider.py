@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from time import time
+from typing import TYPE_CHECKING, Final
 
+from lmstudio.errors import LMStudioError
+from lmstudio.gateway.rules import Rules
+from lmstudio.gateway.upstream_errors import as_http
 from lmstudio.server.http.backend import Backend
+from lmstudio.server.http.places import Places
+from lmstudio.server.running import RunningWork
 
 if TYPE_CHECKING:
-    from lmstudio.server.running import RunningWork
+    from lmstudio.gateway.settings import GatewaySettings
 
-__all__ = ["Provider", "ProviderStatus"]
+__all__ = ["Provider", "ProviderStatus", "RemoteProvider"]
+
+_STATUS_SECONDS: Final = 2.0
+"""For a monitor, that it takes longer is a problem as well."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +29,7 @@ class ProviderStatus:
     """How a provider is."""
 
     version: str | None
-    """Of LM Studio; None where it is not reached."""
+    """Of LM Studio; None where it is not reached, or does not say."""
     models_loaded: int
     problem: str | None = None
     """Why it cannot be used; None if it can."""
@@ -48,3 +58,45 @@ class Provider(Backend):
     @abstractmethod
     async def aclose(self) -> None:
         """Close all connections, or unload all models."""
+
+
+class RemoteProvider(Provider):
+    """A provider that asks another server."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._rules = Rules(settings)
+        self._settings = settings
+        self._places = Places()
+        self._work = RunningWork()
+        self._started_at = time()
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time()
+
+    @property
+    def started_at(self) -> float:
+        """When the gateway began."""
+        return self._started_at
+
+    @property
+    def work(self) -> RunningWork:
+        """What is waited for when the gateway stops."""
+        return self._work
+
+    async def status(self) -> ProviderStatus:
+        """As `Provider.status`."""
+        try:
+            return await asyncio.wait_for(self._look(), _STATUS_SECONDS)
+        except LMStudioError as error:
+            return ProviderStatus(None, 0, as_http(error).message)
+        except asyncio.TimeoutError:
+            return ProviderStatus(None, 0, f"LM Studio has not answered within {_STATUS_SECONDS:g} seconds.")
+
+    @abstractmethod
+    async def _look(self) -> ProviderStatus:
+        """How the server is.
+
+        Raises:
+            LMStudioError: it cannot be asked.
+        """

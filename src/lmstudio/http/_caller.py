@@ -204,8 +204,8 @@ class Caller:
     ) -> None:
         """Wait for the next attempt, or raise *error* if there is none.
 
-        *wish*: how many seconds it should be, if that is known; one of the server counts up to `max_backoff`. 0 needs no
-        leave of the retries.
+        *wish*: how many seconds it should be, if that is known; one of the server counts up to `max_backoff`, and 0 is
+        no retry.
         """
         delay = self._retry.delay(attempt - 1, self._random_number) if may_repeat else None
         if wish == 0:
