@@ -21,7 +21,9 @@ __all__ = [
     "TOOL_CHOICES",
     "bad_parameter",
     "chat_settings",
+    "passed_on",
     "reasoning_config",
+    "reasoning_effort",
     "sampling_config",
     "sampling_fields",
     "structured_config",
@@ -38,6 +40,8 @@ _REASONING_TOKENS: Final[Mapping[str, int | None]] = {
     "on": None,
 }
 """After how many tokens the reasoning of each effort ends; 0 for none at all, None for no limit."""
+_PASSED_ON: Final = ("cache_prompt", "user", "mirostat", "mirostat_mode", "microstat_mode")
+"""What other servers understand as it was given, and better so than in another form."""
 TOOL_CHOICES: Final = ("none", "auto", "required")
 """Whether a tool may be called, or has to be."""
 _NO_BIAS: Final = 100
@@ -153,6 +157,25 @@ def reasoning_config(effort: str | None, param: str) -> dict[str, Any]:
     if budget == 0:
         return {"enable_thinking": False, "reasoning_budget": 0}
     return {"enable_thinking": True, "reasoning_budget": False if budget is None else budget}
+
+
+def reasoning_effort(config: Mapping[str, Any]) -> str | None:
+    """The effort that comes nearest to members of `LlmPredictionConfig`, as `reasoning_config` has them."""
+    budget = config.get("reasoning_budget")
+    if budget is None:
+        return None
+    if budget is False:
+        return "high"
+    if budget == 0:
+        return "none"
+    limits = {effort: limit for effort, limit in _REASONING_TOKENS.items() if limit}
+    return next((effort for effort, limit in limits.items() if budget <= limit), "high")
+
+
+def passed_on(request: SamplingRequest) -> dict[str, Any]:
+    """The members of *request* that mean nothing here, for a server that may know what to do with them."""
+    members = {name: getattr(request, name) for name in _PASSED_ON}
+    return {**request.extra, **{name: value for name, value in members.items() if value is not None}}
 
 
 def structured_config(

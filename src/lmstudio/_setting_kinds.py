@@ -225,6 +225,20 @@ class ApiToken(Kind):
         return token
 
 
+class ApiKey(Kind):
+    """A token of LM Studio, or the key of another server."""
+
+    metavar = "TOKEN"
+    is_secret = True
+
+    def parse(self, value: object) -> str:
+        """The token."""
+        token = value.strip() if isinstance(value, str) else ""
+        if not (token and token.isascii() and token.isprintable()):
+            raise LMStudioValueError("An API token is one line of printable ASCII; the one given is not.")
+        return token
+
+
 class Table(Kind):
     """Names with values."""
 

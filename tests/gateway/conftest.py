@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway import gateway_stage
 from gateway.gateway_stage import CHAT_MODEL, EMBEDDING_MODEL, Studio, client_of, new_gateway
 from lmstudio.testing import FaultProxy
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     import httpx
 
     from lmstudio.server import Server
+
+
+@pytest.fixture(params=["lmstudio", "http"])
+def provider(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the gateways of a test ask LM Studio."""
+    name: str = request.param
+    monkeypatch.setattr(gateway_stage, "PROVIDER", name)
+    return name
 
 
 @pytest.fixture

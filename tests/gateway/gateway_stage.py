@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from patience import PATIENCE_SECONDS
 
 import lmstudio
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from lmstudio.server.engine.base import ModelFile
 
+PROVIDER = "lmstudio"
+"""Of the gateways that are told nothing else; the fixture `provider` sets it."""
+native_only = pytest.mark.parametrize("provider", ["lmstudio"], indirect=True)
+"""What the native protocol has and HTTP has not."""
 CHAT_MODEL = "scripted-chat"
 EMBEDDING_MODEL = "scripted-embed"
 USER: list[dict[str, Any]] = [{"role": "user", "content": "one two three"}]
@@ -58,7 +63,8 @@ class Studio:
 
 def new_gateway(api_host: str, **settings: Any) -> Server:
     """A gateway in front of *api_host*, not started."""
-    return Server.for_core(GatewayCore(GatewaySettings(base_url=api_host, **settings)))
+    chosen = {"provider": PROVIDER, "base_url": api_host, **settings}
+    return Server.for_core(GatewayCore(GatewaySettings(**chosen)))
 
 
 @contextmanager

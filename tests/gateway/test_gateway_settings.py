@@ -184,7 +184,7 @@ def test_variable_may_name_the_file(write: Callable[..., str]) -> None:
         ("inference: {port: 1}", ", inference: there is no setting 'port'. Did you mean gateway.port?"),
         ("gateway: {1: 2}", ", gateway: there is no setting '1'. There are host, port, "),
         ("inference: [1]", ", inference: settings belong under it, not a value."),
-        ("inference: {provider: openai}", ", inference.provider: 'openai' is not one of lmstudio, mock"),
+        ("inference: {provider: openai}", ", inference.provider: 'openai' is not one of lmstudio, http, mock"),
         ("inference: {base_url: 'ftp://a'}", ", inference.base_url: Invalid server address 'ftp://a'"),
         ("inference: {http: {timeout_secs: 0}}", ", inference.http.timeout_secs: 0 is not a number from 0.001 on"),
         ("inference: {allowed_models: one}", ", inference.allowed_models: 'one' is one value, and a list is wanted"),
@@ -291,6 +291,15 @@ def test_other_machine_without_a_token_is_refused_when_asked_to(address: str) ->
         GatewaySettings(base_url=address, require_token_for_remote=True)
     GatewaySettings(base_url=address, require_token_for_remote=True, api_token=TOKEN)
     GatewaySettings(base_url=address)
+
+
+def test_key_of_another_server_is_for_the_provider_http_only() -> None:
+    assert GatewaySettings(provider="http", api_token="sk-proj-something").api_token == "sk-proj-something"
+    with pytest.raises(LMStudioValueError, match="api_token: An API token has the form") as refused:
+        GatewaySettings(api_token="sk-proj-something")
+    assert "something" not in str(refused.value)
+    with pytest.raises(LMStudioValueError, match="printable ASCII"):
+        GatewaySettings(provider="http", api_token="two\nlines")
 
 
 @pytest.mark.parametrize("address", ["http://localhost:1234", "127.0.0.1:1234", "http://[::1]:1"])

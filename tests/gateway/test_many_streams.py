@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 from patience import PATIENCE_SECONDS
 
 from gateway.gateway_stage import CHAT, Studio, client_of, new_gateway
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lmstudio.server import Server
+
+pytestmark = pytest.mark.usefixtures("provider")
 
 STREAMS = 100
 TEXT = "four five six seven eight"

@@ -18,6 +18,7 @@ from gateway.gateway_stage import (
     USER,
     Studio,
     error_of,
+    native_only,
     new_gateway,
     running_gateway,
 )
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     import httpx
 
     from lmstudio.testing.network import PassedMessage
+
+pytestmark = pytest.mark.usefixtures("provider")
 
 MISTRAL = "TheBloke/Mistral-7B-Instruct-v0.2-GGUF"
 USES = ('"predict"', '"countTokens"', '"applyPromptTemplate"')
@@ -71,7 +74,6 @@ def ask(api: httpx.Client, model: str | None) -> httpx.Response:
         (MISTRAL, MISTRAL),
         ("Mistral-7B", MISTRAL),
         ("thebloke", MISTRAL),
-        ("Instruct-v0.2-GGUF/Mistral-7B-Instruct", MISTRAL),  # a part of the path
         ("helper", "helper"),
         ("qwen/qwen3-4b", "qwen/qwen3-4b"),  # though "helper" has this key, too
         ("qwen3-8b", "qwen/qwen3-8b"),
@@ -80,6 +82,11 @@ def ask(api: httpx.Client, model: str | None) -> httpx.Response:
 def test_name_or_any_unique_part_of_it(zoo_api: httpx.Client, name: str, identifier: str) -> None:
     response = ask(zoo_api, name)
     assert (response.status_code, response.json()["model"]) == (200, identifier)
+
+
+@native_only
+def test_part_of_the_path(zoo_api: httpx.Client) -> None:
+    assert ask(zoo_api, "Instruct-v0.2-GGUF/Mistral-7B-Instruct").json()["model"] == MISTRAL
 
 
 def test_part_that_fits_several_models_names_them(zoo: Studio, zoo_api: httpx.Client) -> None:
@@ -130,6 +137,7 @@ def test_without_a_default_the_only_model_needs_no_name(api: httpx.Client, zoo_a
     assert (refused.status_code, error_of(refused)["code"]) == (400, "missing_required_parameter")
 
 
+@native_only
 def test_only_allowed_models_are_there(zoo: Studio) -> None:
     with running_gateway(zoo.api_host, allowed_models=["mistral", "qwen/qwen3-4b"]) as api:
         assert ask(api, "qwen").json()["model"] == "qwen/qwen3-4b"  # the only one that it can be
@@ -179,6 +187,7 @@ def interfering(studio: Studio, event: Callable[[], None]) -> Iterator[httpx.Cli
     assert events == []
 
 
+@native_only
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -197,12 +206,14 @@ def test_model_that_is_loaded_anew_meanwhile_is_used(studio: Studio, path: str, 
         assert api.post(path, json=body).status_code == 200
 
 
+@native_only
 def test_model_that_is_unloaded_meanwhile_is_404(studio: Studio) -> None:
     with interfering(studio, lambda: studio.unload(CHAT_MODEL)) as api:
         response = ask(api, CHAT_MODEL)
     assert (response.status_code, error_of(response)["code"]) == (404, "model_not_found")
 
 
+@native_only
 def test_model_that_is_replaced_meanwhile_is_404(zoo: Studio) -> None:
     def replace() -> None:
         zoo.unload("helper")
@@ -215,6 +226,7 @@ def test_model_that_is_replaced_meanwhile_is_404(zoo: Studio) -> None:
         assert ask(api, "helper").status_code == 200
 
 
+@native_only
 def test_answer_of_another_model_is_not_passed_on(
     studio: Studio, api: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +276,7 @@ def test_models_are_loaded_just_in_time_if_that_is_wanted(zoo: Studio) -> None:
     assert [model.model_key for model, _ in zoo.engine.loads].count("phi-4") == 1
 
 
+@native_only
 def test_time_to_live_of_a_model_that_a_request_loads(zoo: Studio, network: FaultProxy) -> None:
     network.upstream_port = zoo.server.port
     with running_gateway(network.api_host, jit_loading=True) as api:

@@ -181,6 +181,21 @@ def test_a_connection_that_the_server_closed_as_idle_costs_no_pause(
     assert [vars(record)["delay"] for record in caplog.records] == [0.0]
 
 
+def test_a_connection_that_the_server_closed_as_idle_costs_no_retry(kind: str) -> None:
+    def answer(visit: Visit) -> None:
+        visit.hang_up() if visit.number in (2, 3) else visit.reply()
+
+    async def scenario(client: AsyncHttpClient) -> None:
+        await list_models(client)
+        with pytest.raises(lms.LMStudioConnectionError):  # that of the new connection
+            await list_models(client)
+        await list_models(client)
+
+    with FaultHost(answer) as host:
+        run(kind, scenario, host.url, retry=RetryConfig(max_retries=0))
+        assert (len(host.requests), host.connections) == (4, 3)
+
+
 def test_nothing_is_repeated_after_the_first_byte_of_a_stream(kind: str) -> None:
     async def scenario(client: AsyncHttpClient) -> list[str | None]:
         texts = []

@@ -104,6 +104,10 @@ class HttpStruct(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
         members, known = source.at(path), _known_members(type(self))
         return {name: value for name, value in (members or {}).items() if name not in known}
 
+    def remember(self, data: bytes) -> None:
+        """This was read from *data*, where `extra` finds what it does not know; what is inside it does without."""
+        vars(self)["_origin"] = (_Source(data, is_parsed=False), ())
+
     def to_dict(self) -> JsonObject:
         """The value as JSON has it: absent members left out, and unknown ones, inside it too, as they were read."""
         members: JsonObject = msgspec.to_builtins(self)

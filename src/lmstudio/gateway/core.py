@@ -113,7 +113,7 @@ class GatewayCore:
         status = await self.provider.status()
         settings, is_usable = self.settings, status.problem is None
         provider: dict[str, Any] = {"name": settings.provider, "status": "ok" if is_usable else "unavailable"}
-        if settings.provider == "lmstudio":
+        if settings.provider != "mock":
             provider["base_url"] = settings.base_url
         if status.problem is not None:
             provider["error"] = status.problem
@@ -156,6 +156,10 @@ def _new_provider(settings: GatewaySettings) -> Provider:
         from lmstudio.gateway.mock import MockBackend
 
         return MockBackend(settings)
+    if settings.provider == "http":
+        from lmstudio.gateway.http_backend import HttpBackend
+
+        return HttpBackend(settings)
     from lmstudio.gateway.upstream_backend import UpstreamBackend
 
     return UpstreamBackend(settings)

@@ -16,6 +16,7 @@ from lmstudio.server.http.local_backend import LocalBackend
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from lmstudio._http_models.openai import SamplingRequest
     from lmstudio.gateway.settings import GatewaySettings
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.engine.base import ModelKind
@@ -73,7 +74,13 @@ class MockBackend(LocalBackend, Provider):
             yield instance
 
     def configured(
-        self, config: Mapping[str, Any], fields: Mapping[str, Any], *, preset: str | None, is_raw: bool = False
+        self,
+        config: Mapping[str, Any],
+        fields: Mapping[str, Any],
+        *,
+        preset: str | None,
+        is_raw: bool = False,
+        request: SamplingRequest | None = None,
     ) -> PredictionConfig:
         """As `Backend.configured`.
 
@@ -81,7 +88,7 @@ class MockBackend(LocalBackend, Provider):
             HttpError, RequestError: a value is not valid.
         """
         given = self._rules.configured(config, fields, preset=preset)
-        return super().configured(given, fields, preset=preset, is_raw=is_raw)
+        return super().configured(given, fields, preset=preset, is_raw=is_raw, request=request)
 
     async def load(self, name: str) -> str:
         """As `Provider.load`."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from time import time
+from typing import TYPE_CHECKING, Final
 
+from lmstudio.errors import LMStudioError
+from lmstudio.gateway.rules import Rules
+from lmstudio.gateway.upstream_errors import as_http
+from lmstudio.gateway.upstream_loads import LoadCount
 from lmstudio.server.http.backend import Backend
+from lmstudio.server.http.places import Places
+from lmstudio.server.running import RunningWork
 
 if TYPE_CHECKING:
+    from lmstudio.gateway.settings import GatewaySettings
     from lmstudio.server.http.observer import Observer
-    from lmstudio.server.running import RunningWork
 
-__all__ = ["Provider", "ProviderStatus"]
+__all__ = ["Provider", "ProviderStatus", "RemoteProvider"]
+
+_STATUS_SECONDS: Final = 2.0
+"""For a monitor, that it takes longer is a problem as well."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +31,7 @@ class ProviderStatus:
     """How a provider is."""
 
     version: str | None
-    """Of LM Studio; None where it is not reached."""
+    """Of LM Studio; None where it is not reached, or does not say."""
     models_loaded: int
     problem: str | None = None
     """Why it cannot be used; None if it can."""
@@ -53,3 +64,50 @@ class Provider(Backend):
     @abstractmethod
     async def aclose(self) -> None:
         """Close all connections, or unload all models."""
+
+
+class RemoteProvider(Provider):
+    """A provider that asks another server."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._rules = Rules(settings)
+        self._settings = settings
+        self._places = Places()
+        self._work = RunningWork()
+        self._load_count = LoadCount()
+        self._started_at = time()
+
+    def tell(self, observer: Observer) -> None:
+        """As `Provider.tell`."""
+        self._load_count.observer = observer
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time()
+
+    @property
+    def started_at(self) -> float:
+        """When the gateway began."""
+        return self._started_at
+
+    @property
+    def work(self) -> RunningWork:
+        """What is waited for when the gateway stops."""
+        return self._work
+
+    async def status(self) -> ProviderStatus:
+        """As `Provider.status`."""
+        try:
+            return await asyncio.wait_for(self._look(), _STATUS_SECONDS)
+        except LMStudioError as error:
+            return ProviderStatus(None, 0, as_http(error).message)
+        except asyncio.TimeoutError:
+            return ProviderStatus(None, 0, f"LM Studio has not answered within {_STATUS_SECONDS:g} seconds.")
+
+    @abstractmethod
+    async def _look(self) -> ProviderStatus:
+        """How the server is.
+
+        Raises:
+            LMStudioError: it cannot be asked.
+        """

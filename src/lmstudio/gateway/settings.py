@@ -10,7 +10,9 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from lmstudio._auth import parse_api_token
 from lmstudio._setting_kinds import (
+    ApiKey,
     ApiToken,
     Choice,
     FilePath,
@@ -21,6 +23,7 @@ from lmstudio._setting_kinds import (
     Text,
 )
 from lmstudio._setting_table import Section, SettingTable, YamlLines, about
+from lmstudio.errors import LMStudioValueError
 from lmstudio.server.background import DEFAULT_GRACE_SECONDS
 from lmstudio.server.http.settings import HttpSettings
 from lmstudio.settings import KEY_NAMES, Settings
@@ -51,7 +54,7 @@ ENDING: Final = Section("ending", ENVIRONMENT_PREFIX, "server", _OWN)
 LOG: Final = Section("log", ENVIRONMENT_PREFIX, place=_OWN)
 
 _TOKEN_VARIABLES: Final = tuple(name for name in _CLIENT["api_token"].variables if name not in KEY_NAMES)
-"""Not those with keys of other systems: LM Studio's native protocol has no place for them."""
+"""Not those with keys of other systems: they are set for programs, and LM Studio's native protocol refuses them."""
 _SECONDS: Final = Number("SECONDS", minimum=0.001)
 _COUNT: Final = Number("COUNT", minimum=1, is_whole=True)
 
@@ -66,12 +69,20 @@ class GatewaySettings:
 
     provider: str = field(
         default="lmstudio",
-        metadata=about(UPSTREAM, Choice("lmstudio", "mock"), "what answers; mock makes up its replies, for tests"),
+        metadata=about(
+            UPSTREAM,
+            Choice("lmstudio", "http", "mock"),
+            "what answers: lmstudio is LM Studio over its native protocol; http is LM Studio, or any server with "
+            "OpenAI's API, over HTTP, for where WebSockets do not get through; mock makes up its replies, for tests",
+        ),
     )
     base_url: str = field(
         default="http://localhost:1234",
         metadata=about(
-            UPSTREAM, _CLIENT["api_host"].kind, "where LM Studio is", variables=_CLIENT["api_host"].variables
+            UPSTREAM,
+            _CLIENT["api_host"].kind,
+            "where LM Studio is, or the other server",
+            variables=_CLIENT["api_host"].variables,
         ),
     )
     api_token: str | None = field(
@@ -79,9 +90,9 @@ class GatewaySettings:
         repr=False,
         metadata=about(
             UPSTREAM,
-            ApiToken(),
-            "API token of LM Studio. Other users of this machine can see it in the list of processes: better use the "
-            f"environment variable {_TOKEN_VARIABLES[0]}",
+            ApiKey(),
+            "API token of LM Studio, or the key of another server. Other users of this machine can see it in the list "
+            f"of processes: better use the environment variable {_TOKEN_VARIABLES[0]}",
             "--upstream-token",
             variables=_TOKEN_VARIABLES,
         ),
@@ -138,7 +149,7 @@ class GatewaySettings:
         metadata=about(
             CONNECTION,
             _SECONDS,
-            "accepted, and shown by /health: the gateway has one connection per kind of request, which stays open",
+            "how long a connection is kept that nobody uses",
             key="keep_alive_secs",
         ),
     )
@@ -147,7 +158,7 @@ class GatewaySettings:
         metadata=about(
             CONNECTION,
             Number("COUNT", is_whole=True),
-            "accepted, and shown by /health, for the same reason",
+            "how many connections are kept that nobody uses; the native protocol has one for each kind of request",
         ),
     )
     host: str = field(
@@ -265,6 +276,11 @@ class GatewaySettings:
             value = getattr(self, name)
             if value != setting.default:
                 object.__setattr__(self, name, setting.parse(value, name))
+        if self.provider == "lmstudio" and self.api_token is not None:
+            try:
+                parse_api_token(self.api_token)
+            except LMStudioValueError as error:
+                raise LMStudioValueError(f"api_token: {error}") from None
         self.client_settings().check_remote()
 
     def client_settings(self) -> Settings:

@@ -6,7 +6,6 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._endpoints.llm import APPLY_PROMPT_TEMPLATE
@@ -25,32 +24,26 @@ from lmstudio._sdk_models import (
     TextData,
     UserMessage,
 )
-from lmstudio.errors import LMStudioError, LMStudioValueError
-from lmstudio.gateway.provider import Provider, ProviderStatus
-from lmstudio.gateway.rules import Rules
+from lmstudio.errors import LMStudioValueError
+from lmstudio.gateway.provider import ProviderStatus, RemoteProvider
 from lmstudio.gateway.upstream import FoundModel, Upstream, UpstreamModel
 from lmstudio.gateway.upstream_channel import PredictChannel
-from lmstudio.gateway.upstream_errors import as_http, translated
-from lmstudio.gateway.upstream_loads import LoadCount
+from lmstudio.gateway.upstream_errors import translated
 from lmstudio.gateway.upstream_running import UpstreamRunning
 from lmstudio.server.http.observer import observed
-from lmstudio.server.http.places import Places
-from lmstudio.server.running import RunningWork
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from lmstudio._http_models.openai import SamplingRequest
     from lmstudio._sdk_models import AnyChatMessage
     from lmstudio.gateway.rules import Offer
     from lmstudio.gateway.settings import GatewaySettings
     from lmstudio.server.engine.base import ModelKind
-    from lmstudio.server.http.observer import Observer
     from lmstudio.server.http.settings import HttpSettings
 
 __all__ = ["UpstreamBackend"]
 
-_STATUS_SECONDS: Final = 2.0
-"""For a monitor, that it takes longer is a problem as well."""
 _STOP_STRINGS: Final = f"{PREDICTION}stopStrings"
 _TOOLS: Final = f"{PREDICTION}tools"
 _KINDS: Final[tuple[ModelKind, ...]] = ("llm", "embedding")
@@ -84,35 +77,12 @@ class _Text:
         return ChatHistoryData(messages=[UserMessage(content=[TextData(text=self.text)])])
 
 
-class UpstreamBackend(Provider):
+class UpstreamBackend(RemoteProvider):
     """Asks LM Studio, and hands over what it says."""
 
     def __init__(self, settings: GatewaySettings) -> None:
+        super().__init__(settings)
         self.upstream: Upstream = Upstream(settings)
-        self._rules = Rules(settings)
-        self._settings = settings
-        self._places = Places()
-        self._work = RunningWork()
-        self._load_count = LoadCount()
-        self._started_at = time()
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return time()
-
-    @property
-    def started_at(self) -> float:
-        """When the gateway began."""
-        return self._started_at
-
-    def tell(self, observer: Observer) -> None:
-        """As `Provider.tell`."""
-        self._load_count.observer = observer
-
-    @property
-    def work(self) -> RunningWork:
-        """What is waited for when the gateway stops."""
-        return self._work
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -182,22 +152,22 @@ class UpstreamBackend(Provider):
         kind: ModelKind = "embedding" if self._rules.fits(name, downloaded[1]) else "llm"
         return (await self._model(kind, name, None, is_wide=True)).identifier
 
-    async def status(self) -> ProviderStatus:
-        """As `Provider.status`."""
+    async def _look(self) -> ProviderStatus:
         upstream = self.upstream
         asked = asyncio.gather(upstream.version(), upstream.loaded("llm"), upstream.loaded("embedding"))
-        try:
-            version, llms, embedders = await asyncio.wait_for(asked, _STATUS_SECONDS)
-        except LMStudioError as error:
-            return ProviderStatus(None, 0, as_http(error).message)
-        except asyncio.TimeoutError:
-            return ProviderStatus(None, 0, f"LM Studio has not answered within {_STATUS_SECONDS:g} seconds.")
+        version, llms, embedders = await asked
         return ProviderStatus(version, len(llms) + len(embedders))
 
     # Requests --------------------------------------------------------------------------------------------------------
 
     def configured(
-        self, config: Mapping[str, Any], fields: Mapping[str, Any], *, preset: str | None, is_raw: bool = False
+        self,
+        config: Mapping[str, Any],
+        fields: Mapping[str, Any],
+        *,
+        preset: str | None,
+        is_raw: bool = False,
+        request: SamplingRequest | None = None,  # noqa: ARG002 (the protocol has no place for anything else)
     ) -> _Config:
         """As `Backend.configured`.
 
@@ -294,7 +264,7 @@ class UpstreamBackend(Provider):
         with translated():
             return await model.ask(count)
 
-    async def embed(self, model: FoundModel, texts: Sequence[str]) -> tuple[list[list[float]], list[int]]:
+    async def embed(self, model: FoundModel, texts: Sequence[str]) -> tuple[list[list[float]], int]:
         """As `Backend.embed`.
 
         Raises:
@@ -307,8 +277,9 @@ class UpstreamBackend(Provider):
 
         with translated():
             vectors, counts = await model.ask(embed_and_count)
-        observed().embedded(model.key, sum(counts))
-        return vectors, counts
+        total = sum(counts)
+        observed().embedded(model.key, total)
+        return vectors, total
 
 
 def _field(config: _Config, key: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lmstudio.errors import (
     LMStudioAuthenticationError,
@@ -14,13 +15,15 @@ from lmstudio.errors import (
     LMStudioModelNotFoundError,
     LMStudioPresetNotFoundError,
     LMStudioProtocolError,
+    LMStudioRateLimitError,
+    LMStudioServerError,
     LMStudioTimeoutError,
     LMStudioValueError,
 )
 from lmstudio.server.http.errors import HttpError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from lmstudio.server.http.errors import ErrorReason
 
@@ -29,6 +32,7 @@ __all__ = ["as_http", "translated"]
 _REASONS: tuple[tuple[type[LMStudioError], ErrorReason, str | None], ...] = (
     # The first that fits counts: an expired limit while connecting is both a timeout and a connection error.
     (LMStudioTimeoutError, "gateway_timeout", None),
+    (LMStudioRateLimitError, "too_many_requests", None),
     (LMStudioAuthenticationError, "bad_gateway", None),
     (LMStudioConnectionError, "bad_gateway", None),
     (LMStudioProtocolError, "bad_gateway", None),
@@ -38,6 +42,17 @@ _REASONS: tuple[tuple[type[LMStudioError], ErrorReason, str | None], ...] = (
     (LMStudioPresetNotFoundError, "invalid_request", "preset"),
     (LMStudioValueError, "invalid_request", None),
 )
+_STATUS_REASONS: Final[Mapping[int, ErrorReason]] = {
+    403: "bad_gateway",  # it does not like the gateway, which is not the client's fault
+    404: "bad_gateway",
+    405: "bad_gateway",
+    408: "gateway_timeout",
+    413: "too_large",
+    502: "bad_gateway",
+    503: "bad_gateway",
+    504: "gateway_timeout",
+}
+"""What the other statuses of a server mean that is asked over HTTP, or of a proxy in front of it."""
 
 
 def as_http(error: LMStudioError) -> HttpError:
@@ -45,8 +60,27 @@ def as_http(error: LMStudioError) -> HttpError:
     message = " ".join(line.strip() for line in error.message.splitlines() if line.strip())
     for kind, reason, param in _REASONS:
         if isinstance(error, kind):
-            return HttpError(reason, message, param=param)
-    return HttpError("internal", message, code="upstream_error")
+            return HttpError(reason, message, param=param or _param(error), headers=_headers(error))
+    by_status = _STATUS_REASONS.get(error.status_code or 0)
+    if by_status is not None:
+        return HttpError(by_status, message)
+    return HttpError("internal", message, code=_code(error) or "upstream_error")
+
+
+def _code(error: LMStudioError) -> str | None:
+    """What a server calls the failure, if it was asked over HTTP."""
+    code = (error.data or {}).get("code") if isinstance(error, LMStudioServerError) else None
+    return code if isinstance(code, str) else None
+
+
+def _param(error: LMStudioError) -> str | None:
+    """What a server has refused, if it was asked over HTTP and says so."""
+    return next(iter(error.context.get("errors") or ()), None) or None
+
+
+def _headers(error: LMStudioError) -> dict[str, str] | None:
+    seconds = error.retry_after if isinstance(error, LMStudioRateLimitError) else None
+    return None if seconds is None else {"Retry-After": f"{math.ceil(seconds)}"}
 
 
 @contextmanager

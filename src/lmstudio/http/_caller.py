@@ -172,6 +172,7 @@ class Caller:
         stream.
         """
         attempt = 0
+        has_reconnected = False
         while True:
             attempt += 1
             wish: float | None = None
@@ -185,12 +186,15 @@ class Caller:
                     raise _cancelled(call) from None
                 error = self._explain(call, failure)
                 may_repeat = _may_repeat(call, failure)
-                if failure.was_reused:
-                    wish = 0.0  # a new connection is all that it takes
+                if failure.was_reused and may_repeat and not has_reconnected:
+                    # The server has closed it as idle. A new connection is all that it takes, so this is no retry.
+                    has_reconnected = True
+                    wish = 0.0
             else:
                 may_repeat = _is_worth_repeating(error, self._retry)
                 wish = retry_after(reply.headers) or None
             await self._pause(call, error, attempt, wish, may_repeat=may_repeat)
+            attempt -= wish == 0
             call.clock.new_attempt()
 
     async def _pause(
@@ -198,11 +202,14 @@ class Caller:
     ) -> None:
         """Wait for the next attempt, or raise *error* if there is none.
 
-        *wish*: how many seconds it should be, if that is known; one of the server counts up to `max_backoff`.
+        *wish*: how many seconds it should be, if that is known; one of the server counts up to `max_backoff`, and 0 is
+        no retry.
         """
         delay = self._retry.delay(attempt - 1) if may_repeat else None
-        if delay is not None and wish is not None:
-            delay = 0.0 if wish == 0 else min(max(delay, wish), self._retry.max_backoff)
+        if wish == 0:
+            delay = 0.0
+        elif delay is not None and wish is not None:
+            delay = min(max(delay, wish), self._retry.max_backoff)
         left = call.clock.left_in_total
         if delay is None or max(delay, wish or 0.0) > left:
             raise error

@@ -46,9 +46,9 @@ if TYPE_CHECKING:
 _MODELS: Final = HttpEndpoint("GET", "v1/models", ModelList, "list the models", is_read=True)
 _MODEL: Final = HttpEndpoint("GET", "v1/models/{model}", Model, "get a model", is_read=True)
 _V0_MODELS: Final = HttpEndpoint("GET", "api/v0/models", V0ModelList, "list the models", is_read=True)
-_CHAT: Final = HttpEndpoint("POST", "v1/chat/completions", ChatCompletionResponse, "complete a chat")
-_TEXT: Final = HttpEndpoint("POST", "v1/completions", CompletionResponse, "complete a text")
-_EMBEDDINGS: Final = HttpEndpoint("POST", "v1/embeddings", EmbeddingResponse, "embed a text")
+CHAT: Final = HttpEndpoint("POST", "v1/chat/completions", ChatCompletionResponse, "complete a chat")
+TEXT: Final = HttpEndpoint("POST", "v1/completions", CompletionResponse, "complete a text")
+EMBEDDINGS: Final = HttpEndpoint("POST", "v1/embeddings", EmbeddingResponse, "embed a text")
 
 RequestT = TypeVar("RequestT", ChatCompletionRequest, CompletionRequest, EmbeddingRequest)
 
@@ -79,12 +79,12 @@ async def list_details(caller: Caller, timeout: TimeoutInput = None) -> V0ModelL
     try:
         return await caller.call(_V0_MODELS, timeout=timeout)
     except LMStudioServerError as error:
-        if _is_no_such_path(error):
+        if is_no_such_path(error):
             return None
         raise
 
 
-def _is_no_such_path(error: LMStudioServerError) -> bool:
+def is_no_such_path(error: LMStudioServerError) -> bool:
     """Whether the server does not have what was asked for. LM Studio says so with status 200."""
     if isinstance(error, LMStudioProtocolError):
         return True
@@ -101,7 +101,7 @@ async def retrieve_model(caller: Caller, model: str, timeout: TimeoutInput = Non
     except LMStudioModelNotFoundError:
         raise
     except LMStudioServerError as error:
-        if not _is_no_such_path(error):
+        if not is_no_such_path(error):
             raise
     models = (await caller.call(_MODELS, timeout=timeout)).data
     for listed in models:
@@ -124,7 +124,7 @@ async def complete_chat(
     request: ChatCompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[ChatCompletionResponse] = _CHAT,
+    endpoint: HttpEndpoint[ChatCompletionResponse] = CHAT,
 ) -> ChatCompletionResponse:
     """The answer to a chat."""
     body = request_body(settings, request, endpoint.attempted, extra_body)
@@ -137,7 +137,7 @@ def stream_chat(
     request: ChatCompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[ChatCompletionResponse] = _CHAT,
+    endpoint: HttpEndpoint[ChatCompletionResponse] = CHAT,
 ) -> OpenStream[ChatCompletionChunk, ChatCompletionResponse]:
     """The answer to a chat, piece by piece; not begun yet."""
     body = request_body(settings, request, endpoint.attempted, extra_body, stream=True)
@@ -150,7 +150,7 @@ async def complete_text(
     request: CompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[CompletionResponse] = _TEXT,
+    endpoint: HttpEndpoint[CompletionResponse] = TEXT,
 ) -> CompletionResponse:
     """How a text goes on."""
     body = request_body(settings, request, endpoint.attempted, extra_body)
@@ -163,7 +163,7 @@ def stream_text(
     request: CompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[CompletionResponse] = _TEXT,
+    endpoint: HttpEndpoint[CompletionResponse] = TEXT,
 ) -> OpenStream[CompletionResponse, CompletionResponse]:
     """How a text goes on, piece by piece; not begun yet."""
     body = request_body(settings, request, endpoint.attempted, extra_body, stream=True)
@@ -179,7 +179,7 @@ def text_request(
         LMStudioValueError: a keyword looks like a typing error.
     """
     known, others = split_params(CompletionRequest, params)
-    return CompletionRequest(model=model, prompt=_texts(prompt, _TEXT), **known), others
+    return CompletionRequest(model=model, prompt=_texts(prompt, TEXT), **known), others
 
 
 def _texts(given: str | Iterable[str], endpoint: HttpEndpoint[Any]) -> str | list[str]:
@@ -205,17 +205,17 @@ def read_chat_request(request: ChatCompletionRequest | Mapping[str, Any]) -> Cha
     Raises:
         LMStudioValueError: it is none.
     """
-    return _read(request, ChatCompletionRequest, _CHAT)
+    return _read(request, ChatCompletionRequest, CHAT)
 
 
 def read_text_request(request: CompletionRequest | Mapping[str, Any]) -> CompletionRequest:
     """As `read_chat_request`."""
-    return _read(request, CompletionRequest, _TEXT)
+    return _read(request, CompletionRequest, TEXT)
 
 
 def read_embedding_request(request: EmbeddingRequest | Mapping[str, Any]) -> EmbeddingRequest:
     """As `read_chat_request`."""
-    return _read(request, EmbeddingRequest, _EMBEDDINGS)
+    return _read(request, EmbeddingRequest, EMBEDDINGS)
 
 
 def _read(request: RequestT | Mapping[str, Any], request_type: type[RequestT], endpoint: HttpEndpoint[Any]) -> RequestT:
@@ -242,7 +242,7 @@ def embedding_request(
     Raises:
         LMStudioValueError: *texts* is not what it should be.
     """
-    return EmbeddingRequest(model=model, input=_texts(texts, _EMBEDDINGS), dimensions=dimensions, ttl=ttl)
+    return EmbeddingRequest(model=model, input=_texts(texts, EMBEDDINGS), dimensions=dimensions, ttl=ttl)
 
 
 async def create_embeddings(
@@ -251,7 +251,7 @@ async def create_embeddings(
     request: EmbeddingRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[EmbeddingResponse] = _EMBEDDINGS,
+    endpoint: HttpEndpoint[EmbeddingResponse] = EMBEDDINGS,
 ) -> EmbeddingResponse:
     """The embeddings of the texts of *request*, as numbers unless it asks for base64."""
     body = request_body(settings, request, endpoint.attempted, extra_body)
@@ -271,7 +271,11 @@ async def embed(
 ) -> list[list[float]]:
     """One vector for each text of *request*, in their order."""
     reply = await create_embeddings(caller, settings, request, timeout, extra_body)
-    count = 1 if isinstance(request.input, str) else len(request.input)
+    return vectors_of(reply, 1 if isinstance(request.input, str) else len(request.input))
+
+
+def vectors_of(reply: EmbeddingResponse, count: int) -> list[list[float]]:
+    """The vectors of *reply* to a request with *count* texts, in the order of these."""
     if len(reply.data) != count:
         raise LMStudioProtocolError(f"Could not embed: the server sent {len(reply.data)} embeddings for {count} texts.")
     return [_numbers(item.embedding) for item in sorted(reply.data, key=lambda item: item.index)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
@@ -103,22 +104,55 @@ class OpenStream(Generic[EventT, ResultT]):
             try:
                 if not self._waiting and not await self._receive():
                     return None
-                event = self._waiting.popleft()
-                self._raise_if_error(event)
-                typed = self._reader.feed(event)
-            except LMStudioError as error:
-                self._error = self._explain(error)
-                self.abandon()
-                raise self._error from error.__cause__
-            except BaseException:
-                self.abandon()
+                typed = self._take()
+            except BaseException as error:
+                self._fail(error)
                 raise
             if typed is not None:
-                if not self._has_token and self._reader.has_content(typed):
-                    self._has_token = True
-                    self._clock.token_seen()
                 return typed
         return None
+
+    async def next_events(self) -> list[EventT]:
+        """The next event, and those after it that have come already; none at the end.
+
+        Raises:
+            LMStudioError: as `next_event`, once the events before it have been returned.
+        """
+        first = await self.next_event()
+        if first is None:
+            return []
+        events = [first]
+        try:
+            while self._waiting and not self.is_finished:
+                typed = self._take()
+                if typed is not None:
+                    events.append(typed)
+        except LMStudioError as error:
+            with suppress(LMStudioError):  # the next call raises it
+                self._fail(error)
+        return events
+
+    def _take(self) -> EventT | None:
+        """The typed form of the first event that waits; None for one that is only the protocol's."""
+        event = self._waiting.popleft()
+        self._raise_if_error(event)
+        typed = self._reader.feed(event)
+        if typed is not None and not self._has_token and self._reader.has_content(typed):
+            self._has_token = True
+            self._clock.token_seen()
+        return typed
+
+    def _fail(self, error: BaseException) -> None:
+        """There is no more after *error*.
+
+        Raises:
+            LMStudioError: what *error* means to the caller.
+        """
+        if isinstance(error, LMStudioError):
+            self._error = self._explain(error)
+            self.abandon()
+            raise self._error from error.__cause__
+        self.abandon()
 
     async def _receive(self) -> bool:
         """Wait for more events; False at the end of the stream."""

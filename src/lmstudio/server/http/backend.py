@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from lmstudio._http_models.openai import SamplingRequest
     from lmstudio._sdk_models import AnyChatMessage, LlmPredictionStats
     from lmstudio.server.engine.base import ModelKind
     from lmstudio.server.http.settings import HttpSettings
@@ -89,11 +90,18 @@ class Backend(ABC):
 
     @abstractmethod
     def configured(
-        self, config: Mapping[str, Any], fields: Mapping[str, Any], *, preset: str | None, is_raw: bool = False
+        self,
+        config: Mapping[str, Any],
+        fields: Mapping[str, Any],
+        *,
+        preset: str | None,
+        is_raw: bool = False,
+        request: SamplingRequest | None = None,
     ) -> Config:
         """How to predict: *config* (`LlmPredictionConfig`) and, over it, *fields* by full key.
 
-        *is_raw*: a text goes on, without a chat template.
+        *is_raw*: a text goes on, without a chat template. *request*: where all this comes from, if it is of OpenAI's
+        API, for backends that can make something of what else is in it.
         """
 
     @abstractmethod
@@ -121,5 +129,5 @@ class Backend(ABC):
         """How many tokens *prompt* has."""
 
     @abstractmethod
-    async def embed(self, model: Any, texts: Sequence[str]) -> tuple[list[list[float]], list[int]]:
-        """The embeddings of *texts*, and how many tokens each has."""
+    async def embed(self, model: Any, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """The embeddings of *texts*, and how many tokens they have altogether."""

@@ -41,7 +41,7 @@ async def _answer(exchange: Exchange, request: ChatCompletionRequest, *, is_v0: 
     with refusing_bad_messages("messages"):
         messages = [read_openai_message(message) for message in request.messages]
     backend = exchange.backend
-    config = backend.configured(*chat_settings(request), preset=request.preset)
+    config = backend.configured(*chat_settings(request), preset=request.preset, request=request)
     async with backend.using_model(exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as model:
         prompt = await backend.chat(model, messages, config)
         head = Head.new("chatcmpl", exchange, model, is_v0=is_v0)

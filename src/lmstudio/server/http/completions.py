@@ -39,7 +39,9 @@ async def _answer(exchange: Exchange, request: CompletionRequest, *, is_v0: bool
     config_members = sampling_config(request, request.max_tokens)
     if request.logprobs is not None:
         config_members["log_probs"] = request.logprobs
-    config = backend.configured(config_members, sampling_fields(request), preset=request.preset, is_raw=True)
+    config = backend.configured(
+        config_members, sampling_fields(request), preset=request.preset, is_raw=True, request=request
+    )
     async with backend.using_model(exchange.settings, "llm", request.model, ttl_seconds=request.ttl) as model:
         head = Head.new("cmpl", exchange, model, is_v0=is_v0)
         if request.stream:

@@ -22,7 +22,7 @@ async def embeddings(exchange: Exchange, request: EmbeddingRequest) -> None:
     texts = _texts(request.input)
     backend = exchange.backend
     async with backend.using_model(exchange.settings, "embedding", request.model, ttl_seconds=request.ttl) as model:
-        vectors, counts = await backend.embed(model, texts)
+        vectors, total = await backend.embed(model, texts)
     if request.dimensions is not None and any(len(vector) != request.dimensions for vector in vectors):
         message = f"dimensions is {request.dimensions}, but embeddings of {model.identifier!r} have {len(vectors[0])}."
         raise HttpError("invalid_request", message, param="dimensions", code="invalid_value")
@@ -30,7 +30,6 @@ async def embeddings(exchange: Exchange, request: EmbeddingRequest) -> None:
         Embedding(object="embedding", index=index, embedding=_encoded(vector, request.encoding_format))
         for index, vector in enumerate(vectors)
     ]
-    total = sum(counts)
     usage = EmbeddingUsage(prompt_tokens=total, total_tokens=total)
     await exchange.reply(EmbeddingResponse(object="list", data=data, model=model.identifier, usage=usage))
 

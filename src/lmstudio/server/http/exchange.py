@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
-from lmstudio._http_models import encode
+from lmstudio._http_models import HttpStruct, encode
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.http.errors import HttpError, as_http_error
 from lmstudio.server.http.observer import observed
@@ -179,12 +179,15 @@ def decode_body(body: bytes, body_type: type[BodyT]) -> BodyT:
         HttpError: it is no JSON, a member is missing or not known, or has a value that is not valid.
     """
     try:
-        return msgspec.json.decode(body, type=body_type)
+        value = msgspec.json.decode(body, type=body_type)
     except msgspec.ValidationError as error:
         raise _invalid(error) from None
     except (msgspec.DecodeError, UnicodeError) as error:
         found = "is empty" if not body.strip() else f"is no JSON: {error}"
         raise HttpError("invalid_request", f"The body of this request {found}.", code="invalid_json") from None
+    if isinstance(value, HttpStruct):
+        value.remember(body)
+    return value
 
 
 def _invalid(error: msgspec.ValidationError) -> HttpError:

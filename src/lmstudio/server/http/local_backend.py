@@ -31,6 +31,7 @@ from lmstudio.server.prompt import ContinuedPrompt, RawPrompt, chat_prompt
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+    from lmstudio._http_models.openai import SamplingRequest
     from lmstudio._sdk_models import AnyChatMessage, LlmPredictionStats
     from lmstudio.server.config import LoadConfig, PredictionConfig
     from lmstudio.server.core import ServerCore
@@ -115,7 +116,13 @@ class LocalBackend(Backend):
         raise HttpError("invalid_request", message, param="model", code="missing_required_parameter")
 
     def configured(
-        self, config: Mapping[str, Any], fields: Mapping[str, Any], *, preset: str | None, is_raw: bool = False
+        self,
+        config: Mapping[str, Any],
+        fields: Mapping[str, Any],
+        *,
+        preset: str | None,
+        is_raw: bool = False,
+        request: SamplingRequest | None = None,  # noqa: ARG002 (the engine takes nothing else)
     ) -> PredictionConfig:
         """How to predict: *config* (`LlmPredictionConfig`) and, over it, *fields* by full key.
 
@@ -180,17 +187,17 @@ class LocalBackend(Backend):
         """How many tokens *prompt* has."""
         return len(await model.model.tokenize(await prompt.text()))
 
-    async def embed(self, model: Instance, texts: Sequence[str]) -> tuple[list[list[float]], list[int]]:
-        """The embeddings of *texts*, and how many tokens each has."""
+    async def embed(self, model: Instance, texts: Sequence[str]) -> tuple[list[list[float]], int]:
+        """The embeddings of *texts*, and how many tokens they have altogether."""
 
         async def one(text: str) -> tuple[list[float], int]:
             return await model.model.embed(text), len(await model.model.tokenize(text))
 
         with self.core.instances.use(model, "computingEmbedding"):
             results = await all_of(one, texts)
-        counts = [count for _, count in results]
-        observed().embedded(model.file.model_key, sum(counts))
-        return [vector for vector, _ in results], counts
+        total = sum(count for _, count in results)
+        observed().embedded(model.file.model_key, total)
+        return [vector for vector, _ in results], total
 
 
 class LocalRunning(Running):
