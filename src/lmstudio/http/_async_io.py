@@ -17,6 +17,7 @@ from lmstudio.errors import LMStudioRuntimeError
 
 from . import _io
 from ._exchange import Connections, ExchangeError, IncomingReply
+from ._socket_reads import SocketReader, can_read_from
 
 if TYPE_CHECKING:
     import ssl
@@ -183,8 +184,11 @@ class _Reply(IncomingReply):
             self._is_reading = True
             self._clock.received()  # what came last time, where no stream of ours does it
             try:
-                with anyio.fail_after(None if self._pool.is_clocked else self._clock.seconds("read")):
+                if self._pool.is_clocked:  # its streams look at the clock themselves
                     piece = await anext(self._pieces, b"")
+                else:
+                    with anyio.fail_after(self._clock.seconds("read")):
+                        piece = await anext(self._pieces, b"")
             except _io.ERRORS as error:
                 raise _io.failure(error, self._clock, has_reply=True) from None
             finally:
@@ -279,20 +283,28 @@ class _Backend(httpcore.AsyncNetworkBackend):
                 stream = await self._dialer.connect_tcp(host, port, None, local_address, socket_options)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout from error
-        return _Stream(stream)
+        return _Stream(stream, is_plain=not self._dialer.has_proxy)
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """A connection; *timeout* of its methods is the clock of a call."""
+    """A connection; *timeout* of its methods is the clock of a call. *is_plain*: what is sent goes through a socket as
+    it is.
+    """
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: httpcore.AsyncNetworkStream, *, is_plain: bool) -> None:
+        self._stream, self._is_plain = stream, is_plain
+        self._reader: SocketReader | None = None
         self._has_answered = False
         self._is_shut_down = False
 
     async def read(self, max_bytes: int, timeout: Any = None) -> bytes:
         clock = self._watched(timeout)
-        data = await self._stream.read(max_bytes, clock.seconds("read"))
+        if self._is_plain and self._reader is None:
+            socket = self._stream.get_extra_info("socket")
+            if can_read_from(socket):
+                self._reader = await SocketReader.of(socket)
+            self._is_plain = False
+        data = await (self._reader or self._stream).read(max_bytes, clock.seconds("read"))
         clock.received()
         self._has_answered = True
         return data
@@ -313,6 +325,8 @@ class _Stream(httpcore.AsyncNetworkStream):
         return clock
 
     async def aclose(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
         await self._stream.aclose()
 
     async def start_tls(
@@ -320,9 +334,12 @@ class _Stream(httpcore.AsyncNetworkStream):
     ) -> httpcore.AsyncNetworkStream:
         clock: CallClock = timeout
         clock.phase = "tls"
-        return _Stream(await self._stream.start_tls(ssl_context, server_hostname, clock.seconds("connect")))
+        stream = await self._stream.start_tls(ssl_context, server_hostname, clock.seconds("connect"))
+        return _Stream(stream, is_plain=False)
 
     def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable" and self._reader is not None and self._reader.has_input:
+            return True  # the socket does not know any more
         return self._stream.get_extra_info(info)
 
     def shut_down(self) -> None:
