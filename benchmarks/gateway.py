@@ -1,10 +1,11 @@
 """The gateway beside LiteLLM's proxy: `python benchmarks/gateway.py`.
 
-Both stand in front of the same server, which writes the time into its tokens (`gateway_host.py`), and get the same
+All stand in front of the same server, which writes the time into its tokens (`gateway_host.py`), and get the same
 requests of the same client, which decodes nothing. Reported for each: the processor time of its process per token, and
 how much older a token is when it has come through it than when it was asked for directly. Beside them a relay that
 looks at nothing it passes on (`byte_relay.py`): what it costs to be woken for a token, which nobody can save. LiteLLM
-has an environment of its own, `benchmarks/.env-litellm`, which the first run makes and git ignores. Linux only.
+has an environment of its own, `benchmarks/.env-litellm`, which the first run makes and git ignores. "lmstudio" and
+"http" are providers of our gateway; LiteLLM does what the latter does. Linux only.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ LITELLM_ENVIRONMENT = HERE / ".env-litellm"
 START_SECONDS = 120.0
 _READ_BYTES = 1 << 16
 _STAMP = re.compile(rb'"content": ?"(\d{10,}) "')
-_WAYS = ("direct", "relay", "lmstudio", "litellm")
+_WAYS = ("direct", "relay", "lmstudio", "http", "litellm")
+_OURS = ("lmstudio", "http")
+"""The providers of our gateway."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +130,17 @@ def byte_relay(upstream_port: int, folder: Path) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def lmstudio_gateway(upstream_port: int, folder: Path) -> Iterator[tuple[int, int]]:
-    """Port and process of our gateway."""
+def lmstudio_gateway(upstream_port: int, folder: Path, provider: str) -> Iterator[tuple[int, int]]:
+    """Port and process of our gateway, which asks over the native protocol or over HTTP."""
     port = free_port()
-    config = folder / "gateway.json"
+    config = folder / f"gateway-{provider}.json"
     settings = {
-        "inference": {"provider": "lmstudio", "base_url": f"http://127.0.0.1:{upstream_port}"},
+        "inference": {"provider": provider, "base_url": f"http://127.0.0.1:{upstream_port}"},
         "gateway": {"port": port},
     }
     config.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "lmstudio", "gateway", "--config", str(config)]
-    with process(command, folder / "gateway.log", f"http://127.0.0.1:{port}/v1/models") as pid:
+    with process(command, folder / f"gateway-{provider}.log", f"http://127.0.0.1:{port}/v1/models") as pid:
         yield port, pid
 
 
@@ -218,12 +221,12 @@ def measure(scenario: Scenario, rounds: int, folder: Path) -> dict[str, Outcome]
     with contextlib.ExitStack() as stack:
         behind = stack.enter_context(upstream(scenario.pace_seconds))
         relay = stack.enter_context(byte_relay(behind, folder))
-        ours = stack.enter_context(lmstudio_gateway(behind, folder))
+        ours = {name: stack.enter_context(lmstudio_gateway(behind, folder, name)) for name in _OURS}
         theirs = stack.enter_context(litellm_proxy(behind, folder))
         ways: dict[str, tuple[int, int | None]] = {
             "direct": (behind, None),
             "relay": relay,
-            "lmstudio": ours,
+            **ours,
             "litellm": theirs,
         }
         for number in range(rounds + 1):  # the first is to warm up
@@ -252,9 +255,7 @@ def lines(scenario: Scenario, outcomes: dict[str, Outcome]) -> Iterator[str]:
         high = sorted(outcome.ages)[int(len(outcome.ages) * 0.99)] * 1e3
         cpu = "" if way == "direct" else f"{outcome.cpu_per_token * 1e6:>15.0f}"
         ratio = (
-            f"{outcomes['litellm'].cpu_per_token / max(outcome.cpu_per_token, 1e-9):>8.1f} x"
-            if way == "lmstudio"
-            else ""
+            f"{outcomes['litellm'].cpu_per_token / max(outcome.cpu_per_token, 1e-9):>8.1f} x" if way in _OURS else ""
         )
         latency = f"{added:>12.2f}{high:>12.2f}" if scenario.pace_seconds else f"{'':24}"
         rate = outcome.tokens / outcome.seconds
