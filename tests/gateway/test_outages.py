@@ -12,7 +12,17 @@ from http_surfaces.http_stage import read_events
 from patience import PATIENCE_SECONDS
 from tcp_wire import TcpWire
 
-from gateway.gateway_stage import CHAT, EMBEDDING_MODEL, Studio, client_of, error_of, native_only, running_gateway
+from gateway.gateway_stage import (
+    CHAT,
+    CHAT_MODEL,
+    EMBEDDING_MODEL,
+    USER,
+    Studio,
+    client_of,
+    error_of,
+    native_only,
+    running_gateway,
+)
 from lmstudio.gateway import upstream_channel
 from lmstudio.server import Gate, Reply, Server
 
@@ -265,3 +275,17 @@ def test_connections_end_with_the_gateway(network: FaultProxy) -> None:
 def post(path: str, body: Any) -> bytes:
     content = json.dumps(body).encode()
     return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def test_preloaded_model_is_loaded_anew_where_studio_has_begun_anew(studio: Studio) -> None:
+    with running_gateway(studio.api_host, preload=(CHAT_MODEL,), default_model=CHAT_MODEL) as api:
+        studio.server.stop()
+        studio.server.start()  # with nothing loaded
+        named = api.post("/v1/chat/completions", json=CHAT)
+        assert (named.status_code, named.json()["model"]) == (200, CHAT_MODEL)
+        studio.unload(CHAT_MODEL)
+        assert api.post("/v1/chat/completions", json={"messages": USER}).status_code == 200
+        # What is not preloaded is not loaded, and nobody is told of models that are not there.
+        other = api.post("/v1/embeddings", json={"model": EMBEDDING_MODEL, "input": "x"})
+        assert (other.status_code, error_of(other)["code"]) == (404, "model_not_found")
+        assert "Available: none" in error_of(other)["message"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models import AnyChatMessage
     from lmstudio.gateway.http_packets import PacketReader
     from lmstudio.gateway.http_upstream import ListedModel
+    from lmstudio.gateway.rules import Offer
     from lmstudio.gateway.settings import GatewaySettings
     from lmstudio.http._caller import HttpEndpoint
     from lmstudio.server.engine.base import ModelKind
@@ -99,9 +100,15 @@ class HttpBackend(RemoteProvider):
             yield model
 
     async def _model(self, kind: ModelKind, name: str | None, ttl_seconds: float | None) -> HttpModel:
+        models: list[ListedModel] = []
+
+        async def offers(is_wide: bool) -> list[Offer]:
+            nonlocal models
+            models = await self._models(kind, is_wide=is_wide)
+            return [model.offer for model in models]
+
         with translated():
-            models = await self._models(kind, is_wide=self._settings.jit_loading)
-            chosen = self._rules.choose(kind, name, [model.offer for model in models])
+            chosen = await self._choose(kind, name, offers)
             identifier = chosen.identifier
             if identifier is None:
                 with self._load_count.waiting(chosen.key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -13,17 +14,24 @@ from lmstudio.gateway.rules import Rules
 from lmstudio.gateway.upstream_errors import as_http
 from lmstudio.gateway.upstream_loads import LoadCount
 from lmstudio.server.http.backend import Backend
+from lmstudio.server.http.errors import HttpError
 from lmstudio.server.http.places import Places
 from lmstudio.server.running import RunningWork
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from lmstudio.gateway.rules import Offer
     from lmstudio.gateway.settings import GatewaySettings
+    from lmstudio.server.engine.base import ModelKind
     from lmstudio.server.http.observer import Observer
 
 __all__ = ["Provider", "ProviderStatus", "RemoteProvider"]
 
 _STATUS_SECONDS: Final = 2.0
 """For a monitor, that it takes longer is a problem as well."""
+_NOT_THERE: Final = ("model_not_found", "missing_required_parameter")
+"""Codes of errors that a load could help against."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,27 @@ class RemoteProvider(Provider):
     def work(self) -> RunningWork:
         """What is waited for when the gateway stops."""
         return self._work
+
+    async def _choose(
+        self, kind: ModelKind, name: str | None, offers: Callable[[bool], Awaitable[Sequence[Offer]]]
+    ) -> Offer:
+        """The model that a request gets, which may have to be loaded. *offers*, True for also what is not loaded.
+
+        Raises:
+            HttpError: there is none.
+            LMStudioError: the server cannot be asked.
+        """
+        is_wide = self._settings.jit_loading
+        try:
+            return self._rules.choose(kind, name, await offers(is_wide))
+        except HttpError as error:
+            if is_wide or not self._settings.preload or error.code not in _NOT_THERE:
+                raise
+            # LM Studio may have begun anew, with nothing loaded. What was loaded ahead is to be there all the time.
+            preloaded = self._rules.preloaded(await offers(True))
+            with suppress(HttpError):
+                return self._rules.choose(kind, name, preloaded)
+            raise error from None
 
     async def status(self) -> ProviderStatus:
         """As `Provider.status`."""

@@ -51,6 +51,7 @@ class Rules:
     def __init__(self, settings: GatewaySettings) -> None:
         self._default_model = settings.default_model
         self._allowed = settings.allowed_models
+        self._preload = settings.preload
         self._defaults: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_tokens}
 
     # Models ----------------------------------------------------------------------------------------------------------
@@ -61,6 +62,11 @@ class Rules:
             return list(offers)
         models = {offer.key for name in self._allowed for offer in _unless_ambiguous(_matches(name, offers))}
         return [offer for offer in offers if offer.key in models]
+
+    def preloaded(self, offers: Sequence[Offer]) -> list[Offer]:
+        """Those of *offers* that the gateway loads by itself."""
+        keys = {offer.key for name in self._preload for offer in _unless_ambiguous(_matches(name, offers))}
+        return [offer for offer in offers if offer.key in keys]
 
     def choose(self, kind: ModelKind, name: str | None, offers: Sequence[Offer]) -> Offer:
         """The one of *offers* that a request for the model *name* gets.

@@ -124,7 +124,7 @@ class UpstreamBackend(RemoteProvider):
             place.take(name or self._settings.default_model or "")
 
             async def find() -> UpstreamModel:
-                model = await self._model(kind, name, ttl_seconds, is_wide=self._settings.jit_loading)
+                model = await self._model(kind, name, ttl_seconds)
                 observed().model_found(model.key, model.identifier)
                 return model
 
@@ -132,17 +132,26 @@ class UpstreamBackend(RemoteProvider):
             place.take(model.identifier)
             yield FoundModel(model.info, find)
 
-    async def _model(
-        self, kind: ModelKind, name: str | None, ttl_seconds: float | None, *, is_wide: bool
-    ) -> UpstreamModel:
+    async def _model(self, kind: ModelKind, name: str | None, ttl_seconds: float | None) -> UpstreamModel:
+        models: list[UpstreamModel] = []
+
+        async def offers(is_wide: bool) -> list[Offer]:
+            nonlocal models
+            found, models = await self._offers(kind, is_wide=is_wide)
+            return found
+
         with translated():
-            offers, models = await self._offers(kind, is_wide=is_wide)
-            chosen = self._rules.choose(kind, name, offers)
-            for model in models:
-                if model.identifier == chosen.identifier:
-                    return model
-            with self._load_count.waiting(chosen.key):
-                return await self.upstream.load(kind, chosen.key, ttl_seconds)
+            return await self._loaded(kind, await self._choose(kind, name, offers), models, ttl_seconds)
+
+    async def _loaded(
+        self, kind: ModelKind, chosen: Offer, models: Sequence[UpstreamModel], ttl_seconds: float | None = None
+    ) -> UpstreamModel:
+        """The one of *models* that was chosen, else it is loaded."""
+        for model in models:
+            if model.identifier == chosen.identifier:
+                return model
+        with self._load_count.waiting(chosen.key):
+            return await self.upstream.load(kind, chosen.key, ttl_seconds)
 
     async def load(self, name: str) -> str:
         """As `Provider.load`."""
@@ -150,7 +159,9 @@ class UpstreamBackend(RemoteProvider):
             downloaded = await asyncio.gather(*map(self.upstream.downloaded, _KINDS))
         # A name that fits no model at all is reported as one of a language model.
         kind: ModelKind = "embedding" if self._rules.fits(name, downloaded[1]) else "llm"
-        return (await self._model(kind, name, None, is_wide=True)).identifier
+        with translated():
+            offers, models = await self._offers(kind, is_wide=True)
+            return (await self._loaded(kind, self._rules.choose(kind, name, offers), models)).identifier
 
     async def _look(self) -> ProviderStatus:
         upstream = self.upstream
