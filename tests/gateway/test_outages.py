@@ -289,3 +289,12 @@ def test_preloaded_model_is_loaded_anew_where_studio_has_begun_anew(studio: Stud
         other = api.post("/v1/embeddings", json={"model": EMBEDDING_MODEL, "input": "x"})
         assert (other.status_code, error_of(other)["code"]) == (404, "model_not_found")
         assert "Available: none" in error_of(other)["message"]
+
+
+def test_clients_are_not_told_where_studio_is(studio: Studio, caplog: pytest.LogCaptureFixture) -> None:
+    with running_gateway(studio.api_host) as api, caplog.at_level("INFO", "lmstudio.server"):
+        studio.server.stop()
+        message = error_of(api.post("/v1/chat/completions", json=CHAT))["message"]
+        assert message == "The gateway cannot reach LM Studio, or has lost it. Its /health says more."
+        assert studio.api_host in api.get("/health").json()["provider"]["error"]
+    assert any(studio.api_host in record.getMessage() for record in caplog.records)

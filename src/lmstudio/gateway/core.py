@@ -77,9 +77,9 @@ class GatewayCore:
             except HttpError as error:
                 if error.reason in ("bad_gateway", "gateway_timeout"):
                     text = "Could not load %s ahead; trying again in %g s: %s"
-                    _logger.warning(text, name, _RETRY_SECONDS, error.message, extra=fields(model=name))
+                    _logger.warning(text, name, _RETRY_SECONDS, error.detail, extra=fields(model=name))
                     return False
-                raise ServerStartError(f"Could not load {name!r} ahead (setting preload): {error.message}") from error
+                raise ServerStartError(f"Could not load {name!r} ahead (setting preload): {error.detail}") from error
             _logger.info("%s is loaded, as %s", name, identifier, extra=fields(model=identifier))
         return True
 

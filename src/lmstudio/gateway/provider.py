@@ -129,7 +129,7 @@ class RemoteProvider(Provider):
         try:
             return await asyncio.wait_for(self._look(), _STATUS_SECONDS)
         except LMStudioError as error:
-            return ProviderStatus(None, 0, as_http(error).message)
+            return ProviderStatus(None, 0, as_http(error).detail)
         except asyncio.TimeoutError:
             return ProviderStatus(None, 0, f"LM Studio has not answered within {_STATUS_SECONDS:g} seconds.")
 

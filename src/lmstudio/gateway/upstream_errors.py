@@ -10,6 +10,7 @@ from lmstudio.errors import (
     LMStudioAuthenticationError,
     LMStudioChannelClosedError,
     LMStudioConnectionError,
+    LMStudioConnectTimeoutError,
     LMStudioContextOverflowError,
     LMStudioError,
     LMStudioModelNotFoundError,
@@ -55,9 +56,24 @@ _STATUS_REASONS: Final[Mapping[int, ErrorReason]] = {
 """What the other statuses of a server mean that is asked over HTTP, or of a proxy in front of it."""
 
 
+_FOR_CLIENTS: Final[tuple[tuple[type[LMStudioError], str], ...]] = (
+    (LMStudioConnectTimeoutError, "LM Studio has not answered the gateway in time"),
+    (LMStudioAuthenticationError, "LM Studio does not let the gateway in"),
+    (LMStudioConnectionError, "The gateway cannot reach LM Studio, or has lost it"),
+)
+"""What clients need not know more of: the rest is about addresses behind the gateway, and for who runs it."""
+
+
 def as_http(error: LMStudioError) -> HttpError:
     """What the client is told about *error*."""
-    message = " ".join(line.strip() for line in error.message.splitlines() if line.strip())
+    detail = " ".join(line.strip() for line in error.message.splitlines() if line.strip())
+    told = next((text for kind, text in _FOR_CLIENTS if isinstance(error, kind)), None)
+    found = _as_http(error, detail if told is None else f"{told}. Its /health says more.")
+    found.detail = detail
+    return found
+
+
+def _as_http(error: LMStudioError, message: str) -> HttpError:
     for kind, reason, param in _REASONS:
         if isinstance(error, kind):
             return HttpError(reason, message, param=param or _param(error), headers=_headers(error))

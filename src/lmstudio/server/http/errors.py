@@ -86,13 +86,16 @@ class HttpError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        detail: str | None = None,
     ) -> None:
+        """*detail* is for the log, where it says more than a client has to know."""
         super().__init__(message)
         self.reason: ErrorReason = reason
         self.message = message
         self.param = param
         self.code: str | None = code or _CODE.get(reason)
         self.headers: dict[str, str] = dict(headers or {})
+        self.detail: str = detail or message
 
 
 def as_http_error(error: BaseException, attempted: str) -> HttpError:

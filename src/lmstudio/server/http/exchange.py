@@ -142,7 +142,7 @@ class Endpoint(Generic[BodyT]):
         observed().failed(error.reason, status)
         # %r, because the message may hold text of the client's choice, line breaks and all.
         path = exchange.request.scope["path"]
-        _logger.info("%r failed: %d %r", path, status, error.message, extra=fields(endpoint=path))
+        _logger.info("%r failed: %d %r", path, status, error.detail, extra=fields(endpoint=path))
         with contextlib.suppress(OSError):  # the client may be gone
             if not exchange.has_started:
                 await exchange.reply(self.surface.body(error), status, error.headers)
