@@ -264,7 +264,7 @@ def test_remote_lm_studio_without_token_is_refused_when_asked_to(capsys: pytest.
     ("content", "words"),
     [
         (None, "Cannot read the settings in {file}: No such file or directory."),
-        ("inference: {provider: mok}", "In {file}, inference.provider: 'mok' is not one of lmstudio, mock"),
+        ("inference: {provider: mok}", "In {file}, inference.provider: 'mok' is not one of lmstudio, http, mock"),
         ("gateway: {prot: 1}", "In {file}, gateway: there is no setting 'prot'. Did you mean port?"),
     ],
     ids=["absent", "value", "name"],

@@ -101,11 +101,9 @@ class HttpBackend(RemoteProvider):
         with translated():
             models = await self._models(kind, is_wide=self._settings.jit_loading)
             chosen = self._rules.choose(kind, name, [model.offer for model in models])
-            # A server that cannot be told to load a model does that when the model is used.
-            identifier = chosen.identifier or await self.upstream.load(chosen.key) or chosen.key
         listed = next(model for model in models if model.offer == chosen)
-        others = frozenset(model.offer.name for model in models) - {identifier}
-        return HttpModel(identifier, listed.vision, others, ttl_seconds)
+        others = frozenset(model.offer.name for model in models) - {chosen.name}
+        return HttpModel(chosen.name, chosen.identifier is not None, listed.vision, others, ttl_seconds)
 
     async def load(self, name: str) -> str:
         """As `Provider.load`."""
@@ -189,7 +187,7 @@ class HttpBackend(RemoteProvider):
         if is_one_call:
             body["parallel_tool_calls"] = False
         with translated():
-            stream = self.upstream.stream(endpoint, _for_model(body, model), reader, is_limited=not is_streamed)
+            stream = self.upstream.stream(endpoint, _for_model(body, model), reader, model, is_limited=not is_streamed)
         prediction = HttpRunning(stream, reader, model, is_one_call=is_one_call)
         with self._work.track(prediction.cancel):
             try:
@@ -222,7 +220,7 @@ class HttpBackend(RemoteProvider):
             HttpError: the server cannot be used.
         """
         with translated():
-            reply = await self.upstream.embed(_for_model({"input": list(texts)}, model))
+            reply = await self.upstream.embed(_for_model({"input": list(texts)}, model), model)
             return vectors_of(reply, len(texts)), 0 if reply.usage is None else reply.usage.total_tokens
 
 
