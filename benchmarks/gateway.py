@@ -114,7 +114,7 @@ def process(command: list[str], log: Path, url: str, **more: Any) -> Iterator[in
 @contextlib.contextmanager
 def upstream(pace_seconds: float) -> Iterator[int]:
     """The port of the server that is behind."""
-    command = [sys.executable, str(HERE / "gateway_host.py"), str(pace_seconds), "0"]
+    command = [sys.executable, str(HERE / "gateway_host.py"), str(pace_seconds), "0", "loaded"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         yield int(running.stdout.readline())
@@ -130,13 +130,15 @@ def byte_relay(upstream_port: int, folder: Path) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def lmstudio_gateway(upstream_port: int, folder: Path, provider: str) -> Iterator[tuple[int, int]]:
+def lmstudio_gateway(
+    upstream_port: int, folder: Path, provider: str, *, jit_loading: bool = False
+) -> Iterator[tuple[int, int]]:
     """Port and process of our gateway, which asks over the native protocol or over HTTP."""
     port = free_port()
     config = folder / f"gateway-{provider}.json"
     settings = {
         "inference": {"provider": provider, "base_url": f"http://127.0.0.1:{upstream_port}"},
-        "gateway": {"port": port},
+        "gateway": {"port": port, "jit_loading": jit_loading},
     }
     config.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "lmstudio", "gateway", "--config", str(config)]

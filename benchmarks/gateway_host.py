@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import lmstudio as lms
 from lmstudio.server import Server
 from lmstudio.server.engine.base import GenerationEnd, PromptProgress, TextChunk
 from lmstudio.server.engine.scripted import ScriptedEngine, scripted_model
@@ -57,13 +58,12 @@ class ClockEngine(ScriptedEngine):
 
 
 def main() -> None:
-    """Serve until stdin ends; the pace in seconds and the number of parallel requests are the arguments."""
-    pace, port = float(sys.argv[1]), int(sys.argv[2])
+    """Serve until stdin ends. Arguments: the pace in seconds, the port, and "loaded" if the model is to be loaded."""
+    pace, port, is_loaded = float(sys.argv[1]), int(sys.argv[2]), "loaded" in sys.argv[3:]
     with Server(models=[scripted_model(MODEL)], engine=ClockEngine(pace), port=port) as server:
-        import lmstudio as lms
-
-        with lms.Client(server.api_host) as client:
-            client.llm.load_new_instance(MODEL)
+        if is_loaded:
+            with lms.Client(server.api_host) as client:
+                client.llm.load_new_instance(MODEL)
         sys.stdout.write(f"{server.port}\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -344,6 +344,24 @@ def test_time_to_live_reaches_a_server_that_loads_on_use() -> None:
     try:
         with running_gateway(studio.api_host, jit_loading=True) as api:
             assert ask(api, model="phi", ttl=90).json()["model"] == "phi-4"
+            (loaded,) = api.get("/v1/models").json()["data"]
+        assert (len(studio.engine.loads), loaded["id"]) == (1, "phi-4")
+    finally:
+        studio.server.stop()
+
+
+def test_model_that_many_want_at_once_is_loaded_once_however_long_it_takes() -> None:
+    studio = Studio([scripted_model("phi-4")])
+    studio.engine.load_delay_seconds = 0.6  # four times
+    responses: list[httpx.Response] = []
+    try:
+        with running_gateway(studio.api_host, jit_loading=True, timeout_seconds=2.0) as api:
+            threads = [threading.Thread(target=lambda: responses.append(ask(api, model="phi"))) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE_SECONDS)
+        assert [response.status_code for response in responses] == [200] * 8
         assert len(studio.engine.loads) == 1
     finally:
         studio.server.stop()

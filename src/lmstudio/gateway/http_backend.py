@@ -109,15 +109,10 @@ class HttpBackend(RemoteProvider):
 
         with translated():
             chosen = await self._choose(kind, name, offers)
-            identifier = chosen.identifier
-            if identifier is None:
-                with self._load_count.waiting(chosen.key):
-                    # A server that cannot be told to load a model does that when the model is used.
-                    identifier = await self.upstream.load(chosen.key) or chosen.key
         listed = next(model for model in models if model.offer == chosen)
-        others = frozenset(model.offer.name for model in models) - {identifier}
-        observed().model_found(chosen.key, identifier)
-        return HttpModel(chosen.key, identifier, listed.vision, others, ttl_seconds)
+        others = frozenset(model.offer.name for model in models) - {chosen.name}
+        observed().model_found(chosen.key, chosen.name)
+        return HttpModel(chosen.key, chosen.name, chosen.identifier is not None, listed.vision, others, ttl_seconds)
 
     async def load(self, name: str) -> str:
         """As `Provider.load`."""
@@ -204,7 +199,7 @@ class HttpBackend(RemoteProvider):
         if is_one_call:
             body["parallel_tool_calls"] = False
         with translated():
-            stream = self.upstream.stream(endpoint, _for_model(body, model), reader, is_limited=not is_streamed)
+            stream = self.upstream.stream(endpoint, _for_model(body, model), reader, model, is_limited=not is_streamed)
         prediction = HttpRunning(stream, reader, model, is_one_call=is_one_call)
         with self._work.track(prediction.cancel):
             try:
@@ -238,7 +233,7 @@ class HttpBackend(RemoteProvider):
             HttpError: the server cannot be used.
         """
         with translated():
-            reply = await self.upstream.embed(_for_model({"input": list(texts)}, model))
+            reply = await self.upstream.embed(_for_model({"input": list(texts)}, model), model)
             vectors = vectors_of(reply, len(texts))
         total = 0 if reply.usage is None else reply.usage.total_tokens
         observed().embedded(model.key, total)

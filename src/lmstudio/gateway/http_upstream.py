@@ -61,6 +61,8 @@ class HttpModel:
     """What the list calls it."""
     identifier: str
     """What to call it in requests."""
+    is_loaded: bool
+    """Else the server loads it when it is used, once for all requests, and forgets it after its time to live."""
     vision: bool | None
     others: frozenset[str]
     """The names of the other models."""
@@ -102,15 +104,22 @@ class HttpUpstream:
         """Whether there is the list of LM Studio's API v0; None as long as that is not known."""
 
     def stream(
-        self, endpoint: HttpEndpoint[Any], body: JsonObject, reader: PacketReader[Any], *, is_limited: bool
+        self,
+        endpoint: HttpEndpoint[Any],
+        body: JsonObject,
+        reader: PacketReader[Any],
+        model: HttpModel,
+        *,
+        is_limited: bool,
     ) -> OpenStream[list[Packet], LlmPredictionStats]:
         """A prediction, not begun yet; with *is_limited* it has its time as a whole."""
         streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
-        return self._caller.stream(endpoint, streamed, reader, timeout=self._limits if is_limited else None)
+        limits = self._limits if is_limited else None
+        return self._caller.stream(endpoint, streamed, reader, timeout=limits if model.is_loaded else LOADING)
 
-    async def embed(self, body: JsonObject) -> EmbeddingResponse:
+    async def embed(self, body: JsonObject, model: HttpModel) -> EmbeddingResponse:
         """The embeddings that *body* asks for."""
-        return await self._caller.call(EMBEDDINGS, body, timeout=self._limits)
+        return await self._caller.call(EMBEDDINGS, body, timeout=self._limits if model.is_loaded else LOADING)
 
     async def count_tokens(self, request: CountTokensRequest) -> TokensCount | None:
         """How many tokens a chat has; None if the server does not count them."""
@@ -136,7 +145,10 @@ class HttpUpstream:
         return [ListedModel(Offer(model.id, model.id, model.id), None) for model in models]
 
     async def load(self, key: str) -> str | None:
-        """Load the model *key*; the identifier of the instance. None if the server cannot be told to."""
+        """Load the model *key*, once more if it is loaded; the identifier of the instance.
+
+        None if the server cannot be told to.
+        """
         began = monotonic()
         try:
             reply = await self._caller.call(LOAD, {"model": key}, timeout=LOADING)
