@@ -67,6 +67,17 @@ def test_second_request_that_does_not_end_is_not_waited_for_either() -> None:
         assert wire.rest() == b""
 
 
+def test_time_limit_of_requests_does_not_end_idle_connections() -> None:
+    # Those of clients that keep connections for some seconds: one that is ended at the same time costs a request.
+    with Server.for_core(StubCore(), limits=SHORT) as server, Wire(server, GREETING + b"\r\n") as idle:
+        idle.until(b'{"lmstudio":true}')
+        with Wire(server) as silent:
+            assert silent.rest() == b""  # opened later, ended by the limit
+        idle.send((GREETING + b"\r\n") * 2)  # the second one before the first is answered
+        for _ in range(2):
+            assert idle.until(b'{"lmstudio":true}').startswith(b"HTTP/1.1 200 ")
+
+
 def test_time_limit_of_requests_does_not_end_websockets() -> None:
     with (
         Server.for_core(StubCore(), limits=SHORT) as server,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _logger = get_logger("server")
 
 PING_SECONDS = 20.0
+IDLE_SECONDS = 75
+"""For a connection between two requests. Clients keep theirs for 5 seconds (httpx, Node) to 60 (load balancers). One that
+the server ends in the moment in which its client uses it again costs that request."""
 _GOODBYE_SECONDS = 0.2
 _ACCEPT_TURNS = 5
 """From accepting a connection to telling us of it asyncio needs three. Nobody would close those in between."""
@@ -45,6 +48,7 @@ class Listener(uvicorn.Server):
                 request_seconds=settings.limits.request_seconds,
                 stall_seconds=settings.limits.stall_seconds,
                 http=BriefHttp,
+                timeout_keep_alive=IDLE_SECONDS,
                 ws=DirectWebSocket,
                 ws_max_size=settings.limits.max_message_bytes,
                 # Pings tell the system that a peer is gone, but nobody is disconnected for not answering them: a

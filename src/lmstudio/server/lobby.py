@@ -64,6 +64,9 @@ class BriefHttp(H11Protocol):
     connection that sends nothing, nor how long the peer may leave an answer unread.
     """
 
+    _is_idle = False
+    """Between two requests."""
+
     _deadline: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
     _timed_cycle: RequestResponseCycle | None = None
@@ -90,6 +93,9 @@ class BriefHttp(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """The peer has sent something."""
+        if self._is_idle:
+            self._is_idle = False
+            self._restart_deadline()
         self._bytes += len(data)
         super().data_received(data)
 
@@ -97,6 +103,7 @@ class BriefHttp(H11Protocol):
         """Something has come: a request, the next part of its body, or the whole of it."""
         super().handle_events()
         if self._is_answering():
+            self._is_idle = False  # also for a request that has come before the answer to the last one
             self._settings.lobby.leave(self.transport)  # the application has its own opinion of who asks
             if not self.cycle.more_body:
                 self._end_deadline()
@@ -108,9 +115,10 @@ class BriefHttp(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete and not self.transport.is_closing()
 
     def on_response_complete(self) -> None:
-        """The next request may begin."""
+        """The next request may begin. Until its first byte comes, uvicorn counts the time."""
         self._settings.lobby.enter(self.transport)
-        self._restart_deadline()
+        self._end_deadline()
+        self._is_idle = True
         super().on_response_complete()
 
     def pause_writing(self) -> None:
