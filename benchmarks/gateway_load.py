@@ -206,7 +206,7 @@ def main() -> int:
     options = parser.parse_args()
     record = Record()
     folder = Path(tempfile.mkdtemp(prefix="gateway-load-"))
-    print(f"The gateway's log: {folder / 'gateway.log'}", flush=True)
+    print(f"The gateway's log is in {folder}", flush=True)
     with (
         upstream_server() as upstream,
         lmstudio_gateway(upstream.port, folder, options.provider, jit_loading=True) as (port, pid),
