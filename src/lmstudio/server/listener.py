@@ -23,7 +23,7 @@ _logger = get_logger("server")
 
 PING_SECONDS = 20.0
 IDLE_SECONDS = 75
-"""For a connection between two requests. Clients keep theirs for 5 seconds (httpx, Node) to 60 (load balancers), and one
+"""For a connection between two requests. Clients keep theirs for 5 seconds (httpx, Node) to 60 (load balancers). One
 that the server ends in the moment in which its client uses it again costs that request."""
 _GOODBYE_SECONDS = 0.2
 _ACCEPT_TURNS = 5
