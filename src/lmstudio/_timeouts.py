@@ -110,6 +110,8 @@ PATIENT = Timeout(connect=None, first_token=None, idle=None)
 
 DEFAULT_TIMEOUT = Timeout(connect=10.0, first_token=UNSET, idle=600.0, total=None)
 """What counts where nobody says anything. The synchronous surface has its own *idle*: see `get_sync_api_timeout`."""
+HTTP_TIMEOUT = Timeout(connect=10.0, first_token=UNSET, idle=30.0, total=None)
+"""The same over HTTP, where a reply that is not streamed is one silence."""
 
 
 def _given(seconds: float | UnsetType | None) -> float | None:

@@ -10,12 +10,13 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypedDict
 
+import msgspec
+
 from ._address import ServerAddress, parse_api_host
 from ._auth import Hidden, Secret, is_api_token
 from ._near import near_matches
-from ._retries import RetryConfig
 from ._setting_kinds import Kind, Many, Number, Switch, Text
-from ._timeouts import INHERITED, Timeout
+from ._timeouts import HTTP_TIMEOUT, INHERITED, Timeout
 from .errors import LMStudioValueError
 from .logs import fields, get_logger
 
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from ._retries import RetryConfig
+
 __all__ = ["FILE_VARIABLE", "SETTINGS", "Setting", "Settings", "SettingsArguments"]
 
 FILE_VARIABLE: Final = "LM_STUDIO_SETTINGS_FILE"
 """Environment variable that names the file of settings where `Settings.load` is given none."""
-
-HTTP_TIMEOUT: Final = Timeout(connect=10.0, idle=30.0, total=None)
-"""What counts over HTTP where nobody says anything."""
 
 _PREFIX: Final = "LM_STUDIO_"
 _ARGUMENT: Final = "argument"
@@ -320,12 +320,7 @@ class Settings:
         """*default*, with the number of retries that is set."""
         if self.max_retries is None:
             return default
-        return RetryConfig(
-            max_retries=self.max_retries,
-            backoff_factor=default.backoff_factor,
-            max_backoff=default.max_backoff,
-            retry_on_status=default.retry_on_status,
-        )
+        return msgspec.structs.replace(default, max_retries=self.max_retries)
 
     def allows_model(self, name: str) -> bool:
         """Whether a model with this key or identifier may be used."""

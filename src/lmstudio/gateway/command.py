@@ -74,10 +74,11 @@ def _models(gateway: Gateway, values: GatewaySettings, tokens: list[str]) -> _Mo
     try:
         with httpx.Client(base_url=gateway.base_url, headers=headers, timeout=seconds, trust_env=False) as client:
             reply = client.get("/v1/models")
-        document = reply.json()
-        if reply.is_success:
-            return _Models(tuple(model["id"] for model in document["data"]))
-        return _Models(problem=document["error"]["message"])
+            if reply.is_success:
+                return _Models(tuple(model["id"] for model in reply.json()["data"]))
+            # Who runs the gateway is told more than its clients.
+            problem = client.get("/health").json()["provider"].get("error")
+            return _Models(problem=problem or reply.json()["error"]["message"])
     except httpx.HTTPError as error:
         return _Models(problem=f"LM Studio does not answer ({type(error).__name__})")
 

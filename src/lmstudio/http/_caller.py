@@ -10,7 +10,7 @@ import msgspec
 
 from lmstudio import _lenient
 from lmstudio._http_models import decode_reply
-from lmstudio._timeouts import INHERITED, PATIENT, Timeout, TimeoutInput, read_timeout
+from lmstudio._timeouts import HTTP_TIMEOUT, INHERITED, PATIENT, Timeout, TimeoutInput, read_timeout
 from lmstudio.errors import (
     LMStudioCancelledError,
     LMStudioContextOverflowError,
@@ -23,7 +23,7 @@ from lmstudio.errors import (
 )
 from lmstudio.logs import fields
 
-from ._clock import DEFAULT_TIMEOUT, CallClock
+from ._clock import CallClock
 from ._errors import error_in, not_connected, read_error, redirected, retry_after, server_error
 from ._exchange import ExchangeError, OutgoingRequest
 from ._streams import EventT, OpenStream, ResultT
@@ -82,7 +82,7 @@ class Caller:
         self._connections = connections
         self.address: ServerAddress = address
         self.logger: logging.Logger = logger
-        self._timeout, self._retry = timeout.over(DEFAULT_TIMEOUT), retry
+        self._timeout, self._retry = timeout.over(HTTP_TIMEOUT), retry
 
     async def call(
         self,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import UNSET
 
 from lmstudio._remedies import look_around, remedy
-from lmstudio._timeouts import Timeout
 from lmstudio.errors import LMStudioConnectTimeoutError, LMStudioTimeoutError
 
 if TYPE_CHECKING:
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
     from msgspec import UnsetType
 
     from lmstudio._address import ServerAddress
+    from lmstudio._timeouts import Timeout
     from lmstudio.errors import ConnectionPhase, TimeoutLimit
-
-DEFAULT_TIMEOUT = Timeout(connect=10.0, first_token=UNSET, idle=30.0, total=None)
-"""What counts over HTTP where nobody says anything."""
 
 
 class CallClock:
