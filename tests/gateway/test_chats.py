@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from http_surfaces.http_stage import ADD, PIXEL, read_events
+from tcp_wire import TcpWire
 
 from gateway.gateway_stage import (
     CHAT,
@@ -22,11 +23,13 @@ from lmstudio.gateway.upstream_channel import PredictChannel
 from lmstudio.server import Reply, ToolCall
 from lmstudio.server._port import ServerChannel
 from lmstudio.server.engine.scripted import scripted_model
+from lmstudio.server.lobby import DirectBody
 from lmstudio.server.prediction import Prediction
 
 if TYPE_CHECKING:
     import httpx
 
+    from lmstudio.server import Server
     from lmstudio.testing import FaultProxy
 
 pytestmark = pytest.mark.usefixtures("provider")
@@ -344,3 +347,40 @@ def test_beginning_and_tools_do_not_go_together(api: httpx.Client) -> None:
 @pytest.mark.parametrize("path", ["/v1/responses", "/api/v0/models", "/api/v1/chat", "/"])
 def test_what_needs_a_memory_or_a_server_is_not_there(api: httpx.Client, path: str) -> None:
     assert api.post(path, json={}).status_code == 404
+
+
+# Text on the short way ----------------------------------------------------------------------------------------------
+
+
+@native_only
+def test_text_is_passed_on_where_it_is_read(studio: Studio, api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bool] = []
+    write = DirectBody.write
+
+    def noted(self: DirectBody, data: bytes) -> bool:
+        written.append(write(self, data))
+        return written[-1]
+
+    monkeypatch.setattr(DirectBody, "write", noted)
+    words = [f"word{number} " for number in range(50)]
+    studio.engine.reply = Reply(words, delay_seconds=0.002)
+    events = read_events(api.post("/v1/chat/completions", json={**CHAT, "stream": True}))
+    assert "".join(event.data["choices"][0]["delta"].get("content", "") for event in events[:-1]) == "".join(words)
+    assert written.count(True) > 10
+    assert events[-2].data["usage"]["completion_tokens"] == 50
+
+
+@native_only
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_stream_is_whole_whatever_the_version_of_http(studio: Studio, gateway: Server, version: str) -> None:
+    studio.engine.reply = Reply(["four ", "five ", "six"], delay_seconds=0.002)
+    body = json.dumps({**CHAT, "stream": True})
+    head = f"POST /v1/chat/completions HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n"
+    with TcpWire(gateway, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()) as wire:
+        header, _, answer = wire.rest().partition(b"\r\n\r\n")
+    assert (b"transfer-encoding: chunked" in header.lower()) == (version == "1.1")
+    if version == "1.1":
+        answer = b"".join(piece for number, piece in enumerate(answer.split(b"\r\n")) if number % 2)
+    texts = [json.loads(line[6:]) for line in answer.splitlines() if line.startswith(b"data: {")]
+    assert [text["choices"][0]["delta"].get("content") for text in texts] == ["", "four ", "five ", "six", None]
+    assert answer.endswith(b"data: [DONE]\n\n")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from lmstudio._async_io import AsyncioInbox
 from lmstudio._endpoints.llm import PREDICT
 from lmstudio._sdk_models import LlmChannelPredictToServerPacketCancel
-from lmstudio._wire import encode_payload
+from lmstudio._wire import ChannelSend, encode_payload
 from lmstudio.errors import LMStudioError
 from lmstudio.json_api import Channel
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lmstudio._port import Port
     from lmstudio._sdk_models import LlmChannelPredictCreationParameter
@@ -26,17 +26,22 @@ so these cannot wait for it. That is a few megabytes, and minutes of what a fast
 
 
 class _LimitedInbox(AsyncioInbox):
-    """Tells when too much waits in it."""
+    """Tells when too much waits in it, and lets somebody take what comes before the one who waits is woken."""
 
-    __slots__ = ("on_full",)
+    __slots__ = ("on_full", "pass_on")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.on_full: Callable[[], None] | None = None
+        self.pass_on: Callable[[Sequence[object]], bool] | None = None
+        """Called with all that is there, if the consumer waits for it; True if it is done with."""
 
     def wake(self) -> None:
         if len(self._items) > MAX_WAITING_PACKETS and self.on_full is not None:
             self.on_full()
+        if self.pass_on is not None and self._waiters and self._items and self.pass_on(self._items):
+            self._items.clear()
+            return
         super().wake()
 
 
@@ -58,6 +63,28 @@ class PredictChannel(Channel[Any, LlmChannelPredictToServerPacketCancel]):
         self._failure: LMStudioError | None = None
         self.is_overrun: bool = False
         """It was given up, because nobody took its packets."""
+
+    def pass_on(self, take: Callable[[list[Any]], bool]) -> None:
+        """Give packets to *take* as soon as they come, as long as it says True and somebody waits for them.
+
+        It is called where the connection is read, and must not wait. What it refuses is received as usual.
+        """
+
+        def pass_on(deliveries: Sequence[object]) -> bool:
+            packets: list[Any] = []
+            try:
+                for delivery in deliveries:
+                    if type(delivery) is not ChannelSend:
+                        return False
+                    packets.append(self._decode(delivery.message))
+                is_taken = take(packets)
+            except Exception:
+                return False  # whoever receives it, finds out; here it would end the connection, which is that of all
+            if is_taken:
+                self.limits.begin_wait()  # the server was not silent
+            return is_taken
+
+        self._limited_inbox.pass_on = pass_on
 
     async def receive_all(self) -> list[Any]:
         """The next packet, and those after it that are there already.

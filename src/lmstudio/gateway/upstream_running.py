@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from lmstudio._sdk_models import (
+    LlmChannelPredictToClientPacketFragment,
     LlmChannelPredictToClientPacketPromptProcessingProgress,
     LlmChannelPredictToClientPacketSuccess,
     LlmChannelPredictToClientPacketToolCallGenerationArgumentFragmentGenerated,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["UpstreamRunning"]
 
 _PROGRESS = LlmChannelPredictToClientPacketPromptProcessingProgress
+_TEXT = LlmChannelPredictToClientPacketFragment
 _TOOL_PACKETS = (
     LlmChannelPredictToClientPacketToolCallGenerationStart,
     LlmChannelPredictToClientPacketToolCallGenerationNameReceived,
@@ -81,6 +83,16 @@ class UpstreamRunning(Running):
             if self._success is not None:
                 self._check_end(self._success.stats)
                 return
+
+    def pass_on_text(self, take: Callable[[list[Packet]], bool]) -> None:
+        """As `Running.pass_on_text`."""
+
+        def take_text(packets: list[Any]) -> bool:
+            # Text after a tool call may not be for the client, and the first of all is told to the observer.
+            is_text = self._has_content and not self._has_call
+            return is_text and all(type(packet) is _TEXT for packet in packets) and take(packets)
+
+        self._channel.pass_on(take_text)
 
     async def wait_for_first(self, *, is_progress_enough: bool = False) -> None:
         """As `Running.wait_for_first`.

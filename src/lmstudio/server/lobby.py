@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -57,6 +57,31 @@ class ListenerConfig(uvicorn.Config):
         self.stall_seconds = stall_seconds
 
 
+DIRECT_BODY: Final = "lmstudio.direct_body"
+"""Where the scope of a request has the `DirectBody` of its answer."""
+
+
+class DirectBody:
+    """The body of an answer in chunks, for those who have a piece of it and cannot wait.
+
+    A piece of a stream has much less to do here than on its way through the application's layers and h11, which would
+    both only pass it on. Its beginning and its end go that way.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def write(self, data: bytes) -> bool:
+        """Send *data*. False if that is not possible now: the peer does not read, or has gone, or nothing has begun."""
+        cycle = self._cycle
+        is_open = cycle.response_started and not (cycle.response_complete or cycle.disconnected)
+        if not is_open or cycle.flow.write_paused:
+            return False
+        if data:  # an empty chunk would be the end
+            cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+
 class BriefHttp(H11Protocol):
     """A connection as it begins: it becomes a WebSocket, or asks for something, within a time limit.
 
@@ -102,6 +127,9 @@ class BriefHttp(H11Protocol):
     def handle_events(self) -> None:
         """Something has come: a request, the next part of its body, or the whole of it."""
         super().handle_events()
+        # Others get no chunks. The application has not begun: it is called in the next turn of the loop.
+        if self.cycle is not None and self.scope["http_version"] == "1.1":
+            cast("dict[str, Any]", self.scope).setdefault(DIRECT_BODY, DirectBody(self.cycle))
         if self._is_answering():
             self._is_idle = False  # also for a request that has come before the answer to the last one
             self._settings.lobby.leave(self.transport)  # the application has its own opinion of who asks

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from lmstudio._http_models.openai import SamplingRequest
@@ -55,6 +55,13 @@ class Running(ABC):
 
         Raises:
             Exception: it failed.
+        """
+
+    def pass_on_text(self, take: Callable[[list[Packet]], bool]) -> None:  # noqa: B027 (to do nothing is allowed)
+        """Let *take* have packets with text before `packets` has them, if this prediction can do that.
+
+        It is called as soon as they come, by whoever reads them; it must not wait, and is to say False if it does not
+        want them, and True if it is done with them. That saves much of what a token costs. Call it between two packets.
         """
 
     @property

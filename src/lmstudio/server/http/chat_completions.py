@@ -69,6 +69,14 @@ async def _stream(
     chunks = ChatChunks(head, separates_reasoning=collected.separates_reasoning)
     spelled = _Spelling(chunks)
     await exchange.write(event(chunks.first()))
+
+    def take(packets: list[Packet]) -> bool:
+        is_written = exchange.write_now(b"".join(spelled(packets)))
+        if is_written:
+            collected.add(packets)
+        return is_written
+
+    prediction.pass_on_text(take)
     async for packets in prediction.packets():
         collected.add(packets)
         if events := b"".join(spelled(packets)):

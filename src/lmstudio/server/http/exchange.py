@@ -15,6 +15,7 @@ from lmstudio._http_models import HttpStruct, encode
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.http.errors import HttpError, as_http_error
 from lmstudio.server.http.observer import observed
+from lmstudio.server.lobby import DIRECT_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -98,6 +99,11 @@ class Exchange:
     async def write(self, events: bytes) -> None:
         """Send a part of the stream. Waits while the client does not read."""
         await self._send({"type": "http.response.body", "body": events, "more_body": True})
+
+    def write_now(self, events: bytes) -> bool:
+        """Send a part of the stream if nothing has to be waited for; False if it was not sent."""
+        body = self.request.scope.get(DIRECT_BODY)
+        return body is not None and body.write(events)
 
     async def end_stream(self) -> None:
         """End the stream."""
