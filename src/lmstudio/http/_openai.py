@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lmstudio._http_models.openai import (
-    ChatCompletionChunk,
     ChatCompletionResponse,
     CompletionRequest,
     CompletionResponse,
@@ -30,18 +29,17 @@ from lmstudio.errors import (
 
 from ._caller import HttpEndpoint
 from ._openai_requests import ChatCompletionRequest, request_body, split_params
-from ._streams_openai import ChatReader, TextReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lmstudio._http_models import JsonObject
     from lmstudio._http_models.model_lists import ListModelsFilter, ModelsListResponse
     from lmstudio._timeouts import TimeoutInput
     from lmstudio.settings import Settings
 
-    from ._caller import Caller
-    from ._streams import OpenStream
+    from ._caller import Caller, ReplyT
+    from ._streams import EventT, OpenStream, ResultT, StreamReader
 
 _MODELS: Final = HttpEndpoint("GET", "v1/models", ModelList, "list the models", is_read=True)
 _MODEL: Final = HttpEndpoint("GET", "v1/models/{model}", Model, "get a model", is_read=True)
@@ -118,56 +116,31 @@ async def retrieve_model(caller: Caller, model: str, timeout: TimeoutInput = Non
 # Chats and texts -----------------------------------------------------------------------------------------------------
 
 
-async def complete_chat(
+async def complete(
     caller: Caller,
     settings: Settings,
-    request: ChatCompletionRequest,
+    endpoint: HttpEndpoint[ReplyT],
+    request: ChatCompletionRequest | CompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[ChatCompletionResponse] = CHAT,
-) -> ChatCompletionResponse:
-    """The answer to a chat."""
+) -> ReplyT:
+    """The answer to a chat, or how a text goes on: what *endpoint* is for."""
     body = request_body(settings, request, endpoint.attempted, extra_body)
     return await caller.call(endpoint, body, timeout=timeout)
 
 
-def stream_chat(
+def stream(
     caller: Caller,
     settings: Settings,
-    request: ChatCompletionRequest,
+    endpoint: HttpEndpoint[ResultT],
+    reader: Callable[..., StreamReader[EventT, ResultT]],
+    request: ChatCompletionRequest | CompletionRequest,
     timeout: TimeoutInput = None,
     extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[ChatCompletionResponse] = CHAT,
-) -> OpenStream[ChatCompletionChunk, ChatCompletionResponse]:
-    """The answer to a chat, piece by piece; not begun yet."""
+) -> OpenStream[EventT, ResultT]:
+    """The same piece by piece, put together by a *reader*; not begun yet."""
     body = request_body(settings, request, endpoint.attempted, extra_body, stream=True)
-    return caller.stream(endpoint, body, ChatReader(shows_usage=_with_usage(body)), timeout=timeout)
-
-
-async def complete_text(
-    caller: Caller,
-    settings: Settings,
-    request: CompletionRequest,
-    timeout: TimeoutInput = None,
-    extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[CompletionResponse] = TEXT,
-) -> CompletionResponse:
-    """How a text goes on."""
-    body = request_body(settings, request, endpoint.attempted, extra_body)
-    return await caller.call(endpoint, body, timeout=timeout)
-
-
-def stream_text(
-    caller: Caller,
-    settings: Settings,
-    request: CompletionRequest,
-    timeout: TimeoutInput = None,
-    extra_body: Mapping[str, Any] | None = None,
-    endpoint: HttpEndpoint[CompletionResponse] = TEXT,
-) -> OpenStream[CompletionResponse, CompletionResponse]:
-    """How a text goes on, piece by piece; not begun yet."""
-    body = request_body(settings, request, endpoint.attempted, extra_body, stream=True)
-    return caller.stream(endpoint, body, TextReader(shows_usage=_with_usage(body)), timeout=timeout)
+    return caller.stream(endpoint, body, reader(shows_usage=_with_usage(body)), timeout=timeout)
 
 
 def text_request(

@@ -15,6 +15,7 @@ from lmstudio.contract import Chunk, Completed
 from lmstudio.http import _health, _openai
 from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._options import http_options, probing
+from lmstudio.http._streams_openai import ChatReader, TextReader
 from lmstudio.http.async_base import AsyncEventStream, AsyncHttpClientBase
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
         """
         request, others = chat_request(messages, model, params)
         more = merged(others, extra_body)
-        return await self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more))
+        return await self._run(_openai.complete(self._caller, self._settings, _openai.CHAT, request, timeout, more))
 
     def stream_chat_completion(
         self,
@@ -258,7 +259,9 @@ class AsyncHttpClient(AsyncHttpClientBase):
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         request, others = chat_request(messages, model, params)
         more = merged(others, extra_body)
-        return AsyncChatCompletionStream(_openai.stream_chat(self._caller, self._settings, request, timeout, more))
+        return AsyncChatCompletionStream(
+            _openai.stream(self._caller, self._settings, _openai.CHAT, ChatReader, request, timeout, more)
+        )
 
     @overload
     async def create_chat_completion(
@@ -293,9 +296,9 @@ class AsyncHttpClient(AsyncHttpClientBase):
         read = _openai.read_chat_request(request)
         if read.stream if stream is None else stream:
             return AsyncChatCompletionStream(
-                _openai.stream_chat(self._caller, self._settings, read, timeout, extra_body)
+                _openai.stream(self._caller, self._settings, _openai.CHAT, ChatReader, read, timeout, extra_body)
             )
-        return await self._run(_openai.complete_chat(self._caller, self._settings, read, timeout, extra_body))
+        return await self._run(_openai.complete(self._caller, self._settings, _openai.CHAT, read, timeout, extra_body))
 
     # Texts -----------------------------------------------------------------------------------------------------------
 
@@ -311,7 +314,7 @@ class AsyncHttpClient(AsyncHttpClientBase):
         """How a text goes on, or several, without a chat template; otherwise as `chat_completion`."""
         request, others = _openai.text_request(prompt, model, params)
         more = merged(others, extra_body)
-        return await self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more))
+        return await self._run(_openai.complete(self._caller, self._settings, _openai.TEXT, request, timeout, more))
 
     def stream_completion(
         self,
@@ -325,7 +328,9 @@ class AsyncHttpClient(AsyncHttpClientBase):
         """As `complete`, piece by piece. Nothing is sent before the stream is used."""
         request, others = _openai.text_request(prompt, model, params)
         more = merged(others, extra_body)
-        return AsyncCompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more))
+        return AsyncCompletionStream(
+            _openai.stream(self._caller, self._settings, _openai.TEXT, TextReader, request, timeout, more)
+        )
 
     @overload
     async def create_completion(
@@ -359,8 +364,10 @@ class AsyncHttpClient(AsyncHttpClientBase):
         """
         read = _openai.read_text_request(request)
         if read.stream if stream is None else stream:
-            return AsyncCompletionStream(_openai.stream_text(self._caller, self._settings, read, timeout, extra_body))
-        return await self._run(_openai.complete_text(self._caller, self._settings, read, timeout, extra_body))
+            return AsyncCompletionStream(
+                _openai.stream(self._caller, self._settings, _openai.TEXT, TextReader, read, timeout, extra_body)
+            )
+        return await self._run(_openai.complete(self._caller, self._settings, _openai.TEXT, read, timeout, extra_body))
 
     async def create_completion_simple(
         self, model: str, prompt: str | Sequence[str], **params: Unpack[CompletionParams]

@@ -15,6 +15,7 @@ from lmstudio.http import _openai
 from lmstudio.http._caller import HttpEndpoint
 from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._requests import checked_id
+from lmstudio.http._streams_openai import ChatReader, TextReader
 from lmstudio.http.async_client import AsyncChatCompletionStream, AsyncCompletionStream
 from lmstudio.http.async_namespace import AsyncNamespace
 
@@ -72,7 +73,7 @@ class AsyncRestV0(AsyncNamespace):
         """The answer to a chat, as `client.chat_completion`."""
         request, others = chat_request(messages, model, params)
         more = merged(others, extra_body)
-        return await self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more, CHAT))
+        return await self._run(_openai.complete(self._caller, self._settings, CHAT, request, timeout, more))
 
     def stream_chat_completion(
         self,
@@ -86,7 +87,7 @@ class AsyncRestV0(AsyncNamespace):
         """The same, piece by piece, as `client.stream_chat_completion`."""
         request, others = chat_request(messages, model, params)
         more = merged(others, extra_body)
-        stream = _openai.stream_chat(self._caller, self._settings, request, timeout, more, CHAT)
+        stream = _openai.stream(self._caller, self._settings, CHAT, ChatReader, request, timeout, more)
         return AsyncChatCompletionStream(stream)
 
     async def complete(
@@ -101,7 +102,7 @@ class AsyncRestV0(AsyncNamespace):
         """How a text goes on, or several, as `client.complete`."""
         request, others = _openai.text_request(prompt, model, params)
         more = merged(others, extra_body)
-        return await self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more, TEXT))
+        return await self._run(_openai.complete(self._caller, self._settings, TEXT, request, timeout, more))
 
     def stream_completion(
         self,
@@ -115,7 +116,9 @@ class AsyncRestV0(AsyncNamespace):
         """The same, piece by piece, as `client.stream_completion`."""
         request, others = _openai.text_request(prompt, model, params)
         more = merged(others, extra_body)
-        return AsyncCompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more, TEXT))
+        return AsyncCompletionStream(
+            _openai.stream(self._caller, self._settings, TEXT, TextReader, request, timeout, more)
+        )
 
     async def create_embeddings(
         self,

@@ -16,6 +16,7 @@ from lmstudio.contract import Chunk, Completed
 from lmstudio.http import _health, _openai
 from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._options import http_options, probing
+from lmstudio.http._streams_openai import ChatReader, TextReader
 from lmstudio.http.sync_base import EventStream, HttpClientBase
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ class HttpClient(HttpClientBase):
         """
         request, others = chat_request(messages, model, params)
         more = merged(others, extra_body)
-        return self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more))
+        return self._run(_openai.complete(self._caller, self._settings, _openai.CHAT, request, timeout, more))
 
     def stream_chat_completion(
         self,
@@ -259,7 +260,9 @@ class HttpClient(HttpClientBase):
         """As `chat_completion`, piece by piece. Nothing is sent before the stream is used."""
         request, others = chat_request(messages, model, params)
         more = merged(others, extra_body)
-        return ChatCompletionStream(_openai.stream_chat(self._caller, self._settings, request, timeout, more))
+        return ChatCompletionStream(
+            _openai.stream(self._caller, self._settings, _openai.CHAT, ChatReader, request, timeout, more)
+        )
 
     @overload
     def create_chat_completion(
@@ -293,8 +296,10 @@ class HttpClient(HttpClientBase):
         """
         read = _openai.read_chat_request(request)
         if read.stream if stream is None else stream:
-            return ChatCompletionStream(_openai.stream_chat(self._caller, self._settings, read, timeout, extra_body))
-        return self._run(_openai.complete_chat(self._caller, self._settings, read, timeout, extra_body))
+            return ChatCompletionStream(
+                _openai.stream(self._caller, self._settings, _openai.CHAT, ChatReader, read, timeout, extra_body)
+            )
+        return self._run(_openai.complete(self._caller, self._settings, _openai.CHAT, read, timeout, extra_body))
 
     # Texts -----------------------------------------------------------------------------------------------------------
 
@@ -310,7 +315,7 @@ class HttpClient(HttpClientBase):
         """How a text goes on, or several, without a chat template; otherwise as `chat_completion`."""
         request, others = _openai.text_request(prompt, model, params)
         more = merged(others, extra_body)
-        return self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more))
+        return self._run(_openai.complete(self._caller, self._settings, _openai.TEXT, request, timeout, more))
 
     def stream_completion(
         self,
@@ -324,7 +329,9 @@ class HttpClient(HttpClientBase):
         """As `complete`, piece by piece. Nothing is sent before the stream is used."""
         request, others = _openai.text_request(prompt, model, params)
         more = merged(others, extra_body)
-        return CompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more))
+        return CompletionStream(
+            _openai.stream(self._caller, self._settings, _openai.TEXT, TextReader, request, timeout, more)
+        )
 
     @overload
     def create_completion(
@@ -358,8 +365,10 @@ class HttpClient(HttpClientBase):
         """
         read = _openai.read_text_request(request)
         if read.stream if stream is None else stream:
-            return CompletionStream(_openai.stream_text(self._caller, self._settings, read, timeout, extra_body))
-        return self._run(_openai.complete_text(self._caller, self._settings, read, timeout, extra_body))
+            return CompletionStream(
+                _openai.stream(self._caller, self._settings, _openai.TEXT, TextReader, read, timeout, extra_body)
+            )
+        return self._run(_openai.complete(self._caller, self._settings, _openai.TEXT, read, timeout, extra_body))
 
     def create_completion_simple(
         self, model: str, prompt: str | Sequence[str], **params: Unpack[CompletionParams]

@@ -16,6 +16,7 @@ from lmstudio.http import _openai
 from lmstudio.http._caller import HttpEndpoint
 from lmstudio.http._openai_requests import chat_request, merged
 from lmstudio.http._requests import checked_id
+from lmstudio.http._streams_openai import ChatReader, TextReader
 from lmstudio.http.sync_client import ChatCompletionStream, CompletionStream
 from lmstudio.http.sync_namespace import Namespace
 
@@ -73,7 +74,7 @@ class RestV0(Namespace):
         """The answer to a chat, as `client.chat_completion`."""
         request, others = chat_request(messages, model, params)
         more = merged(others, extra_body)
-        return self._run(_openai.complete_chat(self._caller, self._settings, request, timeout, more, CHAT))
+        return self._run(_openai.complete(self._caller, self._settings, CHAT, request, timeout, more))
 
     def stream_chat_completion(
         self,
@@ -87,7 +88,7 @@ class RestV0(Namespace):
         """The same, piece by piece, as `client.stream_chat_completion`."""
         request, others = chat_request(messages, model, params)
         more = merged(others, extra_body)
-        stream = _openai.stream_chat(self._caller, self._settings, request, timeout, more, CHAT)
+        stream = _openai.stream(self._caller, self._settings, CHAT, ChatReader, request, timeout, more)
         return ChatCompletionStream(stream)
 
     def complete(
@@ -102,7 +103,7 @@ class RestV0(Namespace):
         """How a text goes on, or several, as `client.complete`."""
         request, others = _openai.text_request(prompt, model, params)
         more = merged(others, extra_body)
-        return self._run(_openai.complete_text(self._caller, self._settings, request, timeout, more, TEXT))
+        return self._run(_openai.complete(self._caller, self._settings, TEXT, request, timeout, more))
 
     def stream_completion(
         self,
@@ -116,7 +117,7 @@ class RestV0(Namespace):
         """The same, piece by piece, as `client.stream_completion`."""
         request, others = _openai.text_request(prompt, model, params)
         more = merged(others, extra_body)
-        return CompletionStream(_openai.stream_text(self._caller, self._settings, request, timeout, more, TEXT))
+        return CompletionStream(_openai.stream(self._caller, self._settings, TEXT, TextReader, request, timeout, more))
 
     def create_embeddings(
         self,
