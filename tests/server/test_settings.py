@@ -285,3 +285,7 @@ def test_a_file_may_be_yaml_or_json(name: str, text: str, tmp_path: Path) -> Non
     (tmp_path / name).write_text(text)
     values = resolve_settings({}, {}, tmp_path / name).values
     assert (values.port, values.jit_loading) == (4711, False)
+
+
+def test_tokens_are_not_in_the_repr() -> None:
+    assert TOKEN not in repr(ServerSettings(api_tokens=(TOKEN,)))

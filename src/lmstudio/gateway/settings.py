@@ -6,16 +6,13 @@ itself. A flag wins over the environment, the environment over the file, and the
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from lmstudio._auth import parse_api_token
 from lmstudio._setting_kinds import (
     ApiKey,
-    ApiToken,
     Choice,
-    FilePath,
     Many,
     Number,
     Port,
@@ -24,6 +21,7 @@ from lmstudio._setting_kinds import (
 )
 from lmstudio._setting_table import Section, SettingTable, YamlLines, about
 from lmstudio.errors import LMStudioValueError
+from lmstudio.server import program_settings as shared
 from lmstudio.server.background import DEFAULT_GRACE_SECONDS
 from lmstudio.server.http.settings import HttpSettings
 from lmstudio.settings import KEY_NAMES, Settings
@@ -171,38 +169,19 @@ class GatewaySettings:
     api_tokens: tuple[str, ...] = field(
         default=(),
         repr=False,
-        metadata=about(
-            TOKENS,
-            Many(ApiToken()),
-            "let in only clients with this token, sk-lm-xxxxxxxx:xxxxxxxxxxxxxxxxxxxx; may be repeated. Other users of "
-            "this machine can see it in the list of processes: better use --api-token-file, or the environment "
-            f"variable {TOKENS_VARIABLE} with spaces between tokens",
-            "--api-token",
-        ),
+        metadata=about(TOKENS, *shared.api_tokens(TOKENS_VARIABLE)),
     )
     api_token_files: tuple[Path, ...] = field(
         default=(),
-        metadata=about(
-            TOKENS,
-            Many(FilePath(), os.pathsep),
-            "let in clients with one of the tokens in this file, one per line, too; may be repeated",
-            "--api-token-file",
-        ),
+        metadata=about(TOKENS, *shared.API_TOKEN_FILES),
     )
     insecure: bool = field(
         default=False,
-        metadata=about(
-            ACCESS, Switch(), "listen on an address that other machines can reach although no API token is given"
-        ),
+        metadata=about(ACCESS, *shared.INSECURE),
     )
     allowed_origins: tuple[str, ...] = field(
         default=(),
-        metadata=about(
-            ACCESS,
-            Many(Text("ORIGIN")),
-            "let web pages of this origin connect, e.g. https://example.com; '*' for all; may be repeated",
-            "--allow-origin",
-        ),
+        metadata=about(ACCESS, *shared.ALLOWED_ORIGINS),
     )
     cors: bool = field(
         default=HttpSettings.cors,
@@ -210,13 +189,11 @@ class GatewaySettings:
     )
     max_body_bytes: int = field(
         default=HttpSettings.max_body_bytes,
-        metadata=about(
-            HTTP, Number("BYTES", minimum=1, is_whole=True, is_size=True), "larger bodies of requests are refused"
-        ),
+        metadata=about(HTTP, *shared.MAX_BODY_BYTES),
     )
     max_queued_requests: int = field(
         default=HttpSettings.max_queued_requests,
-        metadata=about(HTTP, _COUNT, "with so many requests at one model, more are refused with status 429"),
+        metadata=about(HTTP, *shared.MAX_QUEUED_REQUESTS),
     )
     max_tokens: int = field(
         default=100, metadata=about(REQUESTS, _COUNT, "longest reply, where a request says nothing")
@@ -240,35 +217,23 @@ class GatewaySettings:
     metrics: bool = field(default=True, metadata=about(REQUESTS, Switch(), "show numbers for Prometheus at /metrics"))
     traces: bool = field(
         default=HttpSettings.traces,
-        metadata=about(
-            REQUESTS,
-            Switch(),
-            "send a span of every request to OpenTelemetry, as its variables OTEL_* say; needs lmstudio[otel]",
-        ),
+        metadata=about(REQUESTS, *shared.TRACES),
     )
     grace_seconds: float = field(
         default=DEFAULT_GRACE_SECONDS,
-        metadata=about(
-            ENDING,
-            Number("SECONDS"),
-            "on Ctrl-C and SIGTERM, time for running requests to end properly; a second signal ends at once",
-        ),
+        metadata=about(ENDING, *shared.GRACE_SECONDS),
     )
     log_format: str = field(
         default="text",
-        metadata=about(LOG, Choice("text", "json"), "lines for people, or one JSON object per line"),
+        metadata=about(LOG, *shared.LOG_FORMAT),
     )
     log_level: str | None = field(
         default=None,
-        metadata=about(
-            LOG,
-            Choice("error", "warning", "info", "debug", "websocket", "send", "recv"),
-            "what to log; send and recv show messages, prompts included (default: what LMSTUDIO_LOG says, or warning)",
-        ),
+        metadata=about(LOG, *shared.LOG_LEVEL),
     )
     log_file: Path | None = field(
         default=None,
-        metadata=about(LOG, FilePath(), "file that the log is appended to (default: stderr)"),
+        metadata=about(LOG, *shared.LOG_FILE),
     )
 
     def __post_init__(self) -> None:

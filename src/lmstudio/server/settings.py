@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._address import API_SERVER_PORTS
 from lmstudio._setting_kinds import (
-    ApiToken,
     Choice,
     FileOrAddress,
     FilePath,
@@ -25,6 +24,7 @@ from lmstudio._setting_kinds import (
     Text,
 )
 from lmstudio._setting_table import Section, SettingTable, about
+from lmstudio.server import program_settings as shared
 from lmstudio.server.background import DEFAULT_GRACE_SECONDS
 from lmstudio.server.connection import ConnectionLimits
 from lmstudio.server.files.store import FileLimits
@@ -143,38 +143,20 @@ class ServerSettings:
     )
     api_tokens: tuple[str, ...] = field(
         default=(),
-        metadata=about(
-            TOKENS,
-            Many(ApiToken()),
-            "let in only clients with this token, sk-lm-xxxxxxxx:xxxxxxxxxxxxxxxxxxxx; may be repeated. Other users of "
-            "this machine can see it in the list of processes: better use --api-token-file, or the environment "
-            f"variable {TOKENS_VARIABLE} with spaces between tokens",
-            "--api-token",
-        ),
+        repr=False,
+        metadata=about(TOKENS, *shared.api_tokens(TOKENS_VARIABLE)),
     )
     api_token_files: tuple[Path, ...] = field(
         default=(),
-        metadata=about(
-            TOKENS,
-            Many(FilePath(), os.pathsep),
-            "let in clients with one of the tokens in this file, one per line, too; may be repeated",
-            "--api-token-file",
-        ),
+        metadata=about(TOKENS, *shared.API_TOKEN_FILES),
     )
     insecure: bool = field(
         default=False,
-        metadata=about(
-            ACCESS, Switch(), "listen on an address that other machines can reach although no API token is given"
-        ),
+        metadata=about(ACCESS, *shared.INSECURE),
     )
     allowed_origins: tuple[str, ...] = field(
         default=(),
-        metadata=about(
-            ACCESS,
-            Many(Text("ORIGIN")),
-            "let web pages of this origin connect, e.g. https://example.com; '*' for all; may be repeated",
-            "--allow-origin",
-        ),
+        metadata=about(ACCESS, *shared.ALLOWED_ORIGINS),
     )
     max_message_bytes: int = field(
         default=ConnectionLimits.max_message_bytes,
@@ -222,15 +204,11 @@ class ServerSettings:
     )
     max_body_bytes: int = field(
         default=HttpSettings.max_body_bytes,
-        metadata=about(HTTP, _BYTES, "larger bodies of requests are refused"),
+        metadata=about(HTTP, *shared.MAX_BODY_BYTES),
     )
     max_queued_requests: int = field(
         default=HttpSettings.max_queued_requests,
-        metadata=about(
-            HTTP,
-            Number("COUNT", minimum=1, is_whole=True),
-            "with so many requests at one model, more are refused with status 429",
-        ),
+        metadata=about(HTTP, *shared.MAX_QUEUED_REQUESTS),
     )
     separate_reasoning: bool = field(
         default=HttpSettings.separate_reasoning,
@@ -267,11 +245,7 @@ class ServerSettings:
     )
     traces: bool = field(
         default=HttpSettings.traces,
-        metadata=about(
-            HTTP,
-            Switch(),
-            "send a span of every request to OpenTelemetry, as its variables OTEL_* say; needs lmstudio[otel]",
-        ),
+        metadata=about(HTTP, *shared.TRACES),
     )
     accept_unknown_paths: bool = field(
         default=HttpSettings.accept_unknown_paths,
@@ -279,27 +253,19 @@ class ServerSettings:
     )
     grace_seconds: float = field(
         default=DEFAULT_GRACE_SECONDS,
-        metadata=about(
-            ENDING,
-            Number("SECONDS"),
-            "on Ctrl-C and SIGTERM, time for running requests to end properly; a second signal ends at once",
-        ),
+        metadata=about(ENDING, *shared.GRACE_SECONDS),
     )
     log_format: str = field(
         default="text",
-        metadata=about(LOG, Choice("text", "json"), "lines for people, or one JSON object per line"),
+        metadata=about(LOG, *shared.LOG_FORMAT),
     )
     log_level: str | None = field(
         default=None,
-        metadata=about(
-            LOG,
-            Choice("error", "warning", "info", "debug", "websocket", "send", "recv"),
-            "what to log; send and recv show messages, prompts included (default: what LMSTUDIO_LOG says, or warning)",
-        ),
+        metadata=about(LOG, *shared.LOG_LEVEL),
     )
     log_file: Path | None = field(
         default=None,
-        metadata=about(LOG, FilePath(), "file that the log is appended to (default: stderr)"),
+        metadata=about(LOG, *shared.LOG_FILE),
     )
 
     def server_arguments(self) -> dict[str, Any]:

@@ -62,6 +62,13 @@ class Metrics(Observer):
         self._found = _Found()
         self.registry.register(self._found)
         registry: dict[str, Any] = {"namespace": _PREFIX, "registry": self.registry}
+        self._declare_requests(registry)
+        self._declare_predictions(registry)
+        Info("build", "The version of this server.", **registry).info({"version": __version__})
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def _declare_requests(self, registry: dict[str, Any]) -> None:
         self.requests: Histogram = Histogram(
             "request_duration_seconds",
             "Time from a request over HTTP to the end of its answer. The status is that of the answer's beginning, "
@@ -82,6 +89,8 @@ class Metrics(Observer):
             ("model", "waits_for"),
             **registry,
         )
+
+    def _declare_predictions(self, registry: dict[str, Any]) -> None:
         self.predicting: Gauge = Gauge(
             "predictions_in_progress", "Predictions over HTTP that have begun and not ended.", ("model",), **registry
         )
@@ -118,9 +127,6 @@ class Metrics(Observer):
             buckets=_LOAD_SECONDS,
             **registry,
         )
-        Info("build", "The version of this server.", **registry).info({"version": __version__})
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
 
     def model(self, key: str) -> str:
         """The label of the model *key*."""
