@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import ssl
+import subprocess
+import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ import trustme
 from both_clients import KINDS, run
 from fault_host import MODELS, FaultHost, Visit, chunk
 from patience import PATIENCE_SECONDS
+from programs import uncovered
 
 import lmstudio as lms
 from lmstudio.http import AsyncHttpClient, HttpClient, RetryConfig
@@ -315,20 +318,21 @@ def test_a_hundred_calls_at_once(kind: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own() -> None:
-    with FaultHost(models) as host, HttpClient(host.url) as client:
-        client.list_models()
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                client.list_models()
-                status = 0
-            finally:
-                os._exit(status)
-        assert os.waitpid(child, 0)[1] == 0
-        client.list_models()
+    program = """
+import os, sys
+from lmstudio.http import HttpClient
+with HttpClient(sys.argv[1]) as client:
+    client.list_models()
+    child = os.fork()
+    client.list_models()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    with FaultHost(models) as host:
+        command = [sys.executable, "-c", program, host.url]
+        subprocess.run(command, check=True, timeout=PATIENCE_SECONDS, env=uncovered())
         assert host.connections == 2
 
 

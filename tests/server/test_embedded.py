@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from patience import PATIENCE_SECONDS
+from programs import uncovered
 from transport_stub import TOKEN, RawClient, StubCore, call, client, create_message, token_packet
 from websockets.exceptions import ConnectionClosed
 from wsproto.utilities import LocalProtocolError
@@ -411,9 +412,9 @@ def test_server_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: p
 
 def run_python(script: str, *options: str) -> str:
     """What *script* prints; it must succeed and complain about nothing."""
-    result = subprocess.run(
-        [sys.executable, *options, "-c", script], capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, *options, "-c", script]
+    environment = uncovered() if "os.fork" in script else None
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from textwrap import dedent
 from typing import IO, TYPE_CHECKING
 
 from patience import PATIENCE_SECONDS
+from programs import uncovered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,9 +90,17 @@ class Script:
             code = self.process.wait()
         return Ending(code, output, errors, time.monotonic() - started)
 
+    def kill(self) -> None:
+        """End it and what it has forked, which would keep its output open."""
+        if os.name == "posix":
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.kill()
+
     @contextmanager
     def _ended_if_stuck(self) -> Iterator[None]:
-        watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        watchdog = threading.Timer(PATIENCE_SECONDS, self.kill)
         watchdog.start()
         try:
             yield
@@ -107,12 +118,16 @@ def _stream(stream: IO[str] | None) -> IO[str]:
 def script(code: str, api_host: str) -> Iterator[Script]:
     """Run *code* with warnings as errors. It finds `lms`, `asyncio`, `HOST`, and `say` for lines of output."""
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", _PROLOGUE + dedent(code), api_host]
+    environment = uncovered() if FORK in code else None
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8") as process:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", env=environment, start_new_session=True
+    ) as process:
+        running = Script(process)
         try:
-            yield Script(process)
+            yield running
         finally:
-            process.kill()
+            running.kill()
 
 
 def run_script(code: str, api_host: str) -> Ending:

@@ -11,6 +11,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+from programs import uncovered
 
 import lmstudio as lms
 
@@ -201,7 +202,7 @@ def test_call_that_cannot_have_its_thread_says_so_and_the_next_one_works(
 def test_subinterpreter_works_or_is_refused_with_a_reason(
     server: Server, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
+    for name in os.environ.keys() - uncovered().keys():
         monkeypatch.delenv(name)  # coverage would start in the subinterpreter, too, and cannot
     code = f"""
         import _interpreters

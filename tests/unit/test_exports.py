@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import uncovered
 
 import lmstudio
 
@@ -20,7 +20,7 @@ SOURCE = Path(lmstudio.__file__)
 
 def in_a_new_process(code: str) -> Any:
     """Run *code*, which prints JSON; not under coverage, which imports a lot itself."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environment = uncovered()
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout)

@@ -25,6 +25,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs import uncovered
 from websockets.frames import Frame
 from websockets.protocol import Protocol, Side
 from wsproto.connection import Connection, ConnectionState, ConnectionType
@@ -374,7 +375,8 @@ if child == 0:
 os.waitpid(child, 0)
 print(keys.hex(), os.read(reader, 100).hex())
 """
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=uncovered())
     parent, child = (bytes.fromhex(keys) for keys in run.stdout.split())
     assert len(parent) == len(child) == 32
     assert not set(struct.unpack("8I", parent)) & set(struct.unpack("8I", child))
