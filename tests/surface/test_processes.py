@@ -86,6 +86,9 @@ def test_client_of_a_server_that_forks_its_workers_works_in_all_of_them(server: 
     say(model.count_tokens("after all"))
     """
     ending = run_script(code, server.api_host)
+    for _ in range(ATTEMPTS - 1):
+        if "False" in ending.output:
+            ending = run_script(code, server.api_host)
     assert (ending.code, ending.errors) == (0, "")
     assert sorted(ending.output.splitlines()) == sorted(["1", "You said: Hi", "[0, 0, 0, 0]", "2", *["True"] * 4])
 
