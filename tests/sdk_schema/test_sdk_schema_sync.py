@@ -276,3 +276,14 @@ def test_bounds_are_those_of_the_keys() -> None:
         key for key, field in fields.items() if "umeric" in field["valueType"] and "Array" not in field["valueType"]
     }
     assert BOUNDS.keys() == numeric | {key for key in fields if key.endswith("load.contextLength")}
+
+
+def test_submodule_is_pinned_to_the_commit_that_the_readme_names() -> None:
+    project = SDK_SCHEMA.parent
+    assert "path = lmstudio-js\n" in (project / ".gitmodules").read_text("utf-8")
+    (commit,) = re.findall(r"`([0-9a-f]{40})`", (SDK_SCHEMA / "README.md").read_text("utf-8"))
+    if not (project / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("this is no checkout")
+    command = ["git", "ls-files", "--stage", "lmstudio-js"]
+    listed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == ["160000", commit, "0", "lmstudio-js"]
