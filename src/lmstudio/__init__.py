@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ._abort import AbortSignal
     from ._local_files import LocalFileInput
     from ._ops.act_options import ActCallbacks
+    from ._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
     from ._ops.files import ParseDocumentResult, RetrievalResult, RetrievalResultEntry
     from ._ops.guard import GuardToolCallController
     from ._ops.loading import AnyLoadConfig, LoadProgressCallback
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
         PromptProcessingCallback,
         ToolRequestCallbacks,
     )
-    from ._ops.repository import DownloadFinalizedCallback, DownloadProgressCallback
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import (
@@ -228,7 +228,7 @@ _EXPORTS = {
         "PredictionFirstTokenCallback PredictionFragmentCallback PredictionMessageCallback PromptProcessingCallback "
         "ToolRequestCallbacks"
     ),
-    "_ops.repository": "DownloadFinalizedCallback DownloadProgressCallback",
+    "_ops.downloads": "DownloadFinalizedCallback DownloadProgressCallback",
     "_sdk_models": (
         "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DocumentParsingLibraryIdentifier "
         "DownloadProgressUpdate "
