@@ -252,7 +252,10 @@ _EXPORTS = {
         "PredictionFirstTokenCallback PredictionFragmentCallback PredictionMessageCallback PromptProcessingCallback "
         "ToolRequestCallbacks"
     ),
+    "_ops.diagnostics": "LogEventType",
     "_ops.downloads": "DownloadFinalizedCallback DownloadProgressCallback",
+    "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
+    "_ops.system": "LMStudioVersion ServerInfo",
     "_sdk_models": (
         "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DiagnosticsLogEvent "
         "DiagnosticsLogEventData DiagnosticsLogEventDataLlmPredictionInput "
@@ -273,9 +276,6 @@ _EXPORTS = {
         "ChatHistoryDataDict EmbeddingLoadModelConfigDict FileHandleDict LlmLoadModelConfigDict "
         "LlmPredictionConfigDict ModelQueryDict ModelSpecifierDict TextDataDict UserMessageDict"
     ),
-    "_ops.diagnostics": "LogEventType",
-    "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
-    "_ops.system": "LMStudioVersion ServerInfo",
     "_surface.async_diagnostics": "AsyncLogStream",
     "_surface.sync_diagnostics": "LogStream",
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
