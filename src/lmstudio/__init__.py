@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         ToolRequestCallbacks,
     )
     from ._ops.runtime import EngineSpecifierInput, HardwareSurveyScopeInput
-    from ._ops.system import LMStudioVersion, ServerInfo
+    from ._ops.system import LMStudioVersion, ServiceInfo
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import (
@@ -255,7 +255,7 @@ _EXPORTS = {
     "_ops.diagnostics": "LogEventType",
     "_ops.downloads": "DownloadFinalizedCallback DownloadProgressCallback",
     "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
-    "_ops.system": "LMStudioVersion ServerInfo",
+    "_ops.system": "LMStudioVersion ServiceInfo",
     "_sdk_models": (
         "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DiagnosticsLogEvent "
         "DiagnosticsLogEventData DiagnosticsLogEventDataLlmPredictionInput "
@@ -471,7 +471,7 @@ __all__ = [
     "RuntimeHardwareSurveyScopeSelected",
     "SdkContract",
     "SerializedLMSExtendedError",
-    "ServerInfo",
+    "ServiceInfo",
     "Settings",
     "SyncModelHandle",
     "SystemPrompt",
