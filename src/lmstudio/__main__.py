@@ -15,6 +15,7 @@ from lmstudio.errors import LMStudioError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_MODELS: Final = "Local models"
 _SERVE: Final = "Serve"
 _MORE: Final = "This package"
 
@@ -30,6 +31,15 @@ class _Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "ls": _Command("lmstudio.cli.ls", "list the downloaded models", _MODELS),
+    "ps": _Command("lmstudio.cli.ps", "list the loaded models, and what they do", _MODELS),
+    "load": _Command("lmstudio.cli.load", "load a model, or estimate what that would take", _MODELS),
+    "unload": _Command("lmstudio.cli.unload", "unload a model, or all of them", _MODELS),
+    "embed": _Command("lmstudio.cli.embed", "turn texts into vectors", _MODELS),
+    "tokenize": _Command("lmstudio.cli.tokenize", "turn a text into tokens, or count them", _MODELS),
+    "server": _Command("lmstudio.cli.server", "start and stop the HTTP server (start, stop, status)", _SERVE),
+    "status": _Command("lmstudio.cli.status", "say whether the HTTP server is on, and what is loaded", _SERVE),
+    "daemon": _Command("lmstudio.cli.daemon", "run a server in the background (up, status, down)", _SERVE),
     "serve": _Command(
         "lmstudio.server.serve", "run an LM Studio compatible server in the foreground", _SERVE, "server"
     ),
@@ -128,13 +138,13 @@ def _program() -> str:
 
 def _refuse(name: str, parser: argparse.ArgumentParser) -> int:
     """Say that there is no command of that name; returns the exit code, or exits with that of wrong arguments."""
-    if name in NOT_OFFERED:
-        reason = NOT_OFFERED[name]
-        print(f"error: {name!r} of lms is not offered here: {reason}. See {parser.prog} --help.", file=sys.stderr)
-        return 1
-    near = near_matches(name, COMMANDS)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    parser.error(f"there is no command {name!r}.{hint} See {parser.prog} --help.")
+    if name not in NOT_OFFERED:
+        near = near_matches(name, COMMANDS)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        parser.error(f"there is no command {name!r}.{hint} See {parser.prog} --help.")
+    reason = NOT_OFFERED[name]
+    print(f"error: {name!r} of lms is not offered here: {reason}. See {parser.prog} --help.", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

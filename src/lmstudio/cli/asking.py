@@ -115,12 +115,11 @@ def ask(arguments: argparse.Namespace, question: Callable[[Server], None]) -> in
                 }
             )
         sys.stderr.write(f"error: {error}\n")
-        return exit_code(error)
+        return _exit_code(error)
     return EXIT_OK
 
 
-def exit_code(error: LMStudioError) -> int:
-    """How a command ends that has failed with *error*."""
+def _exit_code(error: LMStudioError) -> int:
     if isinstance(error, LMStudioAuthenticationError) or error.status_code == _NOT_ALLOWED:
         return EXIT_REFUSED
     if isinstance(error, LMStudioServerError):

@@ -7,17 +7,18 @@ import logging
 import re
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._address import DEFAULT_HTTP_PORT, LOOPBACK_OF, ServerAddress, parse_api_host
 from lmstudio._retries import NO_RETRIES
 from lmstudio._timeouts import Timeout
-from lmstudio.errors import LMStudioError, LMStudioRuntimeError
+from lmstudio.errors import LMStudioError, LMStudioRuntimeError, LMStudioServerError, LMStudioValueError
 from lmstudio.logs import shown_on_stderr
 from lmstudio.settings import Settings
 
 from . import asking
 from .output import LEVELS, Output
+from .state import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +27,18 @@ if TYPE_CHECKING:
 
 _THIS_MACHINE: Final = "127.0.0.1"
 _PORTS: Final = range(1, 65536)
+_EXIT_CODES: Final = f"""\
+exit codes:
+  {asking.EXIT_OK}    done
+  {asking.EXIT_FAILED}    it cannot be done; a message says why
+  {asking.EXIT_WRONG_ARGUMENTS}    wrong arguments or settings
+  130  interrupted"""
 
 
 def add_message_arguments(parser: argparse.ArgumentParser) -> None:
     """How much a command says; for all commands."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = asking.EXIT_CODES
+    parser.epilog = _EXIT_CODES
     group = parser.add_argument_group("messages").add_mutually_exclusive_group()
     group.add_argument("--log-level", choices=LEVELS, help="the least important messages to show (default: info)")
     group.add_argument(
@@ -68,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_message_arguments(parser)
 
 
+def add_commands(parser: argparse.ArgumentParser) -> Any:
+    """For the commands below *parser*, each of which sets `action`. Without one of them, the help is shown."""
+    parser.set_defaults(action=lambda _arguments, _output: parser.print_help(), log_level=None)
+    return parser.add_subparsers(metavar="COMMAND", title="commands")
+
+
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     """For commands that answer with data."""
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -89,6 +102,8 @@ def connected(arguments: argparse.Namespace) -> Client:
     from lmstudio.sync_api import Client
 
     settings = Settings.load(arguments.settings, api_host=_api_host(arguments.host, arguments.port))
+    if settings.api_host is None and (daemon := StateFolder.default().daemon()) is not None:
+        settings = settings.replace(api_host=daemon.api_host, api_token=daemon.token.value)
     seconds = arguments.timeout
     timeout = None if seconds is None else Timeout(connect=seconds, idle=seconds)
     return Client(settings=settings, timeout=timeout, retry=NO_RETRIES)
@@ -125,4 +140,5 @@ def run_locally(arguments: argparse.Namespace, command: Callable[[Output], int |
             return command(output) or asking.EXIT_OK
     except LMStudioError as error:
         output.error(str(error))
-        return asking.exit_code(error)
+        is_wrong_input = isinstance(error, LMStudioValueError) and not isinstance(error, LMStudioServerError)
+        return asking.EXIT_WRONG_ARGUMENTS if is_wrong_input else asking.EXIT_FAILED

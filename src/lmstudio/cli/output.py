@@ -114,9 +114,10 @@ class Output:
             table.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(_plain(cell) for cell in row))
-        width = None if console.is_terminal else _WIDE
+        if not console.is_terminal:
+            console.width = _WIDE
         with console.capture() as captured:
-            console.print(table, width=width, no_wrap=not console.is_terminal)
+            console.print(table)
         self.say(*(line.rstrip() for line in captured.get().strip("\n").splitlines()))
 
     # Progress and questions ------------------------------------------------------------------------------------------
