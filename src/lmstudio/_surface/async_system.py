@@ -77,7 +77,7 @@ class _AsyncSessionSystem(_AsyncSession):
         return await self._run(system_ops.get_info(self._within(timeout, signal)))
 
     async def request_shutdown(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> None:
-        """Ask the server to end. `when_disconnected` tells when it has.
+        """Ask the server to end. Who waits for `when_disconnected` meanwhile learns when it has.
 
         Raises:
             LMStudioServerError: it does not let this client do so.

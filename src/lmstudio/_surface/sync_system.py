@@ -76,7 +76,7 @@ class _SessionSystem(_Session):
         return self._run(system_ops.get_info(self._within(timeout, signal)))
 
     def request_shutdown(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> None:
-        """Ask the server to end. `when_disconnected` tells when it has.
+        """Ask the server to end. Who waits for `when_disconnected` meanwhile learns when it has.
 
         Raises:
             LMStudioServerError: it does not let this client do so.
