@@ -26,7 +26,7 @@ def test_a_typo_is_answered_with_what_may_be_meant(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as raised:
         main(["sreve"])
     assert raised.value.code == 2
-    assert "there is no command 'sreve'. Did you mean serve?" in capsys.readouterr().err
+    assert "there is no command 'sreve'. Did you mean serve or server?" in capsys.readouterr().err
 
 
 def test_commands_of_lms_that_are_not_offered_say_so(capsys: pytest.CaptureFixture[str]) -> None:

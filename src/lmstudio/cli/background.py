@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -38,11 +39,16 @@ def start(folder: StateFolder, options: Sequence[str] = ()) -> Daemon:
     if running is not None:
         return running
     folder.prepare()
-    process = _spawn(folder, options)
+    start_id = secrets.token_hex(8)
+    process = _spawn(folder, [start_id, *options])
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         running = folder.daemon()
         if running is not None:
+            if running.start_id != start_id:  # another command was faster; ours must not be left to come after it
+                process.kill()
+                process.wait()
+            process.returncode = 0  # it is to outlive this command, which Popen would complain about
             return running
         code = process.poll()
         if code is not None and not (code == EXIT_ANOTHER_RUNS and not folder.is_daemon_gone()):
@@ -55,11 +61,11 @@ def start(folder: StateFolder, options: Sequence[str] = ()) -> Daemon:
     )
 
 
-def _spawn(folder: StateFolder, options: Sequence[str]) -> subprocess.Popen[bytes]:
+def _spawn(folder: StateFolder, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     detached: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         detached = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
-    command = [sys.executable, "-m", "lmstudio.cli.daemon_program", str(folder.path), *options]
+    command = [sys.executable, "-m", "lmstudio.cli.daemon_program", str(folder.path), *arguments]
     with folder.open_log() as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached)
 
@@ -81,7 +87,7 @@ def stop(folder: StateFolder, daemon: Daemon) -> None:
     """
     try:
         with owner_client(daemon) as client:
-            client.system.remote_call("requestShutdown")
+            client.system.request_shutdown()
     except LMStudioConnectionError:  # it ends already, or is beyond listening
         if not folder.is_daemon_gone():
             os.kill(daemon.pid, signal.SIGTERM)

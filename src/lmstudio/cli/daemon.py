@@ -59,8 +59,8 @@ def _find_server() -> dict[str, Any] | None:
     if client is None:
         return None
     with client:
-        info = client.system.remote_call("info")
-    return {name: info[name] for name in ("pid", "isDaemon", "version")}
+        found = client.system.get_info()
+    return {"pid": found.pid, "isDaemon": found.is_daemon, "version": found.version}
 
 
 def _down(_arguments: argparse.Namespace, output: Output) -> None:

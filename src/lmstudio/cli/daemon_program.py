@@ -30,16 +30,18 @@ _LETTERS: Final = string.ascii_letters + string.digits
 class _DaemonProgram(ServeProgram):
     """A server that writes into *folder* where it is, and how to be its owner."""
 
-    def __init__(self, folder: StateFolder) -> None:
+    def __init__(self, folder: StateFolder, start_id: str) -> None:
         token = f"sk-lm-{_random(8)}:{_random(20)}"
         super().__init__("daemon", ApiTokens([token]))
         self._token = Secret(token)
         self._folder = folder
+        self._start_id = start_id
 
     def introduce(self, server: Server, values: ServerSettings, speaker: Speaker, tokens: list[str]) -> None:
         """Say it to people, and then to commands."""
         super().introduce(server, values, speaker, tokens)
-        self._folder.remember_daemon(Daemon(os.getpid(), server.api_host, release_version(), self._token))
+        daemon = Daemon(os.getpid(), server.api_host, release_version(), self._token, self._start_id)
+        self._folder.remember_daemon(daemon)
 
 
 def _random(length: int) -> str:
@@ -47,13 +49,16 @@ def _random(length: int) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until somebody asks for the end: with the folder of the state, then the options of `serve`."""
-    folder, *options = sys.argv[1:] if arguments is None else arguments
+    """Serve until somebody asks for the end.
+
+    *arguments*: the folder of the state, what the caller calls this process, then the options of `serve`.
+    """
+    folder, start_id, *options = sys.argv[1:] if arguments is None else arguments
     state = StateFolder(Path(folder))
     with state.being_daemon() as is_mine:
         if not is_mine:
             return EXIT_ANOTHER_RUNS
-        program = _DaemonProgram(state)
+        program = _DaemonProgram(state, start_id)
         parser = argparse.ArgumentParser(prog="lmstudio daemon")
         program.add_arguments(parser)
         return program.run(parser.parse_args(options))

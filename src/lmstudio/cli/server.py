@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from lmstudio._address import DEFAULT_HTTP_PORT, LOOPBACK_OF, ServerAddress, is_this_machine
 from lmstudio.errors import LMStudioRuntimeError
@@ -82,9 +82,8 @@ def _start(arguments: argparse.Namespace, output: Output) -> None:
         daemon = background.start(folder)
         output.info(f"Started a server in the background (process {daemon.pid}).")
         client = background.owner_client(daemon)
-    wanted: dict[str, Any] = {"port": port, "cors": arguments.cors, "networkInterface": host}
     with client:
-        client.system.remote_call("startHttpServer", wanted)
+        client.system.start_http_server(port=port, cors=arguments.cors, network_interface=host)
     for left in reversed(range(_TRIES)):
         if _answers(host, port):
             folder.remember_port(port)
@@ -106,7 +105,7 @@ def _stop(_arguments: argparse.Namespace, output: Output) -> None:
             "was started."
         )
     with client:
-        client.system.remote_call("stopHttpServer")
+        client.system.stop_http_server()
     output.info(f"The HTTP server at port {port} is off.")
 
 

@@ -36,6 +36,8 @@ class Daemon(NamedTuple):
     version: str
     token: Secret
     """The one of its owner."""
+    start_id: str
+    """What the command that started it calls it."""
 
 
 class StateFolder:
@@ -95,7 +97,9 @@ class StateFolder:
                 return None
         try:
             found = json.loads(self._daemon_file.read_text("utf-8"))
-            return Daemon(int(found["pid"]), str(found["apiHost"]), str(found["version"]), Secret(str(found["token"])))
+            return Daemon(
+                int(found["pid"]), found["apiHost"], found["version"], Secret(found["token"]), found["startId"]
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -108,7 +112,13 @@ class StateFolder:
 
     def remember_daemon(self, daemon: Daemon) -> None:
         """Clients can connect to it from now on."""
-        known = {"pid": daemon.pid, "apiHost": daemon.api_host, "version": daemon.version, "token": daemon.token.value}
+        known = {
+            "pid": daemon.pid,
+            "apiHost": daemon.api_host,
+            "version": daemon.version,
+            "token": daemon.token.value,
+            "startId": daemon.start_id,
+        }
         self._write(self._daemon_file, known)
 
     @contextmanager

@@ -148,19 +148,20 @@ class Authenticator:
                 f"Client identifier and passkey may have at most {MAX_CREDENTIAL_LENGTH} characters"
             )
         is_issued = identifier.startswith(IssuedCredentials.PREFIX)
-        is_owner = identifier in self._issued.owner
-        if is_owner:
-            if not self._issued.owner.accept(identifier, passkey):
-                raise AuthenticationRefusedError("This identifier is that of the owner of this server")
-        elif is_issued:
+        is_owner = self._issued.owner.accept(identifier, passkey)
+        if is_issued:
             if not self._issued.accept(identifier, passkey):
                 raise AuthenticationRefusedError(
                     f"Identifiers that begin with '{IssuedCredentials.PREFIX}' are those of registered plugins, and "
                     "these are not the credentials of one; the plugin may have been registered anew"
                 )
-        elif self._api_tokens and not self._api_tokens.accept(identifier, passkey):
+        elif self._api_tokens and not is_owner and not self._api_tokens.accept(identifier, passkey):
             what = "none was given" if identifier.startswith("guest:") else "the one given is not valid"
             raise AuthenticationRefusedError(f"This server requires an API token, and {what}")
+        elif identifier in self._issued.owner and not is_owner:
+            raise AuthenticationRefusedError(
+                "This identifier is that of the owner of this server, and the passkey is not"
+            )
         digest = _digest(passkey)
         client = self._clients.setdefault(identifier, _Client(digest))
         if not hmac.compare_digest(client.digest, digest):
