@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """`lmstudio COMMAND`, also as `python -m lmstudio COMMAND`."""
 
 from __future__ import annotations
@@ -90,19 +91,24 @@ class _Parser(argparse.ArgumentParser):
         return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
+_COMPLETION_VARIABLE: Final = "_ARGCOMPLETE"
+"""Set by shells, for argcomplete, when they want to complete a command."""
 _OPTIONS: Final = (("-h, --help", "show this help and exit"), ("-v, --version", "print the version and exit"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong arguments, 130 interrupted, or its own."""
+    is_completing = _COMPLETION_VARIABLE in os.environ
     given = sys.argv[1:] if arguments is None else arguments
+    if is_completing:
+        given = os.environ.get("COMP_LINE", "").split()[1:]
     wanted = next((word for word in given if not word.startswith("-")), None)
     parser = _Parser(prog=_program(), usage="%(prog)s COMMAND ...", description="LM Studio from Python.")
     parser.add_argument("-v", "--version", action="version", version=f"lmstudio {__version__}")
-    if not given:
+    if not given and not is_completing:
         parser.print_help()
         return 0
-    if wanted is not None and wanted not in COMMANDS:
+    if wanted is not None and wanted not in COMMANDS and not is_completing:
         return _refuse(wanted, parser)
     parsers = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=argparse.ArgumentParser
@@ -112,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             subparser = parsers.add_parser(name, help=command.help, prog=f"{parser.prog} {name}")
             if name == wanted:  # the others may need packages that are not installed
                 import_module(command.module).add_arguments(subparser)
+        if is_completing:
+            import_module("argcomplete").autocomplete(parser)
         parsed = parser.parse_args(given)
         return int(import_module(COMMANDS[parsed.command].module).run(parsed))
     except ModuleNotFoundError as error:

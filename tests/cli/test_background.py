@@ -165,7 +165,7 @@ def test_the_order_of_a_unit_of_systemd(
         said(capsys, "load", "chat", "--yes")
         assert f"at port {port}" in said(capsys, "server", "start", "--port", str(port))
         assert json.loads(said(capsys, "daemon", "status", "--json")) == known
-        assert [file.stat().st_mode & 0o077 for file in (state.path, *state.path.iterdir())] == [0] * 5
+        assert [file.stat().st_mode & 0o077 for file in (state.path, *state.path.iterdir())] == [0] * 6
         assert "It has ended." in said(capsys, "daemon", "down")
         assert json.loads(said(capsys, "daemon", "status", "--json")) == {"status": "not-running"}
         assert "Stopped." in state.log.read_text()
@@ -239,5 +239,14 @@ def test_a_folder_that_others_can_write_to_is_not_trusted(state: StateFolder) ->
 
 def test_a_file_that_says_nothing_is_no_port(state: StateFolder) -> None:
     state.prepare()
-    (state.path / "server.json").write_text("{")
-    assert state.last_port is None
+    for name, text in (("server.json", "{"), ("models.json", '{"recent": 1}'), ("daemon.json", "[]")):
+        (state.path / name).write_text(text)
+    with state.being_daemon():
+        assert (state.last_port, state.recent_models, state.daemon()) == (None, [], None)
+
+
+def test_the_last_models_are_remembered_once_each(state: StateFolder) -> None:
+    for number in (*range(30), 25):
+        state.remember_model(f"model-{number}")
+    assert state.recent_models[:3] == ["model-25", "model-29", "model-28"]
+    assert len(state.recent_models) == len(set(state.recent_models)) == 20

@@ -215,10 +215,12 @@ def test_load_asks_on_a_terminal_and_draws_a_bar(shell: Shell) -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     environment.pop("NO_COLOR", None)
+    shell("load", "heron-7b")  # the last one is asked for first
+    shell("unload")
     command = [*LOAD, "heron", "--port", shell.port]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
-        os.write(ours, b"0\n2\n")
+        os.write(ours, b"0\n1\n")
         shown = b""
         while select.select([ours], [], [], PATIENCE_SECONDS)[0]:
             try:
@@ -231,7 +233,7 @@ def test_load_asks_on_a_terminal_and_draws_a_bar(shell: Shell) -> None:
         assert process.wait(PATIENCE_SECONDS) == 0
     os.close(ours)
     text = shown.decode()
-    assert "  1  acme/heron-1b  (llm, 1.00 MB)" in text
+    assert "  2  acme/heron-1b  (llm, 1.00 MB)" in text
     assert text.count("Which model? [1-2]: ") == 2
     assert "100%" in text
     assert 'Its identifier is "acme/heron-7b".' in text

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
+from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.__main__ import COMMANDS, NOT_OFFERED, main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]], ids=["nothing", "help"])
@@ -49,3 +57,20 @@ def test_how_much_is_said_can_be_told_once_only(capsys: pytest.CaptureFixture[st
             main(["version", *more])
         assert raised.value.code == 2
         assert "not allowed with argument" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("lmstudio lo", ["load"]),
+        ("lmstudio load --exa", ["--exact"]),
+        ("lmstudio server s", ["start", "stop", "status"]),
+    ],
+)
+def test_shells_complete_commands_and_options(line: str, completions: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "completions"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    environment = {**os.environ, **asked, "_ARGCOMPLETE_STDOUT_FILENAME": str(file)}
+    command = [sys.executable, "-m", "lmstudio"]
+    subprocess.run(command, env=environment, timeout=PATIENCE_SECONDS, check=False, capture_output=True)
+    assert file.read_text().split() == completions

@@ -10,6 +10,7 @@ from lmstudio._near import near_matches
 from lmstudio.errors import LMStudioRuntimeError
 
 from .output import disk_size
+from .state import StateFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,8 @@ def matching(wanted: str, infos: Sequence[Any]) -> list[Any]:
 def choose_downloaded(
     client: Client, output: Output, wanted: str | None, *, takes_first: bool = False, kind: str | None = None
 ) -> Any:
-    """What the server knows of the model on its disk that *wanted* means; the user is asked where that is not clear.
+    """What the server knows of the model on its disk that *wanted* means; the user is asked where that is not clear,
+    with the models first that were loaded last.
 
     *takes_first*: nobody is asked.
 
@@ -71,6 +73,8 @@ def choose_downloaded(
     if takes_first and wanted is not None:
         output.warn(f"{len(found)} models match {wanted!r}; taking {found[0].model_key}")
         return found[0]
+    recent = StateFolder.default().recent_models
+    found.sort(key=lambda info: recent.index(info.model_key) if info.model_key in recent else len(recent))
     options = [f"{info.model_key}  ({info.type}, {disk_size(info.size_bytes)})" for info in found]
     return found[output.choose("Which model?", options, otherwise)]
 

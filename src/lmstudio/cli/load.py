@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, Final
 
-from lmstudio.errors import LMStudioRuntimeError
+from lmstudio.errors import LMStudioOSError, LMStudioRuntimeError
 
 from . import asking, choosing, native
 from .output import disk_size, memory_size
+from .state import StateFolder
 
 if TYPE_CHECKING:
     from lmstudio.sync_api import Client
@@ -101,6 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
                 )
             output.info(f"Loaded {info.model_key} in {elapsed()} ({disk_size(info.size_bytes)}).")
         output.info(f'Its identifier is "{handle.identifier}".')
+        try:
+            StateFolder.default().remember_model(info.model_key)
+        except LMStudioOSError as error:
+            output.debug(str(error))  # it is loaded all the same
         if arguments.json:
             output.say_json(handle.info.to_dict())
 

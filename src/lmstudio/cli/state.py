@@ -1,4 +1,4 @@
-"""What commands remember between two calls: the server in the background, and the last port of the HTTP server."""
+"""What commands remember between two calls: the server in the background, the last port, the last models."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ FOLDER_VARIABLE: Final = "LMSTUDIO_STATE_FOLDER"
 EXIT_ANOTHER_RUNS: Final = 75
 """What a daemon ends with that finds another one."""
 
+_RECENT_MODELS: Final = 20
 _OTHERS_MAY_WRITE: Final = 0o022
 _LOCK_SECONDS: Final = 1.0
 """Whoever looks whether the server runs holds its lock for a moment."""
@@ -146,6 +147,23 @@ class StateFolder:
     def _forget_daemon(self) -> None:
         with suppress(OSError):
             self._daemon_file.unlink()
+
+    # Models ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def recent_models(self) -> list[str]:
+        """Keys of the models that were loaded, the last one first."""
+        try:
+            keys = json.loads((self.path / "models.json").read_text("utf-8"))["recent"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+        return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+
+    def remember_model(self, key: str) -> None:
+        """It has been loaded."""
+        self.prepare()
+        recent = list(dict.fromkeys((key, *self.recent_models)))
+        self._write(self.path / "models.json", {"recent": recent[:_RECENT_MODELS]})
 
     # The HTTP server -------------------------------------------------------------------------------------------------
 
