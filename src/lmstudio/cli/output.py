@@ -50,7 +50,7 @@ class Output:
     """Where a command writes. *level* is the least important kind of message that is shown."""
 
     def __init__(self, level: str = "info") -> None:
-        self.level = level
+        self.level: str = level
         self._least = LEVELS.index(level)
 
     @classmethod

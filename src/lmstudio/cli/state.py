@@ -45,7 +45,7 @@ class StateFolder:
     """A folder of the user that nobody else can write to."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Path = path
 
     @classmethod
     def default(cls) -> StateFolder:
