@@ -18,7 +18,7 @@ from surface.odd_servers import free_port
 import lmstudio as lms
 from lmstudio.__main__ import main
 from lmstudio._auth import Secret
-from lmstudio.cli import daemon_program
+from lmstudio.cli import background, daemon_program
 from lmstudio.cli import state as state_module
 from lmstudio.cli.state import EXIT_ANOTHER_RUNS, Daemon
 from lmstudio.errors import LMStudioOSError
@@ -177,7 +177,6 @@ def test_the_order_of_a_unit_of_systemd(
             os.kill(left.pid, signal.SIGKILL)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a signal is sent below")
 def test_the_http_server_brings_its_own_server_where_there_is_none(
     state: StateFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,8 +190,7 @@ def test_the_http_server_brings_its_own_server_where_there_is_none(
     finally:
         daemon = state.daemon()
         assert daemon is not None
-        os.kill(daemon.pid, signal.SIGTERM)
-        os.waitpid(daemon.pid, 0)
+        background.stop(state, daemon)
     assert state.is_daemon_gone()
 
 

@@ -164,12 +164,13 @@ def test_of_several_matches_yes_takes_the_first_and_warns(shell: Shell) -> None:
     ("arguments", "words"),
     [
         ([], "Name the model, by its key or a part of it."),
+        (["--exact"], "Name the model, by its key or a part of it."),
         (["heron"], "may be any of acme/heron-1b, acme/heron-7b"),
         (["owll"], "Did you mean acme/owl?"),
         (["owl", "--exact"], "which --exact wants"),
         (["tern", "--parallel", "2"], "--parallel is for language models"),
     ],
-    ids=["nothing", "several", "typo", "exact", "embedding"],
+    ids=["nothing", "exactly nothing", "several", "typo", "exact", "embedding"],
 )
 def test_load_asks_nobody_without_a_terminal(shell: Shell, arguments: list[str], words: str) -> None:
     assert shell("load", *arguments, code=1) == ""

@@ -44,39 +44,44 @@ def matching(wanted: str, infos: Sequence[Any]) -> list[Any]:
 
 
 def choose_downloaded(
-    client: Client, output: Output, wanted: str | None, *, takes_first: bool = False, kind: str | None = None
+    client: Client, output: Output, wanted: str | None, *, takes_first: bool | None = None, kind: str | None = None
 ) -> Any:
     """What the server knows of the model on its disk that *wanted* means; the user is asked where that is not clear,
     with the models first that were loaded last.
 
-    *takes_first*: nobody is asked.
+    *takes_first*: what `--yes` says, so that nobody is asked; None for a command that does not have it.
 
     Raises:
         LMStudioRuntimeError: there is no such model, or several, and nobody to ask.
     """
     infos = downloaded(client, kind)
     if not infos:
-        raise LMStudioRuntimeError("The server has no models. Download one first.")
+        raise LMStudioRuntimeError("The server has no such models. Download one first.")
     if wanted is None:
-        found = infos
         otherwise = f"Name the model, by its key or a part of it. {_SHOW_ALL}"
-    else:
-        found = matching(wanted, infos)
-        keys = ", ".join(info.model_key for info in found)
-        otherwise = f"{wanted!r} may be any of {keys}. Give the whole key, or --yes for the first one."
+        if takes_first:
+            raise LMStudioRuntimeError(otherwise)
+        return _ask(output, infos, otherwise)
+    found = matching(wanted, infos)
+    keys = [info.model_key for info in found]
     if not found:
-        near = near_matches(str(wanted), [info.model_key for info in infos])
+        near = near_matches(wanted, [info.model_key for info in infos])
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise LMStudioRuntimeError(f"No downloaded model matches {wanted!r}. {hint}{_SHOW_ALL}")
-    if len(found) == 1 and wanted is not None:
+    if takes_first and len(found) > 1:
+        output.warn(f"{len(found)} models match {wanted!r}; taking {keys[0]}")
+    if takes_first or len(found) == 1:
         return found[0]
-    if takes_first and wanted is not None:
-        output.warn(f"{len(found)} models match {wanted!r}; taking {found[0].model_key}")
-        return found[0]
+    more = "" if takes_first is None else ", or --yes for the first one"
+    return _ask(output, found, f"{wanted!r} may be any of {', '.join(keys)}. Give the whole key{more}.")
+
+
+def _ask(output: Output, infos: Sequence[Any], otherwise: str) -> Any:
     recent = StateFolder.default().recent_models
-    found.sort(key=lambda info: recent.index(info.model_key) if info.model_key in recent else len(recent))
-    options = [f"{info.model_key}  ({info.type}, {disk_size(info.size_bytes)})" for info in found]
-    return found[output.choose("Which model?", options, otherwise)]
+    rank = {key: place for place, key in enumerate(recent)}
+    offered = sorted(infos, key=lambda info: rank.get(info.model_key, len(rank)))
+    options = [f"{info.model_key}  ({info.type}, {disk_size(info.size_bytes)})" for info in offered]
+    return offered[output.choose("Which model?", options, otherwise)]
 
 
 def usable(client: Client, output: Output, wanted: str | None, kind: str | None = None) -> Handle:

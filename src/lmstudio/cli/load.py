@@ -114,8 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _chosen(arguments: argparse.Namespace, client: Client, output: Output) -> Any:
     key = arguments.model_key
-    if not arguments.exact:
-        return choosing.choose_downloaded(client, output, key, takes_first=arguments.yes)
+    if not arguments.exact or key is None:
+        return choosing.choose_downloaded(client, output, key, takes_first=arguments.yes or arguments.exact)
     found = [info for info in choosing.downloaded(client) if key in (info.model_key, info.path)]
     if not found:
         raise LMStudioRuntimeError(
