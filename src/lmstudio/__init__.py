@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         history,
         json_api,
         logs,
+        manifests,
         results,
         schemas,
         sdk_api,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
     from ._ops.files import ParseDocumentResult, RetrievalResult, RetrievalResultEntry
     from ._ops.guard import GuardToolCallController
+    from ._ops.hub import AuthenticationCode
     from ._ops.loading import AnyLoadConfig, LoadProgressCallback
     from ._ops.prediction_options import (
         PredictionFirstTokenCallback,
@@ -56,8 +58,18 @@ if TYPE_CHECKING:
     from ._runtime import UnknownItem
     from ._sdk_models import (
         AnyChatMessage,
+        ArtifactArtifactDependency,
+        ArtifactDependency,
+        ArtifactDownloadPlan,
+        ArtifactDownloadPlanDownloadOptionInfo,
+        ArtifactDownloadPlanModelInfo,
+        ArtifactDownloadPlanNode,
+        ArtifactDownloadPlanNodeArtifact,
+        ArtifactDownloadPlanNodeModel,
+        ArtifactModelDependency,
         AssistantResponse,
         AssistantResponseContent,
+        AuthenticationStatus,
         ChatHistoryData,
         DocumentParsingLibraryIdentifier,
         DownloadProgressUpdate,
@@ -67,7 +79,10 @@ if TYPE_CHECKING:
         EstimatedResourcesUsage,
         FileHandle,
         FileType,
+        FuzzyFindStaffPickResult,
         GpuSetting,
+        HubModel,
+        HuggingFaceModelDownloadSource,
         KvConfig,
         KvConfigField,
         LlmApplyPromptTemplateOpts,
@@ -77,6 +92,9 @@ if TYPE_CHECKING:
         LlmPredictionConfig,
         LlmPredictionFragment,
         LlmPredictionStats,
+        LmLinkStatusResult,
+        LocalArtifactFileList,
+        ModelDownloadSource,
         ModelInfo,
         ModelInstanceInfo,
         ModelProcessingState,
@@ -84,6 +102,7 @@ if TYPE_CHECKING:
         ModelSpecifier,
         ModelSpecifierInstanceReference,
         ModelSpecifierQuery,
+        PluginSandboxSettings,
         Quantization,
         SerializedLMSExtendedError,
         SystemPrompt,
@@ -108,7 +127,9 @@ if TYPE_CHECKING:
         UserMessageDict,
     )
     from ._specifiers import AnyModelSpecifier
+    from ._surface.async_planner import AsyncArtifactDownloadPlanner
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
+    from ._surface.sync_planner import ArtifactDownloadPlanner
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
     from ._text import text
     from ._timeouts import Timeout, TimeoutInput
@@ -169,6 +190,7 @@ if TYPE_CHECKING:
     )
     from .events import PredictionEvent
     from .history import AnyChatMessageDict, Chat, ChatInput, FileHandleInput, make_message
+    from .manifests import ArtifactManifestBase, PluginManifest
     from .results import (
         ActResult,
         ModelLoadResult,
@@ -216,6 +238,7 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "_local_files": "LocalFileInput",
     "_ops.files": "ParseDocumentResult RetrievalResult RetrievalResultEntry",
+    "_ops.hub": "AuthenticationCode",
     "_ops.loading": "AnyLoadConfig LoadProgressCallback",
     "_specifiers": "AnyModelSpecifier",
     "_abort": "AbortSignal",
@@ -240,13 +263,20 @@ _EXPORTS = {
         "ModelSpecifier ModelSpecifierInstanceReference ModelSpecifierQuery Quantization SerializedLMSExtendedError "
         "SystemPrompt "
         "SystemPromptContent TextData ToolCallRequest ToolCallRequestData ToolCallResultData ToolResultMessage "
-        "UserMessage UserMessageContent"
+        "UserMessage UserMessageContent "
+        "ArtifactArtifactDependency ArtifactDependency ArtifactDownloadPlan ArtifactDownloadPlanDownloadOptionInfo "
+        "ArtifactDownloadPlanModelInfo ArtifactDownloadPlanNode ArtifactDownloadPlanNodeArtifact "
+        "ArtifactDownloadPlanNodeModel ArtifactModelDependency AuthenticationStatus FuzzyFindStaffPickResult HubModel "
+        "HuggingFaceModelDownloadSource LmLinkStatusResult LocalArtifactFileList ModelDownloadSource "
+        "PluginSandboxSettings"
     ),
     "_sdk_models.dicts": (
         "ChatHistoryDataDict EmbeddingLoadModelConfigDict FileHandleDict LlmLoadModelConfigDict "
         "LlmPredictionConfigDict ModelQueryDict ModelSpecifierDict TextDataDict UserMessageDict"
     ),
+    "_surface.async_planner": "AsyncArtifactDownloadPlanner",
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
+    "_surface.sync_planner": "ArtifactDownloadPlanner",
     "_surface.sync_repository": "AvailableModel ModelDownloadOption",
     "async_api": (
         "AnyAsyncDownloadedModel AsyncClient AsyncDownloadedEmbeddingModel AsyncDownloadedLlm AsyncEmbeddingModel "
@@ -271,6 +301,7 @@ _EXPORTS = {
     ),
     "events": "PredictionEvent",
     "history": "AnyChatMessageDict Chat ChatInput FileHandleInput make_message",
+    "manifests": "ArtifactManifestBase PluginManifest",
     "results": (
         "ActResult ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
         "ToolCallRequestInfo"
@@ -304,8 +335,20 @@ __all__ = [
     "AnyLMStudioStruct",
     "AnyLoadConfig",
     "AnyModelSpecifier",
+    "ArtifactArtifactDependency",
+    "ArtifactDependency",
+    "ArtifactDownloadPlan",
+    "ArtifactDownloadPlanDownloadOptionInfo",
+    "ArtifactDownloadPlanModelInfo",
+    "ArtifactDownloadPlanNode",
+    "ArtifactDownloadPlanNodeArtifact",
+    "ArtifactDownloadPlanNodeModel",
+    "ArtifactDownloadPlanner",
+    "ArtifactManifestBase",
+    "ArtifactModelDependency",
     "AssistantResponse",
     "AssistantResponseContent",
+    "AsyncArtifactDownloadPlanner",
     "AsyncAvailableModel",
     "AsyncClient",
     "AsyncDownloadedEmbeddingModel",
@@ -316,6 +359,8 @@ __all__ = [
     "AsyncModelHandle",
     "AsyncPredictionStream",
     "AsyncSdkContract",
+    "AuthenticationCode",
+    "AuthenticationStatus",
     "AvailableModel",
     "BaseModel",
     "Chat",
@@ -346,8 +391,11 @@ __all__ = [
     "FileHandleInput",
     "FileType",
     "FunctionTool",
+    "FuzzyFindStaffPickResult",
     "GpuSetting",
     "GuardToolCallController",
+    "HubModel",
+    "HuggingFaceModelDownloadSource",
     "KvConfig",
     "KvConfigField",
     "LMStudioAuthenticationError",
@@ -382,9 +430,12 @@ __all__ = [
     "LlmPredictionConfigDict",
     "LlmPredictionFragment",
     "LlmPredictionStats",
+    "LmLinkStatusResult",
     "LoadProgressCallback",
+    "LocalArtifactFileList",
     "LocalFileInput",
     "ModelDownloadOption",
+    "ModelDownloadSource",
     "ModelInfo",
     "ModelInstanceInfo",
     "ModelLoadResult",
@@ -397,6 +448,8 @@ __all__ = [
     "ModelSpecifierInstanceReference",
     "ModelSpecifierQuery",
     "ParseDocumentResult",
+    "PluginManifest",
+    "PluginSandboxSettings",
     "PredictionEvent",
     "PredictionFirstTokenCallback",
     "PredictionFragmentCallback",
