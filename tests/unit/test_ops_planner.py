@@ -32,14 +32,20 @@ SUCCESS = packet({"type": "success"})
 
 
 def plan(version: int = 0, selected: int | None = 0, *, kind: str = "planUpdated", **node: Any) -> dict[str, Any]:
-    model = {
+    model: dict[str, Any] = {
         "type": "model",
         "state": "completed",
         "dependencyLabel": "maker/heron-GGUF",
         "downloadOptions": [OPTION] * 3,
     }
     model |= {"selectedDownloadOptionIndex": selected, "alreadyOwned": INFO, **node}
-    artifact = {"type": "artifact", "owner": "maker", "name": "heron", "state": "completed", "dependencyNodes": [0]}
+    artifact: dict[str, Any] = {
+        "type": "artifact",
+        "owner": "maker",
+        "name": "heron",
+        "state": "completed",
+        "dependencyNodes": [0],
+    }
     members = {"downloadSizeBytes": 5, "downloadAction": "startNewDownload", "version": version}
     return packet({"type": kind, "plan": {"nodes": [model, artifact], **members}})
 
@@ -343,7 +349,8 @@ def test_closing_discards_the_plan_once() -> None:
     stage.planner.close()
     assert stage.sent == [CANCEL_PLAN]
     assert stage.runtime.multiplexers[0].is_idle
-    for ask in (stage.download, lambda: stage.choose(1)):
+    asks: list[Callable[[], None]] = [stage.download, lambda: stage.choose(1)]
+    for ask in asks:
         with pytest.raises(LMStudioRuntimeError, match="The planner for the download of 'maker/heron-GGUF' is closed"):
             ask()
 
