@@ -83,7 +83,7 @@ SENTENCES: Mapping[str, Substitutions] = {
         (r"by cancellation or any exception", "by Ctrl-C or any exception"),
         (
             r"Several tasks may wait at the same time\.",
-            "Only one thread at a time may use it.",
+            "Only one thread at a time may wait; others may look.",
         ),
     ),
     "src/lmstudio/_surface/async_streams.py": (

@@ -195,9 +195,14 @@ class DownloadPlanner:
     def look(self) -> ArtifactDownloadPlan:
         """The plan as it is known now."""
         # While somebody waits, that is who takes what comes.
-        if not self._waiting and not self._is_committed:
-            self._take_arrived()
+        if not self._is_awaited() and not self._is_committed:
+            has_come = self._take_arrived()
+            if has_come and self._is_awaited():  # another thread has begun to, and may have looked too early
+                self._channel.nudge()
         return self._plan
+
+    def _is_awaited(self) -> bool:
+        return self._waiting > 0
 
     def is_ready(self) -> bool:
         """Whether everything is resolved. Raises what the plan has failed with: it never will be, then."""
@@ -214,6 +219,7 @@ class DownloadPlanner:
                 has_come = True
                 self._take(packet)
         except LMStudioError as error:
+            has_come = True
             self._fail(error)
         return has_come
 

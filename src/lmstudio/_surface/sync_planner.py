@@ -35,7 +35,7 @@ class ArtifactDownloadPlanner(SyncBase):
             planner.download()
 
     Leaving the `with` block discards the plan, if `download` has not begun.
-    Only one thread at a time may use it.
+    Only one thread at a time may wait; others may look.
     """
 
     def __init__(self, planner: DownloadPlanner, session: _Hub) -> None:
