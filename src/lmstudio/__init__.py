@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._abort import AbortSignal
     from ._local_files import LocalFileInput
     from ._ops.act_options import ActCallbacks
+    from ._ops.diagnostics import LogEventType
     from ._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
     from ._ops.files import ParseDocumentResult, RetrievalResult, RetrievalResultEntry
     from ._ops.guard import GuardToolCallController
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
         PromptProcessingCallback,
         ToolRequestCallbacks,
     )
+    from ._ops.runtime import EngineSpecifierInput, HardwareSurveyScopeInput
+    from ._ops.system import LMStudioVersion, ServerInfo
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import (
@@ -71,7 +74,16 @@ if TYPE_CHECKING:
         AssistantResponseContent,
         AuthenticationStatus,
         ChatHistoryData,
+        DiagnosticsLogEvent,
+        DiagnosticsLogEventData,
+        DiagnosticsLogEventDataLlmPredictionInput,
+        DiagnosticsLogEventDataLlmPredictionOutput,
+        DiagnosticsLogEventDataRuntimeLog,
+        DiagnosticsLogEventDataServerLog,
         DocumentParsingLibraryIdentifier,
+        DownloadableRuntimeEngineExtension,
+        DownloadableRuntimeExtensionInfo,
+        DownloadableRuntimeFrameworkExtension,
         DownloadProgressUpdate,
         EmbeddingLoadModelConfig,
         EmbeddingModelInfo,
@@ -94,7 +106,9 @@ if TYPE_CHECKING:
         LlmPredictionStats,
         LmLinkStatusResult,
         LocalArtifactFileList,
+        LogLevel,
         ModelDownloadSource,
+        ModelFormatName,
         ModelInfo,
         ModelInstanceInfo,
         ModelProcessingState,
@@ -104,6 +118,14 @@ if TYPE_CHECKING:
         ModelSpecifierQuery,
         PluginSandboxSettings,
         Quantization,
+        RuntimeEngineInfo,
+        RuntimeEngineSpecifier,
+        RuntimeHardwareSurveyEngine,
+        RuntimeHardwareSurveyResult,
+        RuntimeHardwareSurveyScope,
+        RuntimeHardwareSurveyScopeAll,
+        RuntimeHardwareSurveyScopeCustom,
+        RuntimeHardwareSurveyScopeSelected,
         SerializedLMSExtendedError,
         SystemPrompt,
         SystemPromptContent,
@@ -127,8 +149,10 @@ if TYPE_CHECKING:
         UserMessageDict,
     )
     from ._specifiers import AnyModelSpecifier
+    from ._surface.async_diagnostics import AsyncLogStream
     from ._surface.async_planner import AsyncArtifactDownloadPlanner
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
+    from ._surface.sync_diagnostics import LogStream
     from ._surface.sync_planner import ArtifactDownloadPlanner
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
     from ._text import text
@@ -253,17 +277,20 @@ _EXPORTS = {
     ),
     "_ops.downloads": "DownloadFinalizedCallback DownloadProgressCallback",
     "_sdk_models": (
-        "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DocumentParsingLibraryIdentifier "
-        "DownloadProgressUpdate "
-        "EmbeddingLoadModelConfig "
-        "EmbeddingModelInfo EmbeddingModelInstanceInfo EstimatedResourcesUsage FileHandle FileType GpuSetting "
-        "KvConfig KvConfigField "
-        "LlmApplyPromptTemplateOpts LlmInfo LlmInstanceInfo LlmLoadModelConfig LlmPredictionConfig "
-        "LlmPredictionFragment LlmPredictionStats ModelInfo ModelInstanceInfo ModelProcessingState ModelQuery "
-        "ModelSpecifier ModelSpecifierInstanceReference ModelSpecifierQuery Quantization SerializedLMSExtendedError "
-        "SystemPrompt "
-        "SystemPromptContent TextData ToolCallRequest ToolCallRequestData ToolCallResultData ToolResultMessage "
-        "UserMessage UserMessageContent "
+        "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DiagnosticsLogEvent "
+        "DiagnosticsLogEventData DiagnosticsLogEventDataLlmPredictionInput "
+        "DiagnosticsLogEventDataLlmPredictionOutput DiagnosticsLogEventDataRuntimeLog "
+        "DiagnosticsLogEventDataServerLog DocumentParsingLibraryIdentifier DownloadProgressUpdate "
+        "DownloadableRuntimeEngineExtension DownloadableRuntimeExtensionInfo DownloadableRuntimeFrameworkExtension "
+        "EmbeddingLoadModelConfig EmbeddingModelInfo EmbeddingModelInstanceInfo EstimatedResourcesUsage FileHandle "
+        "FileType GpuSetting KvConfig KvConfigField LlmApplyPromptTemplateOpts LlmInfo LlmInstanceInfo "
+        "LlmLoadModelConfig LlmPredictionConfig LlmPredictionFragment LlmPredictionStats LogLevel ModelFormatName "
+        "ModelInfo ModelInstanceInfo ModelProcessingState ModelQuery ModelSpecifier "
+        "ModelSpecifierInstanceReference ModelSpecifierQuery Quantization RuntimeEngineInfo RuntimeEngineSpecifier "
+        "RuntimeHardwareSurveyEngine RuntimeHardwareSurveyResult RuntimeHardwareSurveyScope "
+        "RuntimeHardwareSurveyScopeAll RuntimeHardwareSurveyScopeCustom RuntimeHardwareSurveyScopeSelected "
+        "SerializedLMSExtendedError SystemPrompt SystemPromptContent TextData ToolCallRequest ToolCallRequestData "
+        "ToolCallResultData ToolResultMessage UserMessage UserMessageContent "
         "ArtifactArtifactDependency ArtifactDependency ArtifactDownloadPlan ArtifactDownloadPlanDownloadOptionInfo "
         "ArtifactDownloadPlanModelInfo ArtifactDownloadPlanNode ArtifactDownloadPlanNodeArtifact "
         "ArtifactDownloadPlanNodeModel ArtifactModelDependency AuthenticationStatus FuzzyFindStaffPickResult HubModel "
@@ -275,6 +302,11 @@ _EXPORTS = {
         "LlmPredictionConfigDict ModelQueryDict ModelSpecifierDict TextDataDict UserMessageDict"
     ),
     "_surface.async_planner": "AsyncArtifactDownloadPlanner",
+    "_ops.diagnostics": "LogEventType",
+    "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
+    "_ops.system": "LMStudioVersion ServerInfo",
+    "_surface.async_diagnostics": "AsyncLogStream",
+    "_surface.sync_diagnostics": "LogStream",
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
     "_surface.sync_planner": "ArtifactDownloadPlanner",
     "_surface.sync_repository": "AvailableModel ModelDownloadOption",
@@ -321,7 +353,7 @@ _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in nam
 # As in the official package, public modules are attributes without an import of their own.
 _MODULES = {"json_api", "logs", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
 # What the annotations of clients name, and clients load when it is used.
-_ON_DEMAND = ("_surface.async_files", "_surface.sync_files")
+_ON_DEMAND = ("_surface.async_files", "_surface.async_runtime", "_surface.sync_files", "_surface.sync_runtime")
 
 __all__ = [
     "LLM",
@@ -355,6 +387,7 @@ __all__ = [
     "AsyncDownloadedLlm",
     "AsyncEmbeddingModel",
     "AsyncLLM",
+    "AsyncLogStream",
     "AsyncModelDownloadOption",
     "AsyncModelHandle",
     "AsyncPredictionStream",
@@ -371,12 +404,21 @@ __all__ = [
     "ChatRole",
     "Client",
     "ConnectionPhase",
+    "DiagnosticsLogEvent",
+    "DiagnosticsLogEventData",
+    "DiagnosticsLogEventDataLlmPredictionInput",
+    "DiagnosticsLogEventDataLlmPredictionOutput",
+    "DiagnosticsLogEventDataRuntimeLog",
+    "DiagnosticsLogEventDataServerLog",
     "DictObject",
     "DictSchema",
     "DocumentParsingLibraryIdentifier",
     "DownloadFinalizedCallback",
     "DownloadProgressCallback",
     "DownloadProgressUpdate",
+    "DownloadableRuntimeEngineExtension",
+    "DownloadableRuntimeExtensionInfo",
+    "DownloadableRuntimeFrameworkExtension",
     "DownloadedEmbeddingModel",
     "DownloadedLlm",
     "EmbeddingLoadModelConfig",
@@ -384,6 +426,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingModelInfo",
     "EmbeddingModelInstanceInfo",
+    "EngineSpecifierInput",
     "ErrorType",
     "EstimatedResourcesUsage",
     "FileHandle",
@@ -394,6 +437,7 @@ __all__ = [
     "FuzzyFindStaffPickResult",
     "GpuSetting",
     "GuardToolCallController",
+    "HardwareSurveyScopeInput",
     "HubModel",
     "HuggingFaceModelDownloadSource",
     "KvConfig",
@@ -420,6 +464,7 @@ __all__ = [
     "LMStudioUnknownMessageWarning",
     "LMStudioValidationError",
     "LMStudioValueError",
+    "LMStudioVersion",
     "LMStudioWebsocketError",
     "LlmApplyPromptTemplateOpts",
     "LlmInfo",
@@ -434,8 +479,12 @@ __all__ = [
     "LoadProgressCallback",
     "LocalArtifactFileList",
     "LocalFileInput",
+    "LogEventType",
+    "LogLevel",
+    "LogStream",
     "ModelDownloadOption",
     "ModelDownloadSource",
+    "ModelFormatName",
     "ModelInfo",
     "ModelInstanceInfo",
     "ModelLoadResult",
@@ -465,8 +514,17 @@ __all__ = [
     "RetrievalResult",
     "RetrievalResultEntry",
     "RetryConfig",
+    "RuntimeEngineInfo",
+    "RuntimeEngineSpecifier",
+    "RuntimeHardwareSurveyEngine",
+    "RuntimeHardwareSurveyResult",
+    "RuntimeHardwareSurveyScope",
+    "RuntimeHardwareSurveyScopeAll",
+    "RuntimeHardwareSurveyScopeCustom",
+    "RuntimeHardwareSurveyScopeSelected",
     "SdkContract",
     "SerializedLMSExtendedError",
+    "ServerInfo",
     "Settings",
     "SyncModelHandle",
     "SystemPrompt",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FILE = lms.FileHandle(name="facts.txt", identifier="local:facts.txt", size_bytes=5, file_type="text/plain")
 OTHER_FILE = lms.FileHandle(name="more.pdf", identifier="local:more.pdf", size_bytes=5, file_type="application/pdf")
+ENGINE = {"name": "llama.cpp", "version": "1.2.3"}
 TARGET = {"specifier": {"type": "query", "query": {"identifier": "scripted-chat"}}}
 
 
@@ -184,14 +185,22 @@ CALLS: dict[str, list[Callable[[lms.Client], Any]]] = {
         lambda client: client.embedding.list_downloaded(),
     ],
     "system/listDownloadedModelVariants": [lambda client: client.system.list_downloaded_model_variants("some-model")],
-    "system/version": [_by_name("system", "version")],
-    "system/info": [_by_name("system", "info")],
-    "system/notify": [_by_name("system", "notify", {"title": "Hello"})],
-    "system/getExperimentFlags": [_by_name("system", "getExperimentFlags")],
-    "system/setExperimentFlag": [_by_name("system", "setExperimentFlag", {"code": "flag", "value": True})],
-    "system/startHttpServer": [_by_name("system", "startHttpServer", {"port": 1234})],
-    "system/stopHttpServer": [_by_name("system", "stopHttpServer")],
-    "system/requestShutdown": [_by_name("system", "requestShutdown")],
+    "system/version": [lambda client: client.system.get_lm_studio_version()],
+    "system/info": [lambda client: client.system.get_info()],
+    "system/notify": [lambda client: client.system.notify("Hello")],
+    "system/getExperimentFlags": [lambda client: client.system.get_experiment_flags()],
+    "system/setExperimentFlag": [lambda client: client.system.set_experiment_flag("flag", True)],
+    "system/startHttpServer": [lambda client: client.system.start_http_server(port=1234)],
+    "system/stopHttpServer": [lambda client: client.system.stop_http_server()],
+    "system/requestShutdown": [lambda client: client.system.request_shutdown()],
+    "diagnostics/streamLogs": [lambda client: list(client.diagnostics.stream_logs())],
+    "runtime/listEngines": [lambda client: client.runtime.engine.list()],
+    "runtime/getEngineSelections": [lambda client: client.runtime.engine.get_selections()],
+    "runtime/selectEngine": [lambda client: client.runtime.engine.select(ENGINE, "GGUF")],
+    "runtime/removeEngine": [lambda client: client.runtime.engine.remove(ENGINE)],
+    "runtime/surveyHardware": [lambda client: client.runtime.survey_hardware()],
+    "runtime/searchRuntimeExtensions": [lambda client: client.runtime.extensions.search("llama.cpp")],
+    "runtime/downloadRuntimeExtension": [lambda client: client.runtime.extensions.download(ENGINE)],
 }
 
 
