@@ -1,4 +1,4 @@
-"""Models to download, in the asynchronous surface."""
+"""Models to download and plans for that, in the asynchronous surface."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Generated from async_repository.py by tools/make_sync.py. Edit that file instead.
-"""Models to download, in the synchronous surface."""
+"""Models to download and plans for that, in the synchronous surface."""
 
 from __future__ import annotations
 
