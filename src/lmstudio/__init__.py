@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         ToolRequestCallbacks,
     )
     from ._ops.runtime import EngineSpecifierInput, HardwareSurveyScopeInput
-    from ._ops.system import LMStudioVersion, ServerInfo
+    from ._ops.system import LMStudioVersion, ServiceInfo
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import (
@@ -275,7 +275,10 @@ _EXPORTS = {
         "PredictionFirstTokenCallback PredictionFragmentCallback PredictionMessageCallback PromptProcessingCallback "
         "ToolRequestCallbacks"
     ),
+    "_ops.diagnostics": "LogEventType",
     "_ops.downloads": "DownloadFinalizedCallback DownloadProgressCallback",
+    "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
+    "_ops.system": "LMStudioVersion ServiceInfo",
     "_sdk_models": (
         "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DiagnosticsLogEvent "
         "DiagnosticsLogEventData DiagnosticsLogEventDataLlmPredictionInput "
@@ -302,9 +305,6 @@ _EXPORTS = {
         "LlmPredictionConfigDict ModelQueryDict ModelSpecifierDict TextDataDict UserMessageDict"
     ),
     "_surface.async_planner": "AsyncArtifactDownloadPlanner",
-    "_ops.diagnostics": "LogEventType",
-    "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
-    "_ops.system": "LMStudioVersion ServerInfo",
     "_surface.async_diagnostics": "AsyncLogStream",
     "_surface.sync_diagnostics": "LogStream",
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
@@ -524,7 +524,7 @@ __all__ = [
     "RuntimeHardwareSurveyScopeSelected",
     "SdkContract",
     "SerializedLMSExtendedError",
-    "ServerInfo",
+    "ServiceInfo",
     "Settings",
     "SyncModelHandle",
     "SystemPrompt",

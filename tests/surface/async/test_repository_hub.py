@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 import lmstudio as lms
+from surface.hub_server import FILLED_URL, MESSAGES, hub_server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lmstudio.server import Server
+
+
+async def test_logging_in_and_publishing_call_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls: list[str] = []
+    messages: list[str] = []
+    with hub_server(monkeypatch) as server:
+        async with lms.AsyncClient(server.api_host) as client:
+            await client.repository.ensure_authenticated(lambda code: urls.append(code.filled_url))
+            await client.repository.push_artifact("/plugin", on_message=messages.append)
+    assert urls == [FILLED_URL]
+    assert messages == MESSAGES
 
 
 async def test_nobody_is_logged_in_at_the_embedded_server(server: Server) -> None:
