@@ -15,9 +15,12 @@ import pytest
 from lmstudio import _wire
 from lmstudio._sdk_models import KvConfig
 from lmstudio.errors import LMStudioValueError
-from lmstudio.plugin._app_value_types import kv_value_types_library
-from lmstudio.plugin._schematics import ConfigSchematicsBuilder, create_config_schematics
-from lmstudio.plugin._value_types import basic_kv_value_types_library
+from lmstudio.plugin.config_schemas import (
+    ConfigSchematicsBuilder,
+    basic_kv_value_types_library,
+    create_config_schematics,
+    kv_value_types_library,
+)
 
 from .node_peer import answers_of_script
 

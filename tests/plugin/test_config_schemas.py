@@ -14,8 +14,13 @@ import pytest
 
 from lmstudio._sdk_models import KvConfig
 from lmstudio.errors import LMStudioValueError
-from lmstudio.plugin._value_types import depends_on
-from lmstudio.plugin.config_schemas import BaseConfigSchema, config_field, parse_config_schema, schematics_of
+from lmstudio.plugin.config_schemas import (
+    BaseConfigSchema,
+    config_field,
+    depends_on,
+    parse_config_schema,
+    schematics_of,
+)
 from lmstudio.plugin.sdk_api import LMStudioPluginInitError
 
 if TYPE_CHECKING:

@@ -9,14 +9,19 @@ import pytest
 
 from lmstudio._sdk_models import KvConfig
 from lmstudio.errors import LMStudioValueError
-from lmstudio.plugin._app_value_types import kv_value_types_library
-from lmstudio.plugin._schematics import create_config_schematics
-from lmstudio.plugin._value_types import SelectOption, SliderRange, basic_kv_value_types_library, depends_on
+from lmstudio.plugin.config_schemas import (
+    SelectOption,
+    SliderRange,
+    basic_kv_value_types_library,
+    create_config_schematics,
+    depends_on,
+    kv_value_types_library,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lmstudio.plugin._schematics import ConfigSchematics
+    from lmstudio.plugin.config_schemas import ConfigSchematics
 
 
 def kv(**values: Any) -> KvConfig:

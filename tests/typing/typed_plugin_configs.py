@@ -9,8 +9,15 @@ from typing import Any, Literal
 from typing_extensions import assert_type
 
 from lmstudio import KvConfig
-from lmstudio.plugin._schematics import ConfigSchematics, ParsedConfig, create_config_schematics
-from lmstudio.plugin.config_schemas import BaseConfigSchema, config_field, parse_config_schema, schematics_of
+from lmstudio.plugin.config_schemas import (
+    BaseConfigSchema,
+    ConfigSchematics,
+    ParsedConfig,
+    config_field,
+    create_config_schematics,
+    parse_config_schema,
+    schematics_of,
+)
 
 # Classes -------------------------------------------------------------------------------------------------------------
 

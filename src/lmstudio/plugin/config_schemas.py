@@ -17,6 +17,8 @@
 The annotation says what a setting can be: `bool`, `int`, `float`, `str`, a `Literal` or `Enum` of texts (a choice),
 `Path` (a folder; with `| None` it may be left open), and lists of `str` or `Path`. The subclasses are data classes. One
 inside another, as an attribute or as a nested class, is a scope: its settings have keys such as "forecast.days".
+
+Settings without a class are described by `create_config_schematics`.
 """
 
 from __future__ import annotations
@@ -38,16 +40,50 @@ from typing_extensions import Unpack, dataclass_transform
 from lmstudio.errors import LMStudioValueError
 
 from ._app_value_types import kv_value_types_library
-from ._schematics import AccessPermission, ConfigSchematicsBuilder, SharedFieldParams, select_options
+from ._schematics import (
+    AccessPermission,
+    ConfigSchematics,
+    ConfigSchematicsBuilder,
+    ConfigSchematicsField,
+    KVConfigBuilder,
+    ParsedConfig,
+    SharedFieldParams,
+    create_config_schematics,
+    select_options,
+)
+from ._value_types import (
+    FieldDependency,
+    KVFieldValueTypeLibrary,
+    SelectOption,
+    SliderRange,
+    basic_kv_value_types_library,
+    depends_on,
+)
 from .sdk_api import LMStudioPluginInitError
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import KvConfig
 
-    from ._schematics import ConfigSchematics, ParsedConfig
-    from ._value_types import SelectOption, SliderRange
-
-__all__ = ["BaseConfigSchema", "ConfigFieldParams", "config_field", "parse_config_schema", "schematics_of"]
+__all__ = [
+    "BaseConfigSchema",
+    "ConfigFieldParams",
+    "ConfigSchematics",
+    "ConfigSchematicsBuilder",
+    "ConfigSchematicsField",
+    "FieldDependency",
+    "KVConfigBuilder",
+    "KVFieldValueTypeLibrary",
+    "ParsedConfig",
+    "SelectOption",
+    "SliderRange",
+    "basic_kv_value_types_library",
+    "config_field",
+    "create_config_schematics",
+    "depends_on",
+    "kv_value_types_library",
+    "parse_config_schema",
+    "schematics_of",
+]
 
 T = TypeVar("T")
 SchemaT = TypeVar("SchemaT", bound="BaseConfigSchema")
