@@ -235,6 +235,7 @@ class _Act(Generic[ParsedT]):
             tool_definitions=[tool.definition for tool in self._tools.values()] if offers_tools else [],
             call_ids=self._call_ids,
             signal=self._signal,
+            chat_config=options.chat_config,
             **more,
         )
 

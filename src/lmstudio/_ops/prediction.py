@@ -142,11 +142,15 @@ def _prediction(
     layers: list[KvConfigStackLayer],
     options: PredictionOptions[ParsedT],
 ) -> Prediction[ParsedT]:
+    chat_config = options.chat_config
+    if chat_config is not None:
+        layers = [KvConfigStackLayer(layer_name="conversationSpecific", config=chat_config), *layers]
     parameter = LlmChannelPredictCreationParameter(
         model_specifier=target,
         history=history,
         prediction_config_stack=KvConfigStack(layers=layers),
         fuzzy_preset_identifier=options.preset,
+        ignore_server_session_config=None if chat_config is None else True,
     )
     return Prediction(port, parameter, options, f"predict with {describe(target)}")
 

@@ -1,0 +1,1 @@
+"""Plugins for LM Studio, written in Python."""

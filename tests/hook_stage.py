@@ -1,0 +1,116 @@
+"""A server whose plugin does nothing but hand the tasks of its hooks to a test, which works on them itself."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from patience import PATIENCE_SECONDS
+from peer.plugin_session import MANIFEST, PluginCore, Wire
+from plugin_kit import turn_settings, user_message
+
+from lmstudio._sdk_models import (
+    ChatHistoryData,
+    PluginsChannelSetGeneratorToClientPacketGenerate,
+    PluginsChannelSetPredictionLoopHandlerToClientPacketHandlePredictionLoop,
+    PluginsChannelSetPromptPreprocessorToClientPacketPreprocess,
+)
+from lmstudio.server import ScriptedEngine, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lmstudio._sdk_models import ProcessingRequest, ProcessingRequestResponse
+    from lmstudio.server.plugins.turns import Ask, TurnItem
+
+    Answer = Callable[[ProcessingRequest], ProcessingRequestResponse]
+
+HELPER = "me/helper"
+_STARTS: dict[str, tuple[str, Any]] = {
+    "preprocess": ("setPromptPreprocessor", PluginsChannelSetPromptPreprocessorToClientPacketPreprocess),
+    "handlePredictionLoop": (
+        "setPredictionLoopHandler",
+        PluginsChannelSetPredictionLoopHandlerToClientPacketHandlePredictionLoop,
+    ),
+    "generate": ("setGenerator", PluginsChannelSetGeneratorToClientPacketGenerate),
+}
+
+
+def _asking(answer: Answer) -> Ask:
+    async def ask(request: ProcessingRequest) -> ProcessingRequestResponse:
+        return answer(request)
+
+    return ask
+
+
+class HookWork:
+    """A task of a hook, and what its host has heard of it."""
+
+    def __init__(self, task: Any, plugin: Wire, hook: int) -> None:
+        self.task = task
+        self._plugin, self._hook = plugin, hook
+        self.items: list[Any] = []
+        """What has come to the host. Complete when the work is over."""
+
+    def send(self, packet: Any) -> None:
+        """Pass a packet of the plugin on to its host."""
+        members = packet.to_dict()
+        self._plugin.say(self._hook, members.pop("type"), **members)
+
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """The items that are updates, as they were on the wire."""
+        return [item.to_dict() for item in self.items if hasattr(item, "to_dict")]
+
+
+class HookStage:
+    """The server and the process of its plugin."""
+
+    def __init__(self, server: Server, core: PluginCore, engine: ScriptedEngine, stack: ExitStack) -> None:
+        self.api_host = server.api_host
+        self.engine = engine
+        self.core = core
+        developer = Wire(stack, server.api_host, "a developer")
+        ready = developer.hear(developer.open("registerDevelopmentPlugin", {"manifest": MANIFEST}), "ready")
+        self._plugin = Wire(stack, server.api_host, ready["clientIdentifier"], ready["clientPasskey"])
+        self._hooks = {kind: self._plugin.open(endpoint) for kind, (endpoint, _) in _STARTS.items()}
+        self._plugin.call("pluginInitCompleted")
+
+    @contextmanager
+    def work(
+        self, kind: str = "handlePredictionLoop", answer: Answer | None = None, **settings: Any
+    ) -> Iterator[HookWork]:
+        """A task of the hook *kind*, which is complete when the block ends. The user answers with *answer*."""
+        items: list[TurnItem] = []
+        if answer is not None:
+            settings["ask"] = _asking(answer)
+        working = self.core.begin(lambda: self._host(kind, settings, items))
+        hook = self._hooks[kind]
+        packet = self._plugin.hear(hook, kind)
+        work = HookWork(_STARTS[kind][1].from_dict(packet), self._plugin, hook)
+        work.items = items
+        try:
+            yield work
+        finally:
+            processed = {"processed": packet["input"]} if kind == "preprocess" else {}
+            self._plugin.say(hook, "complete", taskId=packet["taskId"], **processed)
+            working.result(PATIENCE_SECONDS)
+
+    async def _host(self, kind: str, settings: dict[str, Any], items: list[Any]) -> None:
+        plugins = self.core.plugins
+        if kind == "generate":
+            async with plugins.generate(HELPER, ChatHistoryData(messages=[user_message("Hi")]), **settings) as run:
+                items.extend([item async for item in run])
+            return
+        with plugins.turn(user_message("Hi"), turn_settings(**settings)) as turn:
+            start = plugins.preprocess if kind == "preprocess" else plugins.run_loop
+            async with start(HELPER, turn) as running:
+                items.extend([item async for item in running])
+
+
+@contextmanager
+def hook_stage() -> Iterator[HookStage]:
+    engine = ScriptedEngine()
+    core = PluginCore(engine)
+    with Server.for_core(core) as server, ExitStack() as stack:
+        yield HookStage(server, core, engine, stack)
