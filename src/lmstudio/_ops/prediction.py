@@ -135,6 +135,13 @@ def _refuse_chat_only(options: PredictionOptions[Any]) -> None:
             raise LMStudioValueError(f"complete() continues a text and cannot use {name}. For a chat use respond().")
 
 
+def chat_layers(chat_config: KvConfig | None) -> list[KvConfigStackLayer]:
+    """The settings of the chat that something is for, if it is for one, below those of the call."""
+    if chat_config is None:
+        return []
+    return [KvConfigStackLayer(layer_name="conversationSpecific", config=chat_config)]
+
+
 def _prediction(
     port: Port,
     target: ModelTarget,
@@ -143,12 +150,10 @@ def _prediction(
     options: PredictionOptions[ParsedT],
 ) -> Prediction[ParsedT]:
     chat_config = options.chat_config
-    if chat_config is not None:
-        layers = [KvConfigStackLayer(layer_name="conversationSpecific", config=chat_config), *layers]
     parameter = LlmChannelPredictCreationParameter(
         model_specifier=target,
         history=history,
-        prediction_config_stack=KvConfigStack(layers=layers),
+        prediction_config_stack=KvConfigStack(layers=[*chat_layers(chat_config), *layers]),
         fuzzy_preset_identifier=options.preset,
         ignore_server_session_config=None if chat_config is None else True,
     )

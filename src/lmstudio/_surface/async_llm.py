@@ -440,7 +440,9 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         """
         options = text_ops.read_template_opts(opts)
         port = self._within(timeout, signal)
-        return await self._run(text_ops.apply_prompt_template(port, self._target, read_history(history), options))
+        return await self._run(
+            text_ops.apply_prompt_template(port, self._target, read_history(history), options, self._chat_config)
+        )
 
     async def count_chat_tokens(
         self,

@@ -427,7 +427,9 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         """
         options = text_ops.read_template_opts(opts)
         port = self._within(timeout, signal)
-        return self._run(text_ops.apply_prompt_template(port, self._target, read_history(history), options))
+        return self._run(
+            text_ops.apply_prompt_template(port, self._target, read_history(history), options, self._chat_config)
+        )
 
     def count_chat_tokens(
         self,

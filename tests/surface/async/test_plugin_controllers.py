@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+import anyio  # sync: skip
 import pytest
 from hook_stage import HookStage, HookWork, hook_stage
 from patience import PATIENCE_SECONDS
@@ -121,6 +122,19 @@ async def test_only_cancellation_is_shown_as_such(stage: HookStage, error: BaseE
             await ctl.flush()
     states = [{"status": "waiting", "text": "Begin"}, {"status": "canceled", "text": "Over"}]
     assert [update["state"] for update in work.shown] == states[:shown]
+
+
+async def test_cancellation_of_a_task_is_shown(stage: HookStage) -> None:  # sync: skip
+    async with lms.AsyncClient(stage.api_host) as client:
+        with stage.work() as work:
+            ctl = controller(client, work)
+            status = await ctl.notify_start("Begin")
+            with anyio.CancelScope() as scope:
+                async with status.notify_aborted("Over"):
+                    scope.cancel()
+                    await anyio.sleep_forever()
+            await ctl.flush()
+    assert work.shown[-1]["state"] == {"status": "canceled", "text": "Over"}
 
 
 async def test_content_blocks_grow_and_change(stage: HookStage) -> None:
