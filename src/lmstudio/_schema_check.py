@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["Mismatch", "find_mismatch", "verify_schema"]
+__all__ = ["Mismatch", "are_equal", "find_mismatch", "verify_schema"]
 
 _Schema: TypeAlias = "Mapping[str, Any] | bool"
 
@@ -209,9 +209,9 @@ class _Check:
             types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
             if not any(_TYPES[name](value) for name in types):
                 yield Mismatch(path, f"expected {' or '.join(types)}, got {_described(value)}")
-        if "const" in schema and not _are_equal(value, schema["const"]):
+        if "const" in schema and not are_equal(value, schema["const"]):
             yield Mismatch(path, f"expected {_shown(schema['const'])}, got {_shown(value)}")
-        if "enum" in schema and not any(_are_equal(value, choice) for choice in schema["enum"]):
+        if "enum" in schema and not any(are_equal(value, choice) for choice in schema["enum"]):
             choices = ", ".join(map(_shown, schema["enum"]))
             yield Mismatch(path, f"expected one of {choices:.300}, got {_shown(value)}")
 
@@ -257,7 +257,7 @@ class _Check:
             if not least <= count <= most:
                 yield Mismatch(path, f"{count} items are as 'contains' demands, expected {least} to {most}")
         if schema.get("uniqueItems") and any(
-            _are_equal(item, other) for index, item in enumerate(value) for other in value[:index]
+            are_equal(item, other) for index, item in enumerate(value) for other in value[:index]
         ):
             yield Mismatch(path, "an item occurs twice")
         yield from _size_mismatches(len(value), "Items", schema, path)
@@ -337,12 +337,12 @@ def _is_multiple(value: float, factor: float) -> bool:
         return False
 
 
-def _are_equal(left: Any, right: Any) -> bool:
+def are_equal(left: Any, right: Any) -> bool:
     """Equal as JSON values: 1 is 1.0, but not true."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(_are_equal(left[name], right[name]) for name in left)
+        return left.keys() == right.keys() and all(are_equal(left[name], right[name]) for name in left)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
-        return len(left) == len(right) and all(map(_are_equal, left, right))
+        return len(left) == len(right) and all(map(are_equal, left, right))
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 

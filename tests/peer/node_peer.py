@@ -91,6 +91,23 @@ def node_environment() -> dict[str, str]:
     return {**env, "LMS_NO_FANCY_ERRORS": "1", "FORCE_COLOR": "0"}
 
 
+def answers_of_script(script: str, cases: list[dict[str, Any]]) -> list[Any]:
+    """What a script of `node/` that reads one array of cases writes: an answer to each."""
+    done = subprocess.run(
+        [require_node(), script],
+        cwd=NODE_FOLDER,
+        env=node_environment(),
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    answers: list[Any] = json.loads(done.stdout)
+    assert len(answers) == len(cases)
+    return answers
+
+
 # The process ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from lmstudio._kv_config import (
 from lmstudio._sdk_models import KvConfig
 from lmstudio.errors import LMStudioValueError
 
-from .node_peer import NODE_FOLDER, node_environment, require_node
+from .node_peer import answers_of_script
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -204,18 +203,7 @@ def _text(value: Any) -> str:
 def js_answers() -> dict[str, dict[str, Any]]:
     """What lmstudio.js makes of every case, by the text of the case. One process answers all."""
     cases = forward_cases() + reading_cases()
-    command = [require_node(), "config_golden.mjs"]
-    done = subprocess.run(
-        command,
-        cwd=NODE_FOLDER,
-        env=node_environment(),
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=True,
-    )
-    return dict(zip(map(_text, cases), json.loads(done.stdout), strict=True))
+    return dict(zip(map(_text, cases), answers_of_script("config_golden.mjs", cases), strict=True))
 
 
 def sent_by_us(case: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,13 +3,17 @@
 // Standard input is one JSON array of cases:
 //   {"kind": "llm" | "embedding" | "prediction", "config": {...}}                    -> {"fields": [{key, value}]}
 //   {"kind": as above, "kv": {"fields": [...]}, "format": "gguf"}                    -> {"config": {...}}
+//   {"kind": "schematics", "steps": [...], "kv": {...}, "values": [[key, value]], "extensions": [[key, value]]}
+//                                                                                    -> {"wire", "parsed", "built"}
+//   {"kind": "valueType", "library": "basic" | "all", "method", "args": [...]}       -> {"value": ...}
+// A step is [key, type, params, default], [scope, steps] or [prefix of an extension].
 // Standard output is one array with an answer for each: one of the above, or {"error": text}.
 //
 // The public methods of a client run as always; only its ports are replaced, so that nothing is connected.
 
 import { text } from "node:stream/consumers";
 
-import { LMStudioClient } from "@lmstudio/sdk";
+import { LMStudioClient, basicKVValueTypesLibrary, createConfigSchematics, kvValueTypesLibrary } from "@lmstudio/sdk";
 
 const SILENT = { info() {}, warn() {}, error() {}, debug() {} };
 const client = new LMStudioClient({ baseUrl: "ws://127.0.0.1:1", logger: SILENT });
@@ -73,8 +77,53 @@ const BACKWARD = {
   prediction: (kv, format) => handleOf(client.llm, kv, format).getBasePredictionConfig(),
 };
 
-async function answer({ kind, config, kv, format }) {
+/** A builder with every step taken. */
+function taken(builder, steps) {
+  for (const [key, ...rest] of steps) {
+    if (rest.length === 0) {
+      builder.extension(key);
+    } else if (rest.length === 1) {
+      builder.scope(key, (inner) => taken(inner, rest[0]));
+    } else {
+      builder.field(key, ...rest);
+    }
+  }
+  return builder;
+}
+
+function schematicsAnswer({ steps, kv, values = [], extensions = [] }) {
+  const schematics = taken(createConfigSchematics(), steps).build();
+  const wire = schematics.serialize();
+  const parsed = schematics.parse(kv ?? { fields: [] });
+  const builder = schematics.configBuilder();
+  values.forEach(([key, value]) => builder.with(key, value));
+  extensions.forEach(([key, value]) => builder.withExtensionField(key, value));
+  const keys = wire.fields.map(({ shortKey }) => shortKey);
+  return { wire, parsed: Object.fromEntries(keys.map((key) => [key, parsed.get(key)])), built: builder.build() };
+}
+
+function valueTypeAnswer({ library, method, args }) {
+  const types = library === "basic" ? basicKVValueTypesLibrary : kvValueTypesLibrary;
+  if (method === "accepts") {
+    const [key, params, value] = args;
+    return { value: types.getSchema(key, params).safeParse(value).success };
+  }
+  if (method === "stringify") {
+    const [key, params, value, desiredLength] = args;
+    return { value: types.stringify(key, params, { t: (name, english) => english, desiredLength }, value) };
+  }
+  return { value: types[method](...args) };
+}
+
+async function answer(request) {
+  const { kind, config, kv, format } = request;
   try {
+    if (kind === "schematics") {
+      return schematicsAnswer(request);
+    }
+    if (kind === "valueType") {
+      return valueTypeAnswer(request);
+    }
     if (kv !== undefined) {
       return { config: await BACKWARD[kind](kv, format) };
     }
