@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         ModelSpecifier,
         ModelSpecifierInstanceReference,
         ModelSpecifierQuery,
+        PluginManifest,
         Quantization,
         SerializedLMSExtendedError,
         SystemPrompt,
@@ -108,8 +109,24 @@ if TYPE_CHECKING:
         UserMessageDict,
     )
     from ._specifiers import AnyModelSpecifier
+    from ._surface.async_plugins import (
+        AsyncHookChannel,
+        AsyncLLMGeneratorHandle,
+        AsyncPluginRegistration,
+        AsyncRemoteToolUseSession,
+        AsyncSelfRegistrationHost,
+    )
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
+    from ._surface.async_streams import AsyncGeneratorPredictionStream
+    from ._surface.sync_plugins import (
+        HookChannel,
+        LLMGeneratorHandle,
+        PluginRegistration,
+        RemoteToolUseSession,
+        SelfRegistrationHost,
+    )
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
+    from ._surface.sync_streams import GeneratorPredictionStream
     from ._text import text
     from ._timeouts import Timeout, TimeoutInput
     from .async_api import (
@@ -171,6 +188,9 @@ if TYPE_CHECKING:
     from .history import AnyChatMessageDict, Chat, ChatInput, FileHandleInput, make_message
     from .results import (
         ActResult,
+        GeneratorActResult,
+        GeneratorPredictionResult,
+        GeneratorPredictionRoundResult,
         ModelLoadResult,
         PredictionResult,
         PredictionRoundResult,
@@ -237,8 +257,8 @@ _EXPORTS = {
         "KvConfig KvConfigField "
         "LlmApplyPromptTemplateOpts LlmInfo LlmInstanceInfo LlmLoadModelConfig LlmPredictionConfig "
         "LlmPredictionFragment LlmPredictionStats ModelInfo ModelInstanceInfo ModelProcessingState ModelQuery "
-        "ModelSpecifier ModelSpecifierInstanceReference ModelSpecifierQuery Quantization SerializedLMSExtendedError "
-        "SystemPrompt "
+        "ModelSpecifier ModelSpecifierInstanceReference ModelSpecifierQuery PluginManifest Quantization "
+        "SerializedLMSExtendedError SystemPrompt "
         "SystemPromptContent TextData ToolCallRequest ToolCallRequestData ToolCallResultData ToolResultMessage "
         "UserMessage UserMessageContent"
     ),
@@ -246,8 +266,17 @@ _EXPORTS = {
         "ChatHistoryDataDict EmbeddingLoadModelConfigDict FileHandleDict LlmLoadModelConfigDict "
         "LlmPredictionConfigDict ModelQueryDict ModelSpecifierDict TextDataDict UserMessageDict"
     ),
+    "_surface.async_plugins": (
+        "AsyncHookChannel AsyncLLMGeneratorHandle AsyncPluginRegistration AsyncRemoteToolUseSession "
+        "AsyncSelfRegistrationHost"
+    ),
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
+    "_surface.async_streams": "AsyncGeneratorPredictionStream",
+    "_surface.sync_plugins": (
+        "HookChannel LLMGeneratorHandle PluginRegistration RemoteToolUseSession SelfRegistrationHost"
+    ),
     "_surface.sync_repository": "AvailableModel ModelDownloadOption",
+    "_surface.sync_streams": "GeneratorPredictionStream",
     "async_api": (
         "AnyAsyncDownloadedModel AsyncClient AsyncDownloadedEmbeddingModel AsyncDownloadedLlm AsyncEmbeddingModel "
         "AsyncLLM AsyncModelHandle AsyncPredictionStream"
@@ -272,7 +301,8 @@ _EXPORTS = {
     "events": "PredictionEvent",
     "history": "AnyChatMessageDict Chat ChatInput FileHandleInput make_message",
     "results": (
-        "ActResult ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
+        "ActResult GeneratorActResult GeneratorPredictionResult GeneratorPredictionRoundResult "
+        "ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
         "ToolCallRequestInfo"
     ),
     "schemas": "AnyLMStudioStruct BaseModel DictObject DictSchema ModelSchema ResponseSchema ValidationError",
@@ -311,11 +341,17 @@ __all__ = [
     "AsyncDownloadedEmbeddingModel",
     "AsyncDownloadedLlm",
     "AsyncEmbeddingModel",
+    "AsyncGeneratorPredictionStream",
+    "AsyncHookChannel",
     "AsyncLLM",
+    "AsyncLLMGeneratorHandle",
     "AsyncModelDownloadOption",
     "AsyncModelHandle",
+    "AsyncPluginRegistration",
     "AsyncPredictionStream",
+    "AsyncRemoteToolUseSession",
     "AsyncSdkContract",
+    "AsyncSelfRegistrationHost",
     "AvailableModel",
     "BaseModel",
     "Chat",
@@ -346,10 +382,16 @@ __all__ = [
     "FileHandleInput",
     "FileType",
     "FunctionTool",
+    "GeneratorActResult",
+    "GeneratorPredictionResult",
+    "GeneratorPredictionRoundResult",
+    "GeneratorPredictionStream",
     "GpuSetting",
     "GuardToolCallController",
+    "HookChannel",
     "KvConfig",
     "KvConfigField",
+    "LLMGeneratorHandle",
     "LMStudioAuthenticationError",
     "LMStudioCancelledError",
     "LMStudioChannelClosedError",
@@ -397,6 +439,8 @@ __all__ = [
     "ModelSpecifierInstanceReference",
     "ModelSpecifierQuery",
     "ParseDocumentResult",
+    "PluginManifest",
+    "PluginRegistration",
     "PredictionEvent",
     "PredictionFirstTokenCallback",
     "PredictionFragmentCallback",
@@ -408,11 +452,13 @@ __all__ = [
     "PromptProcessingProgress",
     "Quantization",
     "RawFunctionTool",
+    "RemoteToolUseSession",
     "ResponseSchema",
     "RetrievalResult",
     "RetrievalResultEntry",
     "RetryConfig",
     "SdkContract",
+    "SelfRegistrationHost",
     "SerializedLMSExtendedError",
     "Settings",
     "SyncModelHandle",

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ._runtime import UnknownItem
     from ._sdk_models import FileHandle
     from ._surface.async_files import _AsyncSessionFiles
+    from ._surface.async_plugins import _AsyncSessionPlugins
     from ._surface.async_repository import _AsyncSessionRepository
     from ._surface.async_streams import AsyncChatCompletionStream
     from ._timeouts import TimeoutInput
@@ -208,6 +209,15 @@ class AsyncClient(AsyncClientBase):
 
         # Made on first use, because its wire types take long to load; one for all threads.
         session: _AsyncSessionRepository = vars(self).setdefault("_repository", _AsyncSessionRepository(self))
+        return session
+
+    @property
+    def plugins(self) -> _AsyncSessionPlugins:
+        """Plugins: their tools, their generators, and their development."""
+        from ._surface.async_plugins import _AsyncSessionPlugins
+
+        # As repository.
+        session: _AsyncSessionPlugins = vars(self).setdefault("_plugins", _AsyncSessionPlugins(self))
         return session
 
     async def prepare_image(

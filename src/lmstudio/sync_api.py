@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ._runtime import UnknownItem
     from ._sdk_models import FileHandle
     from ._surface.sync_files import _SessionFiles
+    from ._surface.sync_plugins import _SessionPlugins
     from ._surface.sync_repository import _SessionRepository
     from ._surface.sync_streams import ChatCompletionStream
     from ._timeouts import TimeoutInput
@@ -208,6 +209,15 @@ class Client(ClientBase):
 
         # Made on first use, because its wire types take long to load; one for all threads.
         session: _SessionRepository = vars(self).setdefault("_repository", _SessionRepository(self))
+        return session
+
+    @property
+    def plugins(self) -> _SessionPlugins:
+        """Plugins: their tools, their generators, and their development."""
+        from ._surface.sync_plugins import _SessionPlugins
+
+        # As repository.
+        session: _SessionPlugins = vars(self).setdefault("_plugins", _SessionPlugins(self))
         return session
 
     def prepare_image(
