@@ -34,8 +34,8 @@ COMMON: Substitutions = (
     (r"\bAsync(Base|Connections|ModelHandle)\b", r"Sync\1"),  # the handle as the official package calls it
     (
         (
-            r"\b(_?)async_(io|api|base|client|rest\w*|anthropic|responses|namespace|streams|handles|llm|sessions|files|repository"
-            r"|system|diagnostics|runtime|hub|planner|fake_sdk)"
+            r"\b(_?)async_(io|api|base|client|rest\w*|anthropic|responses|namespace|streams|handles|llm|sessions|files|plugins|repository"
+            r"|system|diagnostics|runtime|hub|planner|fake_sdk|blocks|controllers|contexts|processing|tool_sessions)"
             r"\b"
         ),
         r"\1sync_\2",
@@ -65,6 +65,11 @@ FILE_SETS = (
     ),
 )
 
+# Of hooks and tools of plugins. The asynchronous controllers have the official names, without a prefix.
+_PLUGIN_NAMES: Substitutions = ((r"\b(\w+Controller)\b", r"Sync\1"),)
+_PLUGIN_FUNCTIONS: Substitutions = ((r"that are coroutine functions", "that are plain functions"),)
+_PLUGIN = _PLUGIN_NAMES + _PLUGIN_FUNCTIONS
+
 # Applied last, to single files: sentences that are true of one surface only.
 SENTENCES: Mapping[str, Substitutions] = {
     "src/lmstudio/async_api.py": (
@@ -91,6 +96,15 @@ SENTENCES: Mapping[str, Substitutions] = {
         (r"Several tasks may do so at the same time\.", "Only one thread at a time may do so."),
     ),
     "src/lmstudio/_surface/async_sessions.py": ((r"by cancellation or any exception", "by Ctrl-C or any exception"),),
+    **{f"src/lmstudio/plugin/_controllers/async_{name}.py": _PLUGIN for name in ("controllers", "processing")},
+    "src/lmstudio/plugin/_controllers/async_blocks.py": (
+        *_PLUGIN_NAMES,
+        (r"as synchronous hooks get them", "as hooks that are plain functions get them"),
+    ),
+    **{
+        f"src/lmstudio/plugin/_controllers/async_{name}.py": _PLUGIN_FUNCTIONS for name in ("contexts", "tool_sessions")
+    },
+    "tests/surface/async/test_plugin_controllers.py": _PLUGIN_NAMES,
 }
 
 HEADER = "# Generated from {source} by tools/make_sync.py. Edit that file instead.\n"

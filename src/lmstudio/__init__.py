@@ -151,10 +151,26 @@ if TYPE_CHECKING:
     from ._specifiers import AnyModelSpecifier
     from ._surface.async_diagnostics import AsyncLogStream
     from ._surface.async_planner import AsyncArtifactDownloadPlanner
+    from ._surface.async_plugins import (
+        AsyncHookChannel,
+        AsyncLLMGeneratorHandle,
+        AsyncPluginRegistration,
+        AsyncRemoteToolUseSession,
+        AsyncSelfRegistrationHost,
+    )
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
+    from ._surface.async_streams import AsyncGeneratorPredictionStream
     from ._surface.sync_diagnostics import LogStream
     from ._surface.sync_planner import ArtifactDownloadPlanner
+    from ._surface.sync_plugins import (
+        HookChannel,
+        LLMGeneratorHandle,
+        PluginRegistration,
+        RemoteToolUseSession,
+        SelfRegistrationHost,
+    )
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
+    from ._surface.sync_streams import GeneratorPredictionStream
     from ._text import text
     from ._timeouts import Timeout, TimeoutInput
     from .async_api import (
@@ -217,6 +233,9 @@ if TYPE_CHECKING:
     from .manifests import ArtifactManifestBase, PluginManifest
     from .results import (
         ActResult,
+        GeneratorActResult,
+        GeneratorPredictionResult,
+        GeneratorPredictionRoundResult,
         ModelLoadResult,
         PredictionResult,
         PredictionRoundResult,
@@ -309,7 +328,16 @@ _EXPORTS = {
     "_surface.sync_diagnostics": "LogStream",
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
     "_surface.sync_planner": "ArtifactDownloadPlanner",
+    "_surface.async_plugins": (
+        "AsyncHookChannel AsyncLLMGeneratorHandle AsyncPluginRegistration AsyncRemoteToolUseSession "
+        "AsyncSelfRegistrationHost"
+    ),
+    "_surface.async_streams": "AsyncGeneratorPredictionStream",
+    "_surface.sync_plugins": (
+        "HookChannel LLMGeneratorHandle PluginRegistration RemoteToolUseSession SelfRegistrationHost"
+    ),
     "_surface.sync_repository": "AvailableModel ModelDownloadOption",
+    "_surface.sync_streams": "GeneratorPredictionStream",
     "async_api": (
         "AnyAsyncDownloadedModel AsyncClient AsyncDownloadedEmbeddingModel AsyncDownloadedLlm AsyncEmbeddingModel "
         "AsyncLLM AsyncModelHandle AsyncPredictionStream"
@@ -335,7 +363,8 @@ _EXPORTS = {
     "history": "AnyChatMessageDict Chat ChatInput FileHandleInput make_message",
     "manifests": "ArtifactManifestBase PluginManifest",
     "results": (
-        "ActResult ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
+        "ActResult GeneratorActResult GeneratorPredictionResult GeneratorPredictionRoundResult "
+        "ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
         "ToolCallRequestInfo"
     ),
     "schemas": "AnyLMStudioStruct BaseModel DictObject DictSchema ModelSchema ResponseSchema ValidationError",
@@ -386,12 +415,18 @@ __all__ = [
     "AsyncDownloadedEmbeddingModel",
     "AsyncDownloadedLlm",
     "AsyncEmbeddingModel",
+    "AsyncGeneratorPredictionStream",
+    "AsyncHookChannel",
     "AsyncLLM",
+    "AsyncLLMGeneratorHandle",
     "AsyncLogStream",
     "AsyncModelDownloadOption",
     "AsyncModelHandle",
+    "AsyncPluginRegistration",
     "AsyncPredictionStream",
+    "AsyncRemoteToolUseSession",
     "AsyncSdkContract",
+    "AsyncSelfRegistrationHost",
     "AuthenticationCode",
     "AuthenticationStatus",
     "AvailableModel",
@@ -435,13 +470,19 @@ __all__ = [
     "FileType",
     "FunctionTool",
     "FuzzyFindStaffPickResult",
+    "GeneratorActResult",
+    "GeneratorPredictionResult",
+    "GeneratorPredictionRoundResult",
+    "GeneratorPredictionStream",
     "GpuSetting",
     "GuardToolCallController",
     "HardwareSurveyScopeInput",
+    "HookChannel",
     "HubModel",
     "HuggingFaceModelDownloadSource",
     "KvConfig",
     "KvConfigField",
+    "LLMGeneratorHandle",
     "LMStudioAuthenticationError",
     "LMStudioCancelledError",
     "LMStudioChannelClosedError",
@@ -498,6 +539,7 @@ __all__ = [
     "ModelSpecifierQuery",
     "ParseDocumentResult",
     "PluginManifest",
+    "PluginRegistration",
     "PluginSandboxSettings",
     "PredictionEvent",
     "PredictionFirstTokenCallback",
@@ -510,6 +552,7 @@ __all__ = [
     "PromptProcessingProgress",
     "Quantization",
     "RawFunctionTool",
+    "RemoteToolUseSession",
     "ResponseSchema",
     "RetrievalResult",
     "RetrievalResultEntry",
@@ -523,6 +566,7 @@ __all__ = [
     "RuntimeHardwareSurveyScopeCustom",
     "RuntimeHardwareSurveyScopeSelected",
     "SdkContract",
+    "SelfRegistrationHost",
     "SerializedLMSExtendedError",
     "ServiceInfo",
     "Settings",

@@ -6,6 +6,7 @@
 `.tools`             what tools report, tools that fail
 `.http`              over HTTP: attempts that fail and are repeated
 `.callbacks`         callbacks of the user that fail
+`.plugins`           what a hook of a plugin shows and the host does not take
 `.protocol`          messages of the server that had to be read leniently or were left out
 `.config`            settings that were left out
 `.traffic`           every message, at the levels RECV and SEND

@@ -15,6 +15,7 @@ from lmstudio._ops.prediction import complete
 from lmstudio._ops.prediction_options import PredictionOptions, prediction_options
 from lmstudio._sdk_models import (
     AssistantResponse,
+    KvConfig,
     LlmPredictionConfig,
     LlmPredictionFragment,
     LlmStructuredPredictionSetting,
@@ -56,6 +57,15 @@ class Recorder:
 
 
 # What is sent --------------------------------------------------------------------------------------------------------
+
+
+def test_settings_of_a_chat_are_below_those_of_the_call_and_replace_the_session() -> None:
+    runtime = ScriptedRuntime(*map(packet, PREDICTION))
+    run(predict(runtime, chat_config=KvConfig(fields=[])).run())
+    parameter = runtime.sent[0]["creationParameter"]
+    layers = [layer["layerName"] for layer in parameter["predictionConfigStack"]["layers"]]
+    assert layers == ["conversationSpecific", "apiOverride"]
+    assert parameter["ignoreServerSessionConfig"] is True
 
 
 def test_respond_sends_the_chat_and_one_layer() -> None:

@@ -18,7 +18,7 @@ from lmstudio._ops.text import (
     read_template_opts,
     tokenize,
 )
-from lmstudio._sdk_models import LlmApplyPromptTemplateOpts
+from lmstudio._sdk_models import KvConfig, LlmApplyPromptTemplateOpts
 from lmstudio.errors import LMStudioModelNotFoundError, LMStudioServerError, LMStudioValueError
 from lmstudio.history import read_history
 
@@ -99,6 +99,17 @@ def test_a_template_is_applied_to_a_chat() -> None:
         "history": {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]},
         "predictionConfigStack": {"layers": []},
         "opts": {"omitBosToken": True},
+    }
+
+
+def test_a_template_is_applied_with_the_settings_of_the_chat() -> None:
+    runtime = ScriptedRuntime(result({"formatted": "Hi"}))
+    chat_config = KvConfig(fields=[])
+    opts = LlmApplyPromptTemplateOpts()
+    run(apply_prompt_template(runtime.llm(), TARGET, read_history("Hi"), opts, chat_config))
+    parameter = runtime.sent[0]["parameter"]
+    assert parameter["predictionConfigStack"] == {
+        "layers": [{"layerName": "conversationSpecific", "config": {"fields": []}}]
     }
 
 

@@ -13,6 +13,7 @@ from lmstudio._kv_config import read_config
 from lmstudio._ops.prediction_options import check_keywords, check_preset
 from lmstudio._sdk_models import (
     AssistantResponse,
+    KvConfig,
     LlmPredictionConfig,
     LlmPredictionFragment,
     ToolCallRequest,
@@ -112,6 +113,8 @@ class ActOptions(msgspec.Struct, Generic[ParsedT], frozen=True, kw_only=True):
     handle_invalid_tool_request: InvalidToolRequestHandler | None
     guard_tool_call: GuardToolCallback | None
     callbacks: ActCallbacks
+    chat_config: KvConfig | None = None
+    """As in `PredictionOptions`."""
 
 
 _CALLBACKS = (

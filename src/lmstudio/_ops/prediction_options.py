@@ -87,6 +87,8 @@ class PredictionOptions(msgspec.Struct, Generic[ParsedT], frozen=True):
     signal: AbortSignal | None = None
     call_ids: Iterator[int] | None = None
     """Where the numbers of tool calls come from, for predictions that share them."""
+    chat_config: KvConfig | None = None
+    """The settings of the chat that the prediction is for, in place of those of the server's session."""
 
     def layer(self, defaults: Mapping[str, Any] | None = None) -> KvConfigStackLayer:
         """The configuration as the server gets it; *defaults* for keys that nobody has set."""
@@ -134,6 +136,7 @@ def prediction_options(
     tools: Iterable[ToolDefinition] | None = None,
     signal: AbortSignal | None = None,
     tool_callbacks: ToolRequestCallbacks | None = None,
+    chat_config: KvConfig | None = None,
 ) -> PredictionOptions[Any]:
     """The keywords of the public methods, checked. A format inside *config* counts like *response_format*.
 
@@ -168,6 +171,7 @@ def prediction_options(
         _definitions(tools, typed),
         tool_callbacks or {},
         signal,
+        chat_config=chat_config,
     )
 
 

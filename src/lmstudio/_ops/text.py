@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lmstudio._endpoints import Rpc
     from lmstudio._port import Port
-    from lmstudio._sdk_models import LlmTool
+    from lmstudio._sdk_models import KvConfig, LlmTool
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -88,14 +88,26 @@ def read_template_opts(opts: LlmApplyPromptTemplateOpts | Mapping[str, Any] | No
 
 
 async def apply_prompt_template(
-    port: Port, target: ModelTarget, history: ChatHistoryData, opts: LlmApplyPromptTemplateOpts
+    port: Port,
+    target: ModelTarget,
+    history: ChatHistoryData,
+    opts: LlmApplyPromptTemplateOpts,
+    chat_config: KvConfig | None = None,
 ) -> str:
-    """The text that the model would see for *history*. Protocol: rpc llm/applyPromptTemplate."""
+    """The text that the model would see for *history*. Protocol: rpc llm/applyPromptTemplate.
+
+    Args:
+        chat_config: As in `PredictionOptions`.
+    """
     from lmstudio._endpoints.llm import APPLY_PROMPT_TEMPLATE
+    from lmstudio._ops.prediction import chat_layers
     from lmstudio._sdk_models import LlmRpcApplyPromptTemplateParameter
 
     parameter = LlmRpcApplyPromptTemplateParameter(
-        specifier=target, history=history, prediction_config_stack=KvConfigStack(layers=[]), opts=opts
+        specifier=target,
+        history=history,
+        prediction_config_stack=KvConfigStack(layers=chat_layers(chat_config)),
+        opts=opts,
     )
     attempted = f"apply the prompt template of {describe(target)}"
     return (await port.call(APPLY_PROMPT_TEMPLATE, parameter, attempted)).formatted

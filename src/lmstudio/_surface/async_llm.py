@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         RespondKeywords,
         ToolRequestCallbacks,
     )
-    from lmstudio._sdk_models import ChatHistoryData, LlmApplyPromptTemplateOpts
+    from lmstudio._sdk_models import ChatHistoryData, KvConfig, LlmApplyPromptTemplateOpts
     from lmstudio._sdk_models.dicts import LlmPredictionConfigDict
     from lmstudio._timeouts import TimeoutInput
     from lmstudio.results import ActResult, PredictionResult
@@ -70,6 +70,9 @@ def _not_awaited(make: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:  
 
 class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
     """A language model that is loaded."""
+
+    _chat_config: KvConfig | None = None
+    """For a handle that a plugin gets: the settings of the chat that it works on, for each prediction."""
 
     # Predictions -----------------------------------------------------------------------------------------------------
 
@@ -151,6 +154,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             tools=tools,
             signal=signal,
             tool_callbacks=tool_callbacks,
+            chat_config=self._chat_config,
         )
         return await self._run(
             prediction_ops.respond(self._within(timeout), self._target, self._read_chat(history), options).run()
@@ -198,6 +202,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             tools=tools,
             signal=signal,
             tool_callbacks=tool_callbacks,
+            chat_config=self._chat_config,
         )
         return AsyncPredictionStream(
             prediction_ops.respond(self._within(timeout), self._target, self._read_chat(history), options)
@@ -240,6 +245,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             on_prediction_fragment=on_prediction_fragment,
             on_prompt_processing_progress=on_prompt_processing_progress,
             signal=signal,
+            chat_config=self._chat_config,
         )
         return await self._run(prediction_ops.complete(self._within(timeout), self._target, prompt, options).run())
 
@@ -281,6 +287,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             on_prediction_fragment=on_prediction_fragment,
             on_prompt_processing_progress=on_prompt_processing_progress,
             signal=signal,
+            chat_config=self._chat_config,
         )
         return AsyncPredictionStream(prediction_ops.complete(self._within(timeout), self._target, prompt, options))
 
@@ -410,6 +417,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             on_prompt_processing_progress=on_prompt_processing_progress,
             handle_invalid_tool_request=handle_invalid_tool_request,
             guard_tool_call=guard_tool_call,
+            chat_config=self._chat_config,
         )
         port = self._within(timeout)
         return await self._run(act(port, self._target, self._read_chat(chat), read_tools(tools), options))
@@ -432,7 +440,9 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         """
         options = text_ops.read_template_opts(opts)
         port = self._within(timeout, signal)
-        return await self._run(text_ops.apply_prompt_template(port, self._target, read_history(history), options))
+        return await self._run(
+            text_ops.apply_prompt_template(port, self._target, read_history(history), options, self._chat_config)
+        )
 
     async def count_chat_tokens(
         self,

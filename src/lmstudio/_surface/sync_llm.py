@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         RespondKeywords,
         ToolRequestCallbacks,
     )
-    from lmstudio._sdk_models import ChatHistoryData, LlmApplyPromptTemplateOpts
+    from lmstudio._sdk_models import ChatHistoryData, KvConfig, LlmApplyPromptTemplateOpts
     from lmstudio._sdk_models.dicts import LlmPredictionConfigDict
     from lmstudio._timeouts import TimeoutInput
     from lmstudio.results import ActResult, PredictionResult
@@ -59,6 +59,9 @@ T = TypeVar("T")
 
 class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
     """A language model that is loaded."""
+
+    _chat_config: KvConfig | None = None
+    """For a handle that a plugin gets: the settings of the chat that it works on, for each prediction."""
 
     # Predictions -----------------------------------------------------------------------------------------------------
 
@@ -140,6 +143,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             tools=tools,
             signal=signal,
             tool_callbacks=tool_callbacks,
+            chat_config=self._chat_config,
         )
         return self._run(
             prediction_ops.respond(self._within(timeout), self._target, self._read_chat(history), options).run()
@@ -186,6 +190,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             tools=tools,
             signal=signal,
             tool_callbacks=tool_callbacks,
+            chat_config=self._chat_config,
         )
         return PredictionStream(
             prediction_ops.respond(self._within(timeout), self._target, self._read_chat(history), options)
@@ -228,6 +233,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             on_prediction_fragment=on_prediction_fragment,
             on_prompt_processing_progress=on_prompt_processing_progress,
             signal=signal,
+            chat_config=self._chat_config,
         )
         return self._run(prediction_ops.complete(self._within(timeout), self._target, prompt, options).run())
 
@@ -268,6 +274,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             on_prediction_fragment=on_prediction_fragment,
             on_prompt_processing_progress=on_prompt_processing_progress,
             signal=signal,
+            chat_config=self._chat_config,
         )
         return PredictionStream(prediction_ops.complete(self._within(timeout), self._target, prompt, options))
 
@@ -397,6 +404,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             on_prompt_processing_progress=on_prompt_processing_progress,
             handle_invalid_tool_request=handle_invalid_tool_request,
             guard_tool_call=guard_tool_call,
+            chat_config=self._chat_config,
         )
         port = self._within(timeout)
         return self._run(act(port, self._target, self._read_chat(chat), read_tools(tools), options))
@@ -419,7 +427,9 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         """
         options = text_ops.read_template_opts(opts)
         port = self._within(timeout, signal)
-        return self._run(text_ops.apply_prompt_template(port, self._target, read_history(history), options))
+        return self._run(
+            text_ops.apply_prompt_template(port, self._target, read_history(history), options, self._chat_config)
+        )
 
     def count_chat_tokens(
         self,

@@ -1,0 +1,66 @@
+"""What a tool of a plugin knows about its call, for tools that are coroutine functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lmstudio._abort import AbortSignal, check_signal
+from lmstudio._async_io import AsyncBase
+from lmstudio._ops.processing import read_struct
+from lmstudio._sdk_models import (
+    PluginsChannelSetToolsProviderToServerPacketToolCallStatus,
+    PluginsChannelSetToolsProviderToServerPacketToolCallWarn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lmstudio._sdk_models import PluginsChannelSetToolsProviderToServerPacket
+
+__all__ = ["AsyncToolCallContext"]
+
+
+class AsyncToolCallContext(AsyncBase):
+    """The call of a tool, for the tool itself: what it tells goes to the user, and not to the model."""
+
+    def __init__(
+        self,
+        session_id: str,
+        call_id: str,
+        send: Callable[[PluginsChannelSetToolsProviderToServerPacket], object],
+        signal: AbortSignal | None = None,
+    ) -> None:
+        """Contexts come from the runner of plugins; *send* passes a packet on, from any thread and without waiting."""
+        check_signal(signal)
+        self.session_id: str = session_id
+        """The session that the tool belongs to."""
+        self.call_id: str = call_id
+        """The host's name for the call."""
+        self.signal: AbortSignal = signal or AbortSignal()
+        """Aborted when the result is not wanted any more. A tool that takes long should look at it."""
+        self._send = send
+
+    async def notify_status(self, message: str) -> None:
+        """Say what the tool is doing."""
+        packet = read_struct(
+            PluginsChannelSetToolsProviderToServerPacketToolCallStatus,
+            "report the status of a tool",
+            session_id=self.session_id,
+            call_id=self.call_id,
+            status_text=message,
+        )
+        self._send(packet)
+
+    async def notify_warning(self, message: str) -> None:
+        """Say that something was not as expected, which the tool has coped with."""
+        packet = read_struct(
+            PluginsChannelSetToolsProviderToServerPacketToolCallWarn,
+            "report a warning of a tool",
+            session_id=self.session_id,
+            call_id=self.call_id,
+            warn_text=message,
+        )
+        self._send(packet)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(session_id={self.session_id!r}, call_id={self.call_id!r})"
