@@ -8,6 +8,7 @@ import inspect
 import json
 import re
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sample_files import JPEG, pdf
+from served_plugins import served_plugins
 
 import lmstudio as lms
 from lmstudio import _discovery
@@ -121,9 +123,13 @@ def test_every_snippet_of_the_readme_runs(
 def test_every_snippet_of_a_page_runs(page: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LM_STUDIO_BASE_URL", f"http://{server.api_host}")
     names: dict[str, Any] = {"lms": lms}
-    for snippet in snippets(page):
-        # The page cannot know where this server is.
-        run(snippet.replace("LMStudioClient(timeout", f"LMStudioClient('{server.api_host}', timeout"), names, page)
+    with served_plugins(server.api_host) if page.stem == "using-plugins" else nullcontext():
+        for snippet in snippets(page):
+            # The page cannot know where this server is.
+            run(snippet.replace("LMStudioClient(timeout", f"LMStudioClient('{server.api_host}', timeout"), names, page)
+    for client in names.values():
+        if isinstance(client, lms.Client):
+            client.close()
 
 
 @pytest.mark.parametrize("page", [README, *PAGES], ids=[page.stem for page in (README, *PAGES)])

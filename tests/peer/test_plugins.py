@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from plugin_kit import config, turn_settings, user_message
 
+import lmstudio as lms
 from lmstudio._sdk_models import (
     KvConfig,
     ProcessingRequest,
@@ -177,6 +178,18 @@ def test_plugin_registered_anew_replaces_the_old_one(stage: Stage) -> None:
     for _ in range(2):
         with stage.js_plugin():
             assert len(stage.use(JS, GREET).value) == 1
+
+
+def test_our_client_uses_a_js_plugin(stage: Stage) -> None:
+    stage.engine.reply = [Reply([ToolCall("greet", {"name": "Ada"}), ToolCall("where", {})]), Reply("Done.")]
+    with stage.js_plugin(), lms.Client(stage.server.api_host) as client:
+        with client.plugins.plugin_tools(JS, plugin_config={"greeting": "Ahoy"}) as tools:
+            client.llm.model("scripted-chat").act("Greet Ada.", tools)
+        reply = client.plugins.create_generator_handle(JS).respond("Hi")
+    greeted, failed = (part["content"] for part in stage.engine.chats[-1].messages if part["role"] == "tool")
+    assert greeted == '{"greeting": "Ahoy, Ada!", "key": "none"}'
+    assert "not attached to a working directory" in failed
+    assert (reply.reasoning_content, reply.non_reasoning_content) == ("Let me see.", "You said: Hi")
 
 
 # Generators ----------------------------------------------------------------------------------------------------------

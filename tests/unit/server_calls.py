@@ -102,6 +102,17 @@ def _download(client: lms.Client) -> Any:
     return option.download(on_progress=_ignore, on_finalize=_ignore)
 
 
+def _register(client: lms.Client) -> Any:
+    manifest = {"runner": "node", "owner": "me", "name": "helper"}
+    with client.plugins.register_development_plugin(manifest) as registration:
+        return registration.client_identifier, registration.client_passkey, registration.base_url
+
+
+def _use_tools(client: lms.Client) -> Any:
+    with client.plugins.plugin_tools("me/helper") as tools:
+        return [(tool.name, tool.description, tool.parameters_json_schema) for tool in tools]
+
+
 def _retrieve(client: lms.Client) -> Any:
     return client.files.retrieve(
         "Oslo",
@@ -176,6 +187,10 @@ CALLS: dict[str, list[Callable[[lms.Client], Any]]] = {
         lambda client: client.files.parse_document(FILE, on_parser_loaded=_ignore, on_progress=_ignore)
     ],
     "files/retrieve": [_retrieve],
+    "plugins/generateWithGenerator": [lambda client: client.plugins.create_generator_handle("me/helper").respond("Hi")],
+    "plugins/registerDevelopmentPlugin": [_register],
+    "plugins/reindexPlugins": [lambda client: client.plugins.reindex_plugins()],
+    "plugins/startToolUseSession": [_use_tools],
     "repository/searchModels": [_search],
     "repository/getModelDownloadOptions": [_options],
     "repository/downloadModel": [_download],

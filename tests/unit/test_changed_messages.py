@@ -39,6 +39,9 @@ LAST_PACKETS = {
     "loadModel": ("success",),
     "getOrLoad": ("alreadyLoaded", "loadSuccess"),
     "downloadModel": ("success",),
+    "generateWithGenerator": ("success",),
+    "registerDevelopmentPlugin": ("ready",),
+    "startToolUseSession": ("sessionReady",),
     "parseDocument": ("result",),
     "retrieve": ("result",),
 }
@@ -100,6 +103,11 @@ ESSENTIAL: dict[str, dict[str, str]] = {
         "channelSend:loadSuccess.message.info": _IDENTIFIER,
         "channelSend:loadSuccess.message.info.identifier": _IDENTIFIER,
     },
+    "registerDevelopmentPlugin": {
+        "channelSend:ready.message.clientIdentifier": "The plugin's process cannot connect without it.",
+        "channelSend:ready.message.clientPasskey": "Nor without this.",
+    },
+    "startToolUseSession": {"channelSend:sessionReady.message.toolDefinitions": "They are the result."},
     "predict": {
         "channelSend:toolCallGenerationEnd": _TOOL_CALL,
         "channelSend:toolCallGenerationEnd.message": _TOOL_CALL,
@@ -321,6 +329,8 @@ ANY_OF = {
     "version": ("rpcResult.result.version",),
     "info": ("rpcResult.result.version",),
     "predict": ("channelSend:success.message.type", "channelSend:fragment.message.type"),
+    "generateWithGenerator": ("channelSend:success.message.type",),
+    "startToolUseSession": ("channelSend:sessionReady.message.type",),
 }
 """Of a type where nothing is essential by itself, something must be left."""
 

@@ -50,7 +50,8 @@ class _Router(Outlet):
     """Brings the packets of a session to the calls that they are for. Only inside posted actions."""
 
     def __init__(self, session: Inbox) -> None:
-        self._session = session
+        self._session: Inbox | None = session
+        """Where the session waits until it is ready; None afterwards."""
         self._calls: dict[float, Inbox] = {}
         self._end: Delivery | None = None
         self.put = self._put
@@ -62,19 +63,26 @@ class _Router(Outlet):
                 inbox.put(delivery)
             return
         self._end = delivery
-        for inbox in (self._session, *self._calls.values()):
+        for inbox in self._inboxes():
             inbox.put(delivery)
+
+    def _inboxes(self) -> list[Inbox]:
+        return [*self._calls.values(), *([] if self._session is None else [self._session])]
 
     def _inbox_of(self, message: msgspec.Raw) -> Inbox | None:
         try:
             call_id = _read_address(message).call_id
-        except msgspec.MsgspecError:  # whose ever it is, nobody could read it
-            return None
+        except msgspec.MsgspecError:  # perhaps what the session waits for: it can say what is wrong
+            return self._session
         return self._session if call_id is None else self._calls.get(call_id)
 
     def wake(self) -> None:
-        for inbox in (self._session, *self._calls.values()):
+        for inbox in self._inboxes():
             inbox.wake()
+
+    def begin(self) -> None:
+        """The session is ready. Nothing but its calls is waited for from now on."""
+        self._session = None
 
     def join(self, call_id: int, inbox: Inbox) -> None:
         """Bring packets of this call to *inbox*; the end of the session, too, if it has come already."""
@@ -202,6 +210,7 @@ class ToolUseSession:
                 while True:
                     packet = await channel.receive()
                     if isinstance(packet, PluginsChannelStartToolUseSessionToClientPacketSessionReady):
+                        self.port.runtime.post(channel.router.begin)
                         self._is_ready = True
                         return packet.tool_definitions
         except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +228,14 @@ async def test_calls_fail_when_the_session_is_over(server: Server) -> None:
             for call in (running.result, lambda: lost[0].implementation(a=1)):
                 with pytest.raises(lms.LMStudioServerError, match="Could not call the tool 'add'"):
                     await call()
+
+
+async def test_tools_belong_to_the_event_loop_of_their_session(server: Server) -> None:  # sync: skip
+    async with AsyncBackground() as background, AsyncStage(server) as stage:
+        background.start(AsyncHook(stage.host.set_tools_provider(), offering()).serve)
+        async with stage.user.plugins.plugin_tools("me/helper") as tools:
+            with pytest.raises(lms.LMStudioRuntimeError, match="another event loop"):
+                await background.wait(lambda: asyncio.run(tools[0].implementation(a=1)))
 
 
 async def test_a_session_that_cannot_begin_says_why(server: Server) -> None:
