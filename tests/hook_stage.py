@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models import ProcessingRequest, ProcessingRequestResponse
     from lmstudio.server.plugins.turns import Ask, TurnItem
 
-    Answer = Callable[[ProcessingRequest], ProcessingRequestResponse]
+    Answer = Callable[[ProcessingRequest], ProcessingRequestResponse | None]
 
 HELPER = "me/helper"
 _STARTS: dict[str, tuple[str, Any]] = {
@@ -38,7 +39,11 @@ _STARTS: dict[str, tuple[str, Any]] = {
 
 def _asking(answer: Answer) -> Ask:
     async def ask(request: ProcessingRequest) -> ProcessingRequestResponse:
-        return answer(request)
+        found = answer(request)
+        if found is None:
+            await asyncio.Event().wait()  # the end of the work cancels it
+        assert found is not None
+        return found
 
     return ask
 
@@ -80,7 +85,8 @@ class HookStage:
     def work(
         self, kind: str = "handlePredictionLoop", answer: Answer | None = None, **settings: Any
     ) -> Iterator[HookWork]:
-        """A task of the hook *kind*, which is complete when the block ends. The user answers with *answer*."""
+        """A task of the hook *kind*, which is complete when the block ends. The user answers with *answer*, None for
+        never."""
         items: list[TurnItem] = []
         if answer is not None:
             settings["ask"] = _asking(answer)

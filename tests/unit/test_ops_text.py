@@ -111,7 +111,6 @@ def test_a_template_is_applied_with_the_settings_of_the_chat() -> None:
     assert parameter["predictionConfigStack"] == {
         "layers": [{"layerName": "conversationSpecific", "config": {"fields": []}}]
     }
-    assert parameter["ignoreServerSessionConfig"] is True
 
 
 def test_the_tokens_of_a_chat_are_those_of_its_template_with_the_tools() -> None:

@@ -108,7 +108,6 @@ async def apply_prompt_template(
         history=history,
         prediction_config_stack=KvConfigStack(layers=chat_layers(chat_config)),
         opts=opts,
-        ignore_server_session_config=None if chat_config is None else True,
     )
     attempted = f"apply the prompt template of {describe(target)}"
     return (await port.call(APPLY_PROMPT_TEMPLATE, parameter, attempted)).formatted

@@ -30,6 +30,8 @@ from lmstudio.plugin._controllers.async_processing import (
     PredictionLoopHandlerController,
     PromptPreprocessorController,
 )
+from lmstudio.plugin._schematics import create_config_schematics
+from lmstudio.plugin.config_schemas import BaseConfigSchema, config_field
 from lmstudio.server import Gate, Reply
 from lmstudio.server.plugins.turns import NameSuggestion
 
@@ -299,9 +301,8 @@ async def test_updates_of_a_closed_client_are_logged(stage: HookStage, caplog: p
 async def test_abort_ends_what_waits_for_the_user(stage: HookStage) -> None:
     signal = lms.AbortSignal()
 
-    def answer(_: ProcessingRequest) -> ProcessingRequestResponse:
+    def answer(_: ProcessingRequest) -> None:
         signal.abort("No more.")
-        return ProcessingRequestResponseTextInput(result="Too late.")
 
     aborted, at_once = threading.Event(), threading.Event()
     async with lms.AsyncClient(stage.api_host) as client:
@@ -383,10 +384,10 @@ async def test_names_of_chat_and_sender(stage: HookStage) -> None:
 
 
 async def test_settings_and_directory_come_with_the_task(stage: HookStage) -> None:
-    class Names:
-        def parse(self, kv: KvConfig | None) -> list[str]:
-            return [] if kv is None else [field.key for field in kv.fields]
+    class Schema(BaseConfigSchema):
+        loud: bool = config_field(label="Loud", hint="", default=False)
 
+    schematics = create_config_schematics().field("loud", "boolean", {}, False).build()
     settings: dict[str, Any] = {
         "plugin_configs": {"me/helper": KvConfig.from_dict(config(loud=True))},
         "working_directory": "/work",
@@ -399,7 +400,14 @@ async def test_settings_and_directory_come_with_the_task(stage: HookStage) -> No
             without = controller(client, bare)
     assert (ctl.client, ctl.request, ctl.pci, ctl.token) == (client, work.task, work.task.pci, work.task.token)
     assert (ctl.task_id, ctl.plugin_config, ctl.global_config) == (work.task.task_id, "parsed", KvConfig(fields=[]))
-    assert (ctl.get_plugin_config(Names()), ctl.get_global_plugin_config(Names())) == (["loud"], [])
+    assert [each["loud"] for each in (ctl.get_plugin_config(schematics), ctl.get_global_plugin_config(schematics))] == [
+        True,
+        False,
+    ]
+    assert (ctl.get_plugin_config(Schema).loud, ctl.get_global_plugin_config(Schema).loud) == (True, False)
+    anything: Any = ctl
+    with pytest.raises(lms.LMStudioValueError, match=r"create_config_schematics\(\)"):
+        anything.get_plugin_config({})
     assert ctl.working_path == ctl.get_working_directory()
     assert ctl.get_working_directory().as_posix() == "/work"
     assert [info.identifier for info in ctl.enabled_plugin_infos] == ["me/helper"]

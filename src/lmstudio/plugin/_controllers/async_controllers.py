@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
@@ -16,12 +16,12 @@ from lmstudio._sdk_models import (
 )
 from lmstudio.errors import LMStudioRuntimeError
 from lmstudio.history import Chat
+from lmstudio.plugin._controllers.settings import parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from lmstudio._sdk_models import (
-        KvConfig,
         LlmPredictionFragmentReasoningType,
         LlmToken,
         LlmTool,
@@ -29,21 +29,15 @@ if TYPE_CHECKING:
         ToolCallRequest,
     )
     from lmstudio.async_api import AsyncClient
+    from lmstudio.plugin._schematics import ConfigSchematics, ParsedConfig
+    from lmstudio.plugin.config_schemas import BaseConfigSchema
 
 __all__ = ["HookController", "TokenGeneratorController", "ToolsProviderController"]
 
 PluginConfigT = TypeVar("PluginConfigT", default=Any)
 GlobalConfigT = TypeVar("GlobalConfigT", default=Any)
 RequestT = TypeVar("RequestT", default=Any)
-ParsedT_co = TypeVar("ParsedT_co", covariant=True)
-
-
-class Schematics(Protocol[ParsedT_co]):
-    """What a plugin declares as its settings."""
-
-    def parse(self, kv: KvConfig | None, /) -> ParsedT_co:
-        """The settings in *kv*."""
-        ...
+SchemaT = TypeVar("SchemaT", bound="BaseConfigSchema")
 
 
 class HookController(AsyncBase, Generic[RequestT, PluginConfigT, GlobalConfigT]):
@@ -95,15 +89,30 @@ class HookController(AsyncBase, Generic[RequestT, PluginConfigT, GlobalConfigT])
             )
         return self.working_path
 
-    def get_plugin_config(self, schematics: Schematics[ParsedT_co]) -> ParsedT_co:
-        """The settings of the chat for this plugin, read with *schematics*."""
-        packet: Any = self.request
-        return schematics.parse(packet.plugin_config)
+    @overload
+    def get_plugin_config(self, schematics: ConfigSchematics) -> ParsedConfig: ...
+    @overload
+    def get_plugin_config(self, schematics: type[SchemaT]) -> SchemaT: ...
+    def get_plugin_config(self, schematics: ConfigSchematics | type[SchemaT]) -> ParsedConfig | SchemaT:
+        """The settings of the chat for this plugin, read with what declares them.
 
-    def get_global_plugin_config(self, schematics: Schematics[ParsedT_co]) -> ParsedT_co:
-        """The settings of the application for this plugin, read with *schematics*."""
+        Args:
+            schematics: What `create_config_schematics()` has made, or a class derived from `BaseConfigSchema`.
+
+        Raises:
+            LMStudioValueError: a value does not fit; the message names the key.
+        """
         packet: Any = self.request
-        return schematics.parse(packet.global_plugin_config)
+        return parse_settings(schematics, packet.plugin_config)
+
+    @overload
+    def get_global_plugin_config(self, schematics: ConfigSchematics) -> ParsedConfig: ...
+    @overload
+    def get_global_plugin_config(self, schematics: type[SchemaT]) -> SchemaT: ...
+    def get_global_plugin_config(self, schematics: ConfigSchematics | type[SchemaT]) -> ParsedConfig | SchemaT:
+        """The settings of the application for this plugin; as `get_plugin_config`."""
+        packet: Any = self.request
+        return parse_settings(schematics, packet.global_plugin_config)
 
     def on_aborted(self, callback: Callable[[], object]) -> None:
         """Call *callback* once when the work is aborted, in whatever thread learns of it; at once if it is already."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
@@ -17,18 +17,20 @@ from lmstudio._sdk_models import (
 from lmstudio._sync_io import SyncBase
 from lmstudio.errors import LMStudioRuntimeError
 from lmstudio.history import Chat
+from lmstudio.plugin._controllers.settings import parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from lmstudio._sdk_models import (
-        KvConfig,
         LlmPredictionFragmentReasoningType,
         LlmToken,
         LlmTool,
         PluginsChannelSetGeneratorToServerPacket,
         ToolCallRequest,
     )
+    from lmstudio.plugin._schematics import ConfigSchematics, ParsedConfig
+    from lmstudio.plugin.config_schemas import BaseConfigSchema
     from lmstudio.sync_api import Client
 
 __all__ = ["SyncHookController", "SyncTokenGeneratorController", "SyncToolsProviderController"]
@@ -36,15 +38,7 @@ __all__ = ["SyncHookController", "SyncTokenGeneratorController", "SyncToolsProvi
 PluginConfigT = TypeVar("PluginConfigT", default=Any)
 GlobalConfigT = TypeVar("GlobalConfigT", default=Any)
 RequestT = TypeVar("RequestT", default=Any)
-ParsedT_co = TypeVar("ParsedT_co", covariant=True)
-
-
-class Schematics(Protocol[ParsedT_co]):
-    """What a plugin declares as its settings."""
-
-    def parse(self, kv: KvConfig | None, /) -> ParsedT_co:
-        """The settings in *kv*."""
-        ...
+SchemaT = TypeVar("SchemaT", bound="BaseConfigSchema")
 
 
 class SyncHookController(SyncBase, Generic[RequestT, PluginConfigT, GlobalConfigT]):
@@ -96,15 +90,30 @@ class SyncHookController(SyncBase, Generic[RequestT, PluginConfigT, GlobalConfig
             )
         return self.working_path
 
-    def get_plugin_config(self, schematics: Schematics[ParsedT_co]) -> ParsedT_co:
-        """The settings of the chat for this plugin, read with *schematics*."""
-        packet: Any = self.request
-        return schematics.parse(packet.plugin_config)
+    @overload
+    def get_plugin_config(self, schematics: ConfigSchematics) -> ParsedConfig: ...
+    @overload
+    def get_plugin_config(self, schematics: type[SchemaT]) -> SchemaT: ...
+    def get_plugin_config(self, schematics: ConfigSchematics | type[SchemaT]) -> ParsedConfig | SchemaT:
+        """The settings of the chat for this plugin, read with what declares them.
 
-    def get_global_plugin_config(self, schematics: Schematics[ParsedT_co]) -> ParsedT_co:
-        """The settings of the application for this plugin, read with *schematics*."""
+        Args:
+            schematics: What `create_config_schematics()` has made, or a class derived from `BaseConfigSchema`.
+
+        Raises:
+            LMStudioValueError: a value does not fit; the message names the key.
+        """
         packet: Any = self.request
-        return schematics.parse(packet.global_plugin_config)
+        return parse_settings(schematics, packet.plugin_config)
+
+    @overload
+    def get_global_plugin_config(self, schematics: ConfigSchematics) -> ParsedConfig: ...
+    @overload
+    def get_global_plugin_config(self, schematics: type[SchemaT]) -> SchemaT: ...
+    def get_global_plugin_config(self, schematics: ConfigSchematics | type[SchemaT]) -> ParsedConfig | SchemaT:
+        """The settings of the application for this plugin; as `get_plugin_config`."""
+        packet: Any = self.request
+        return parse_settings(schematics, packet.global_plugin_config)
 
     def on_aborted(self, callback: Callable[[], object]) -> None:
         """Call *callback* once when the work is aborted, in whatever thread learns of it; at once if it is already."""
