@@ -34,7 +34,7 @@ COMMON: Substitutions = (
     (r"\bAsync(Base|Connections|ModelHandle)\b", r"Sync\1"),  # the handle as the official package calls it
     (
         (
-            r"\b(_?)async_(io|api|base|client|rest\w*|anthropic|responses|namespace|streams|handles|llm|sessions|files|repository"
+            r"\b(_?)async_(io|api|base|client|rest\w*|anthropic|responses|namespace|streams|handles|llm|sessions|files|plugins|repository"
             r"|system|diagnostics|runtime|fake_sdk|blocks|controllers|contexts|processing)"
             r"\b"
         ),

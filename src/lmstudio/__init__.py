@@ -98,6 +98,7 @@ if TYPE_CHECKING:
         ModelSpecifier,
         ModelSpecifierInstanceReference,
         ModelSpecifierQuery,
+        PluginManifest,
         Quantization,
         RuntimeEngineInfo,
         RuntimeEngineSpecifier,
@@ -131,9 +132,25 @@ if TYPE_CHECKING:
     )
     from ._specifiers import AnyModelSpecifier
     from ._surface.async_diagnostics import AsyncLogStream
+    from ._surface.async_plugins import (
+        AsyncHookChannel,
+        AsyncLLMGeneratorHandle,
+        AsyncPluginRegistration,
+        AsyncRemoteToolUseSession,
+        AsyncSelfRegistrationHost,
+    )
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
+    from ._surface.async_streams import AsyncGeneratorPredictionStream
     from ._surface.sync_diagnostics import LogStream
+    from ._surface.sync_plugins import (
+        HookChannel,
+        LLMGeneratorHandle,
+        PluginRegistration,
+        RemoteToolUseSession,
+        SelfRegistrationHost,
+    )
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
+    from ._surface.sync_streams import GeneratorPredictionStream
     from ._text import text
     from ._timeouts import Timeout, TimeoutInput
     from .async_api import (
@@ -195,6 +212,9 @@ if TYPE_CHECKING:
     from .history import AnyChatMessageDict, Chat, ChatInput, FileHandleInput, make_message
     from .results import (
         ActResult,
+        GeneratorActResult,
+        GeneratorPredictionResult,
+        GeneratorPredictionRoundResult,
         ModelLoadResult,
         PredictionResult,
         PredictionRoundResult,
@@ -263,7 +283,7 @@ _EXPORTS = {
         "FileType GpuSetting KvConfig KvConfigField LlmApplyPromptTemplateOpts LlmInfo LlmInstanceInfo "
         "LlmLoadModelConfig LlmPredictionConfig LlmPredictionFragment LlmPredictionStats LogLevel ModelFormatName "
         "ModelInfo ModelInstanceInfo ModelProcessingState ModelQuery ModelSpecifier "
-        "ModelSpecifierInstanceReference ModelSpecifierQuery Quantization RuntimeEngineInfo RuntimeEngineSpecifier "
+        "ModelSpecifierInstanceReference ModelSpecifierQuery PluginManifest Quantization RuntimeEngineInfo RuntimeEngineSpecifier "
         "RuntimeHardwareSurveyEngine RuntimeHardwareSurveyResult RuntimeHardwareSurveyScope "
         "RuntimeHardwareSurveyScopeAll RuntimeHardwareSurveyScopeCustom RuntimeHardwareSurveyScopeSelected "
         "SerializedLMSExtendedError SystemPrompt SystemPromptContent TextData ToolCallRequest ToolCallRequestData "
@@ -278,8 +298,17 @@ _EXPORTS = {
     "_ops.system": "LMStudioVersion ServerInfo",
     "_surface.async_diagnostics": "AsyncLogStream",
     "_surface.sync_diagnostics": "LogStream",
+    "_surface.async_plugins": (
+        "AsyncHookChannel AsyncLLMGeneratorHandle AsyncPluginRegistration AsyncRemoteToolUseSession "
+        "AsyncSelfRegistrationHost"
+    ),
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
+    "_surface.async_streams": "AsyncGeneratorPredictionStream",
+    "_surface.sync_plugins": (
+        "HookChannel LLMGeneratorHandle PluginRegistration RemoteToolUseSession SelfRegistrationHost"
+    ),
     "_surface.sync_repository": "AvailableModel ModelDownloadOption",
+    "_surface.sync_streams": "GeneratorPredictionStream",
     "async_api": (
         "AnyAsyncDownloadedModel AsyncClient AsyncDownloadedEmbeddingModel AsyncDownloadedLlm AsyncEmbeddingModel "
         "AsyncLLM AsyncModelHandle AsyncPredictionStream"
@@ -304,7 +333,8 @@ _EXPORTS = {
     "events": "PredictionEvent",
     "history": "AnyChatMessageDict Chat ChatInput FileHandleInput make_message",
     "results": (
-        "ActResult ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
+        "ActResult GeneratorActResult GeneratorPredictionResult GeneratorPredictionRoundResult "
+        "ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
         "ToolCallRequestInfo"
     ),
     "schemas": "AnyLMStudioStruct BaseModel DictObject DictSchema ModelSchema ResponseSchema ValidationError",
@@ -343,12 +373,18 @@ __all__ = [
     "AsyncDownloadedEmbeddingModel",
     "AsyncDownloadedLlm",
     "AsyncEmbeddingModel",
+    "AsyncGeneratorPredictionStream",
+    "AsyncHookChannel",
     "AsyncLLM",
+    "AsyncLLMGeneratorHandle",
     "AsyncLogStream",
     "AsyncModelDownloadOption",
     "AsyncModelHandle",
+    "AsyncPluginRegistration",
     "AsyncPredictionStream",
+    "AsyncRemoteToolUseSession",
     "AsyncSdkContract",
+    "AsyncSelfRegistrationHost",
     "AvailableModel",
     "BaseModel",
     "Chat",
@@ -389,11 +425,17 @@ __all__ = [
     "FileHandleInput",
     "FileType",
     "FunctionTool",
+    "GeneratorActResult",
+    "GeneratorPredictionResult",
+    "GeneratorPredictionRoundResult",
+    "GeneratorPredictionStream",
     "GpuSetting",
     "GuardToolCallController",
     "HardwareSurveyScopeInput",
+    "HookChannel",
     "KvConfig",
     "KvConfigField",
+    "LLMGeneratorHandle",
     "LMStudioAuthenticationError",
     "LMStudioCancelledError",
     "LMStudioChannelClosedError",
@@ -446,6 +488,8 @@ __all__ = [
     "ModelSpecifierInstanceReference",
     "ModelSpecifierQuery",
     "ParseDocumentResult",
+    "PluginManifest",
+    "PluginRegistration",
     "PredictionEvent",
     "PredictionFirstTokenCallback",
     "PredictionFragmentCallback",
@@ -457,6 +501,7 @@ __all__ = [
     "PromptProcessingProgress",
     "Quantization",
     "RawFunctionTool",
+    "RemoteToolUseSession",
     "ResponseSchema",
     "RetrievalResult",
     "RetrievalResultEntry",
@@ -470,6 +515,7 @@ __all__ = [
     "RuntimeHardwareSurveyScopeCustom",
     "RuntimeHardwareSurveyScopeSelected",
     "SdkContract",
+    "SelfRegistrationHost",
     "SerializedLMSExtendedError",
     "ServerInfo",
     "Settings",

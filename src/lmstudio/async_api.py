@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ._sdk_models import FileHandle
     from ._surface.async_diagnostics import _AsyncSessionDiagnostics
     from ._surface.async_files import _AsyncSessionFiles
+    from ._surface.async_plugins import _AsyncSessionPlugins
     from ._surface.async_repository import _AsyncSessionRepository
     from ._surface.async_runtime import _AsyncSessionRuntime
     from ._surface.async_streams import AsyncChatCompletionStream
@@ -228,6 +229,15 @@ class AsyncClient(AsyncClientBase):
 
         # As repository: made on first use, one for all threads.
         session: _AsyncSessionRuntime = vars(self).setdefault("_runtime", _AsyncSessionRuntime(self))
+        return session
+
+    @property
+    def plugins(self) -> _AsyncSessionPlugins:
+        """Plugins: their tools, their generators, and their development."""
+        from ._surface.async_plugins import _AsyncSessionPlugins
+
+        # As repository.
+        session: _AsyncSessionPlugins = vars(self).setdefault("_plugins", _AsyncSessionPlugins(self))
         return session
 
     async def prepare_image(

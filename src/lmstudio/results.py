@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActResult",
+    "GeneratorActResult",
+    "GeneratorPredictionResult",
+    "GeneratorPredictionRoundResult",
     "ModelLoadResult",
     "PredictionResult",
     "PredictionRoundResult",
@@ -103,20 +106,11 @@ class _Frozen:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]  # some parts can be changed
 
 
-class PredictionResult(_Frozen, Generic[ParsedT]):
-    """The complete result of a prediction.
-
-    `str(result)` is the text, or indented JSON for a structured prediction.
-    """
+class GeneratedReply(_Frozen):
+    """What a model or a generator has answered."""
 
     content: str
-    """All text of the model, reasoning and its tags included."""
-    stats: LlmPredictionStats
-    """Stop reason, token counts and speed, as the server measured them."""
-    model_info: LlmInstanceInfo
-    """The instance that predicted."""
-    structured: bool
-    """Whether JSON was requested, so that `parsed` is more than the text."""
+    """All text, reasoning and its tags included."""
     reasoning_content: str
     """What the model thought, without the tags; "" for a model that does not reason."""
     non_reasoning_content: str
@@ -125,6 +119,48 @@ class PredictionResult(_Frozen, Generic[ParsedT]):
     """The tool calls that the model asked for, in order; nobody has run them."""
     tool_call_errors: tuple[ToolCallRequestError, ...]
     """What looked like a tool call and could not be read."""
+
+    def __init__(
+        self,
+        *,
+        content: str,
+        reasoning_content: str = "",
+        non_reasoning_content: str | None = None,
+        tool_calls: Sequence[ToolCallRequestInfo] = (),
+        tool_call_errors: Sequence[ToolCallRequestError] = (),
+    ) -> None:
+        vars(self).update(
+            content=content,
+            reasoning_content=reasoning_content,
+            non_reasoning_content=content if non_reasoning_content is None else non_reasoning_content,
+            tool_calls=tuple(tool_calls),
+            tool_call_errors=tuple(tool_call_errors),
+        )
+
+    @property
+    def tool_call_requests(self) -> list[ToolCallRequest]:
+        """The tool calls that the model asked for, in order, as `Chat.add_assistant_response` takes them."""
+        return [call.tool_call_request for call in self.tool_calls]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(content={self.content!r})"
+
+    def __str__(self) -> str:
+        return self.content
+
+
+class PredictionResult(GeneratedReply, Generic[ParsedT]):
+    """The complete result of a prediction.
+
+    `str(result)` is the text, or indented JSON for a structured prediction.
+    """
+
+    stats: LlmPredictionStats
+    """Stop reason, token counts and speed, as the server measured them."""
+    model_info: LlmInstanceInfo
+    """The instance that predicted."""
+    structured: bool
+    """Whether JSON was requested, so that `parsed` is more than the text."""
 
     def __init__(
         self,
@@ -156,8 +192,14 @@ class PredictionResult(_Frozen, Generic[ParsedT]):
             tool_calls: The tool calls that the model asked for.
             tool_call_errors: What looked like a tool call and could not be read.
         """
-        vars(self).update(
+        super().__init__(
             content=content,
+            reasoning_content=reasoning_content,
+            non_reasoning_content=non_reasoning_content,
+            tool_calls=tool_calls,
+            tool_call_errors=tool_call_errors,
+        )
+        vars(self).update(
             _parsed=parsed,
             stats=stats,
             model_info=model_info,
@@ -165,10 +207,6 @@ class PredictionResult(_Frozen, Generic[ParsedT]):
             _load_config=load_config,
             _prediction_config=prediction_config,
             structured=parsed is not content and parsed != content if structured is None else structured,
-            reasoning_content=reasoning_content,
-            non_reasoning_content=content if non_reasoning_content is None else non_reasoning_content,
-            tool_calls=tuple(tool_calls),
-            tool_call_errors=tuple(tool_call_errors),
         )
 
     _parsed: ParsedT | LMStudioStructuredOutputError
@@ -188,11 +226,6 @@ class PredictionResult(_Frozen, Generic[ParsedT]):
         if isinstance(self._parsed, LMStudioStructuredOutputError):
             raise self._parsed.with_traceback(None)  # or each access would make it longer
         return self._parsed
-
-    @property
-    def tool_call_requests(self) -> list[ToolCallRequest]:
-        """The tool calls that the model asked for, in order, as `Chat.add_assistant_response` takes them."""
-        return [call.tool_call_request for call in self.tool_calls]
 
     @property
     def stop_reason(self) -> str:
@@ -255,9 +288,6 @@ class PredictionResult(_Frozen, Generic[ParsedT]):
             return self._prediction_config
         return prediction_config_to_kv(self._prediction_config)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(content={self.content!r})"
-
     def __str__(self) -> str:
         if self.structured and not isinstance(self._parsed, (str, LMStudioStructuredOutputError)):
             try:
@@ -286,6 +316,37 @@ class PredictionRoundResult(PredictionResult[ParsedT]):
         return made
 
 
+class GeneratorPredictionResult(GeneratedReply):
+    """What a generator of a plugin has answered. There are no statistics: generators do not report any."""
+
+    plugin_identifier: str
+    """The plugin that the generator belongs to, as "owner/name"."""
+
+    def __init__(self, *, plugin_identifier: str, **parts: Any) -> None:
+        """As `PredictionResult`, without what only a model has."""
+        super().__init__(**parts)
+        vars(self)["plugin_identifier"] = plugin_identifier
+
+
+class GeneratorPredictionRoundResult(GeneratorPredictionResult):
+    """The result of one round of `act` with a generator."""
+
+    round_index: int
+    """The number of the round, from 0."""
+
+    def __init__(self, *, round_index: int, **parts: Any) -> None:
+        """As `GeneratorPredictionResult`, and the number of the round, from 0."""
+        super().__init__(**parts)
+        vars(self)["round_index"] = round_index
+
+    @classmethod
+    def from_result(cls, result: GeneratorPredictionResult, round_index: int) -> Self:
+        """*result* as that of round *round_index*."""
+        made = cls.__new__(cls)
+        vars(made).update(vars(result), round_index=round_index)
+        return made
+
+
 class ModelLoadResult(_Frozen):
     """What a server says of an instance that it has loaded."""
 
@@ -303,14 +364,17 @@ class ModelLoadResult(_Frozen):
         return f"{type(self).__name__}(identifier={self.identifier!r})"
 
 
-class ActResult(_Frozen, Generic[ParsedT]):
+RoundT = TypeVar("RoundT", bound=GeneratedReply)
+
+
+class _Acted(_Frozen, Generic[RoundT]):
     """What `act` did. `str(result)` is the last reply."""
 
     rounds: int
     """How many predictions it took."""
     total_time_seconds: float
     """Time from the call to its end, tools included."""
-    final_result: PredictionRoundResult[ParsedT] | None
+    final_result: RoundT | None
     """The result of the last round; None if there was none."""
     tool_call_requests: list[ToolCallRequest]
     """The calls of tools without implementation, which ended `act`: run them, add their results to the chat, and call
@@ -321,7 +385,7 @@ class ActResult(_Frozen, Generic[ParsedT]):
         *,
         rounds: int,
         total_time_seconds: float,
-        final_result: PredictionRoundResult[ParsedT] | None = None,
+        final_result: RoundT | None = None,
         tool_call_requests: Sequence[ToolCallRequest] = (),
     ) -> None:
         """Results come from the package; tests may make their own."""
@@ -337,13 +401,21 @@ class ActResult(_Frozen, Generic[ParsedT]):
         """The text of the last round."""
         return "" if self.final_result is None else self.final_result.content
 
-    @property
-    def parsed(self) -> ParsedT:
-        """The last reply as the type given as *response_format*; see `PredictionResult.parsed`."""
-        return cast("ParsedT", "") if self.final_result is None else self.final_result.parsed
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}(rounds={self.rounds!r}, total_time_seconds={self.total_time_seconds!r})"
 
     def __str__(self) -> str:
         return repr(self) if self.final_result is None else str(self.final_result)
+
+
+class ActResult(_Acted[PredictionRoundResult[ParsedT]], Generic[ParsedT]):
+    """What `act` did. `str(result)` is the last reply."""
+
+    @property
+    def parsed(self) -> ParsedT:
+        """The last reply as the type given as *response_format*; see `PredictionResult.parsed`."""
+        return cast("ParsedT", "") if self.final_result is None else self.final_result.parsed
+
+
+class GeneratorActResult(_Acted[GeneratorPredictionRoundResult]):
+    """What `act` did with a generator. `str(result)` is the last reply."""

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ._sdk_models import FileHandle
     from ._surface.sync_diagnostics import _SessionDiagnostics
     from ._surface.sync_files import _SessionFiles
+    from ._surface.sync_plugins import _SessionPlugins
     from ._surface.sync_repository import _SessionRepository
     from ._surface.sync_runtime import _SessionRuntime
     from ._surface.sync_streams import ChatCompletionStream
@@ -228,6 +229,15 @@ class Client(ClientBase):
 
         # As repository: made on first use, one for all threads.
         session: _SessionRuntime = vars(self).setdefault("_runtime", _SessionRuntime(self))
+        return session
+
+    @property
+    def plugins(self) -> _SessionPlugins:
+        """Plugins: their tools, their generators, and their development."""
+        from ._surface.sync_plugins import _SessionPlugins
+
+        # As repository.
+        session: _SessionPlugins = vars(self).setdefault("_plugins", _SessionPlugins(self))
         return session
 
     def prepare_image(

@@ -44,6 +44,7 @@ REGISTER_DEVELOPMENT_PLUGIN: ChannelSpec[
     PluginsChannelRegisterDevelopmentPluginCreationParameter,
     PluginsChannelRegisterDevelopmentPluginToClientPacketReady,
     PluginsChannelRegisterDevelopmentPluginToServerPacketEnd,
+    ("clientIdentifier", "clientPasskey"),
 )
 START_TOOL_USE_SESSION: ChannelSpec[
     PluginsChannelStartToolUseSessionCreationParameter,
@@ -54,6 +55,7 @@ START_TOOL_USE_SESSION: ChannelSpec[
     PluginsChannelStartToolUseSessionCreationParameter,
     PluginsChannelStartToolUseSessionToClientPacket,
     PluginsChannelStartToolUseSessionToServerPacket,
+    ("sessionReady.toolDefinitions",),
 )
 GENERATE_WITH_GENERATOR: ChannelSpec[
     PluginsChannelGenerateWithGeneratorCreationParameter,
@@ -64,6 +66,7 @@ GENERATE_WITH_GENERATOR: ChannelSpec[
     PluginsChannelGenerateWithGeneratorCreationParameter,
     PluginsChannelGenerateWithGeneratorToClientPacket,
     ChannelPacketCancel,
+    ("toolCallGenerationEnd.toolCallRequest.arguments",),  # as in llm/predict
 )
 
 # Of the plugin's process.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
+from abc import ABC, abstractmethod
 from itertools import count
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -27,6 +28,7 @@ from lmstudio._tool_runner import ToolJob, ToolStarted
 from lmstudio.errors import (
     LMStudioError,
     LMStudioPredictionError,
+    LMStudioTimeoutError,
     ToolCallRequestError,
     ToolCallRequestInvalidArgumentsError,
     ToolCallRequestInvalidNameError,
@@ -39,7 +41,7 @@ from lmstudio.events import (
     ToolCallStartEvent,
 )
 from lmstudio.logs import fields
-from lmstudio.results import ActResult, ParsedT, PredictionRoundResult, ToolCallRequestInfo
+from lmstudio.results import ActResult, GeneratedReply, ParsedT, PredictionRoundResult, ToolCallRequestInfo
 from lmstudio.tools import ToolArgumentsError, ToolCallContext, result_text
 
 if TYPE_CHECKING:
@@ -47,11 +49,42 @@ if TYPE_CHECKING:
 
     from lmstudio._ops.act_options import ActOptions
     from lmstudio._ops.models import ModelTarget
-    from lmstudio._ops.prediction import Prediction
+    from lmstudio._ops.prediction import Prediction, PredictionInFlight
     from lmstudio._port import Port
     from lmstudio._tool_runner import ToolReport, ToolRunner
     from lmstudio.events import PredictionEvent
     from lmstudio.tools import Tool
+
+RoundT = TypeVar("RoundT", bound=GeneratedReply)
+
+
+class Actor(ABC, Generic[RoundT]):
+    """What `act` lets speak."""
+
+    name: str
+    """What it is called, in errors."""
+
+    @abstractmethod
+    def predict(self, history: ChatHistoryData, options: PredictionOptions[Any]) -> PredictionInFlight[Any]:
+        """Its next message, not started yet."""
+
+    @abstractmethod
+    def round_result(self, result: Any, index: int) -> RoundT:
+        """*result* as that of round *index*."""
+
+
+class ModelActor(Actor[PredictionRoundResult[Any]]):
+    """A model."""
+
+    def __init__(self, port: Port, target: ModelTarget) -> None:
+        self.name: str = describe(target)
+        self._port, self._target = port, target
+
+    def predict(self, history: ChatHistoryData, options: PredictionOptions[Any]) -> Prediction[Any]:
+        return respond(self._port, self._target, history, options)
+
+    def round_result(self, result: Any, index: int) -> PredictionRoundResult[Any]:
+        return PredictionRoundResult.from_result(result, index)
 
 
 async def act(
@@ -61,12 +94,19 @@ async def act(
     tools: Sequence[Tool],
     options: ActOptions[ParsedT],
 ) -> ActResult[ParsedT]:
-    """Predict until the model asks for no more tools.
+    """Predict until the model asks for no more tools; the rest is as in `run_rounds`."""
+    return ActResult(**await run_rounds(port, ModelActor(port, target), history, tools, options))
+
+
+async def run_rounds(
+    port: Port, actor: Actor[Any], history: ChatHistoryData, tools: Sequence[Tool], options: ActOptions[Any]
+) -> dict[str, Any]:
+    """Let *actor* speak until it asks for no more tools: the parts of an `ActResult`.
 
     Every way of leaving early stops the prediction at once and begins no more tools. Coroutine tools are cancelled;
     functions that run already are waited for, because nothing can interrupt them: nothing outlives the call.
     """
-    loop = _Act(port, target, history, tools, options)
+    loop = _Act(port, actor, history, tools, options)
     with on_abort(options.signal, loop.abort):
         try:
             return await loop.run()
@@ -83,6 +123,8 @@ class _Call(msgspec.Struct):
     info: ToolCallRequestInfo
     tool: Tool | None = None
     result: ToolCallResultData | None = None
+    signal: AbortSignal = msgspec.field(default_factory=AbortSignal)
+    """What the tool sees: aborted with that of `_Act`, and when its time is up."""
 
     @property
     def request(self) -> ToolCallRequest:
@@ -102,26 +144,21 @@ class _Round(msgspec.Struct):
         return [call.result for call in self.calls.values() if call.result is not None]
 
 
-class _Act(Generic[ParsedT]):
+class _Act:
     """One `act` while it runs."""
 
     def __init__(
-        self,
-        port: Port,
-        target: ModelTarget,
-        history: ChatHistoryData,
-        tools: Sequence[Tool],
-        options: ActOptions[ParsedT],
+        self, port: Port, actor: Actor[Any], history: ChatHistoryData, tools: Sequence[Tool], options: ActOptions[Any]
     ) -> None:
-        self._port, self._runtime, self._target = port, port.runtime, target
-        self._limits = port.new_limits(f"act with {describe(target)}")
+        self._runtime, self._actor = port.runtime, actor
+        self._limits = port.new_limits(f"act with {actor.name}")
         self._logger = port.runtime.logger("tools")
         self._tools = {tool.name: tool for tool in tools}
         self._options = options
         # The caller's chat may change meanwhile, by `on_message=chat.append` for example.
         self._messages = list(history.messages)
         self._call_ids: Iterator[int] = count()
-        self._prediction: Prediction[Any] | None = None
+        self._prediction: PredictionInFlight[Any] | None = None
         self._signal = AbortSignal()
         """What predictions and tools see: aborted when act ends early, for whatever reason."""
         self.runner: ToolRunner = port.runtime.new_tool_runner(options.max_parallel_tool_calls)
@@ -140,7 +177,7 @@ class _Act(Generic[ParsedT]):
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> ActResult[ParsedT]:
+    async def run(self) -> dict[str, Any]:
         started = time.monotonic()
         options = self._options
         index = 0
@@ -154,16 +191,14 @@ class _Act(Generic[ParsedT]):
         if options.response_format.is_structured and not structured and not last.calls:
             _, result = await self._round(index, offers_tools=False, structured=True)
             index += 1
-        return ActResult(
-            rounds=index,
-            total_time_seconds=time.monotonic() - started,
-            final_result=result,
-            tool_call_requests=[call.request for call in last.calls.values() if call.result is None],
-        )
+        return {
+            "rounds": index,
+            "total_time_seconds": time.monotonic() - started,
+            "final_result": result,
+            "tool_call_requests": [call.request for call in last.calls.values() if call.result is None],
+        }
 
-    async def _round(
-        self, index: int, *, offers_tools: bool, structured: bool
-    ) -> tuple[_Round, PredictionRoundResult[Any]]:
+    async def _round(self, index: int, *, offers_tools: bool, structured: bool) -> tuple[_Round, Any]:
         """One prediction, and all the tool calls it asks for."""
         options, runtime = self._options, self._runtime
         self._check_signal()
@@ -171,10 +206,10 @@ class _Act(Generic[ParsedT]):
         turn = _Round(index)
         prediction_options = self._prediction_options(turn, offers_tools=offers_tools, structured=structured)
         history = ChatHistoryData(messages=self._messages)
-        prediction = self._prediction = respond(self._port, self._target, history, prediction_options)
+        prediction = self._prediction = self._actor.predict(history, prediction_options)
         await self._follow(turn, prediction, offers_tools=offers_tools)
         self._check_signal()
-        result = PredictionRoundResult.from_result(prediction.result(), index)
+        result = self._actor.round_result(prediction.result(), index)
         await tell(runtime, options.on_prediction_completed, result)
         # A free answer that will be given again, structured, is not part of the chat.
         is_draft = options.response_format.is_structured and not structured and not turn.calls
@@ -194,7 +229,7 @@ class _Act(Generic[ParsedT]):
         await tell(runtime, options.on_round_end, index)
         return turn, result
 
-    async def _follow(self, turn: _Round, prediction: Prediction[Any], *, offers_tools: bool) -> None:
+    async def _follow(self, turn: _Round, prediction: PredictionInFlight[Any], *, offers_tools: bool) -> None:
         """Predict to the end, while the tools that have been asked for run."""
         try:
             while (event := await prediction.next_event()) is not None:
@@ -322,7 +357,8 @@ class _Act(Generic[ParsedT]):
     def _start(self, call: _Call, arguments: dict[str, Any]) -> None:
         tool = call.tool
         assert tool is not None
-        context = ToolCallContext(call.info.call_id, tool.name, self._signal, logger=self._logger)
+        self._signal.add_listener(call.signal.abort)
+        context = ToolCallContext(call.info.call_id, tool.name, call.signal, logger=self._logger)
         own_limit = self._options.tool_timeout if tool.timeout is None else tool.timeout
         # When it takes all that is left, `_check_signal` ends it all.
         timeout = min(math.inf if own_limit is None else own_limit, max(self._limits.left_in_total(), 0.0))
@@ -345,6 +381,8 @@ class _Act(Generic[ParsedT]):
         if report.error is not None and not isinstance(report.error, Exception):
             raise report.error  # Ctrl-C, SystemExit and the like are for the caller, not for the model
         if report.error is not None:
+            if isinstance(report.error, LMStudioTimeoutError):
+                call.signal.abort(str(report.error))  # a function may still be running
             await self._take_tool_error(turn, call, report.error)
             return
         try:

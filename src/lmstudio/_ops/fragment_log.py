@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lmstudio._sdk_models import LlmPredictionFragment
 
 if TYPE_CHECKING:
-    from lmstudio._ops.prediction import Prediction
+    from lmstudio._ops.prediction import PredictionInFlight
     from lmstudio._sdk_models import LlmToken
 
 _Attributes: TypeAlias = tuple[Any, ...]
@@ -82,7 +82,7 @@ class FragmentLog:
 class FragmentCursor:
     """One iteration over a prediction: first what others have read already, then what arrives."""
 
-    def __init__(self, prediction: Prediction[Any]) -> None:
+    def __init__(self, prediction: PredictionInFlight[Any]) -> None:
         self._prediction = prediction
         self._log = prediction.log
         self._index = 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable
 from io import StringIO
 from itertools import chain, count
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from lmstudio._callbacks import notify, tell
 from lmstudio._endpoints.llm import PREDICT
@@ -42,7 +43,7 @@ from lmstudio.errors import (
     LMStudioValueError,
 )
 from lmstudio.json_api import fresh_copy
-from lmstudio.results import ParsedT, PredictionResult, PromptProcessingProgress
+from lmstudio.results import GeneratedReply, ParsedT, PredictionResult, PromptProcessingProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -164,21 +165,23 @@ def _prediction(
 _OVER = (LMStudioCancelledError, LMStudioChannelClosedError)
 
 
-class Prediction(Generic[ParsedT]):
-    """One prediction, from its request to its result.
+ResultT = TypeVar("ResultT", bound=GeneratedReply)
+
+
+class PredictionInFlight(ABC, Generic[ResultT]):
+    """One prediction of a model or of a generator, from its request to its result.
 
     Whoever waits drives it: packets are decoded and callbacks called inside `next_fragment`. Every way of leaving it
     early, including cancellation and Ctrl-C while waiting, tells the server to stop; telling never waits.
     """
 
-    def __init__(
-        self,
-        port: Port,
-        parameter: LlmChannelPredictCreationParameter,
-        options: PredictionOptions[ParsedT],
-        attempted: str,
-    ) -> None:
-        self._port, self._parameter, self._options, self._attempted = port, parameter, options, attempted
+    _PROGRESS: ClassVar[type[Any]]
+    """The packet that says how much of the prompt has been read."""
+    _SUCCESS: ClassVar[type[Any]]
+    """The last packet."""
+
+    def __init__(self, port: Port, options: PredictionOptions[Any], attempted: str) -> None:
+        self._port, self._options, self._attempted = port, options, attempted
         self._runtime = port.runtime
         self._channel: Channel[Any, LlmChannelPredictToServerPacketCancel] | None = None
         self._content = StringIO()
@@ -193,8 +196,24 @@ class Prediction(Generic[ParsedT]):
         """What `next_event` has to report; None while nobody asks for events."""
         self._cancelled = False
         self._ignore_signal: Callable[[], None] | None = None
-        self._result: PredictionResult[ParsedT] | None = None
+        self._result: ResultT | None = None
         self._error: LMStudioError | None = None
+
+    @abstractmethod
+    def _new_channel(self) -> Channel[Any, LlmChannelPredictToServerPacketCancel]:
+        """The channel of the request, not open yet."""
+
+    @abstractmethod
+    def _check_end(self, packet: Any) -> object:
+        """Why it ended, as the last packet says; raises if that is a failure."""
+
+    @abstractmethod
+    def _make_result(self, packet: Any) -> ResultT:
+        """The result, from what has arrived and the last packet."""
+
+    def _last_events(self, result: ResultT) -> Sequence[PredictionEvent]:  # noqa: ARG002 - for those that report it
+        """What `next_event` reports at the end."""
+        return ()
 
     # State -----------------------------------------------------------------------------------------------------------
 
@@ -220,7 +239,7 @@ class Prediction(Generic[ParsedT]):
         return f"running, {len(self.log.lengths)} fragments"
 
     @property
-    def result_or_none(self) -> PredictionResult[ParsedT] | None:
+    def result_or_none(self) -> ResultT | None:
         """The result, None until there is one."""
         return self._result
 
@@ -228,7 +247,7 @@ class Prediction(Generic[ParsedT]):
         """All text so far."""
         return self._content.getvalue()
 
-    def result(self) -> PredictionResult[ParsedT]:
+    def result(self) -> ResultT:
         """The result; raises what the prediction failed with, or that it is not complete."""
         if self._error is not None:
             raise fresh_copy(self._error)
@@ -247,7 +266,7 @@ class Prediction(Generic[ParsedT]):
         signal = self._options.signal
         if signal is not None:
             signal.throw_if_aborted()
-        self._channel = self._port.channel(PREDICT, self._parameter, self._attempted)
+        self._channel = self._new_channel()
         self._channel.limits.awaits_token = True
         try:
             self._channel.open()
@@ -331,7 +350,7 @@ class Prediction(Generic[ParsedT]):
         events, self._events = list(self._events or ()), None
         return events
 
-    async def run(self) -> PredictionResult[ParsedT]:
+    async def run(self) -> ResultT:
         """Predict to the end."""
         try:
             while await self.next_fragment() is not None:
@@ -341,7 +360,7 @@ class Prediction(Generic[ParsedT]):
             raise
         return self.result()
 
-    async def result_or_run(self) -> PredictionResult[ParsedT]:
+    async def result_or_run(self) -> ResultT:
         """As `result`, but predicts if that has not begun."""
         if self.is_started or self.is_finished:
             return self.result()
@@ -396,34 +415,28 @@ class Prediction(Generic[ParsedT]):
         elif fragment.reasoning_type == "none":
             self._answer.write(fragment.content)
 
-    async def _take_other(self, packet: object) -> bool:
+    async def _take_other(self, packet: Any) -> bool:
         """Handle anything but a fragment; True when it was the last packet."""
-        if isinstance(packet, LlmChannelPredictToClientPacketPromptProcessingProgress):
+        if isinstance(packet, self._PROGRESS):
             if not self._cancelled:
                 await self._report_progress(packet.progress, packet.details)
             return False
-        if isinstance(packet, LlmChannelPredictToClientPacketSuccess):
+        if isinstance(packet, self._SUCCESS):
             await self._take_success(packet)
             return True
         await self._report_tool_calls(self._tracker().take(packet))
         return False
 
-    async def _take_success(self, packet: LlmChannelPredictToClientPacketSuccess) -> None:
+    async def _take_success(self, packet: Any) -> None:
         if self._channel is not None:
             self._channel.close()
-        if packet.stats.stop_reason == "failed":
-            raise LMStudioPredictionError(
-                f"Could not {self._attempted}: the model stopped because of an error, after "
-                f"{len(self.text())} characters. The log of the server may say more."
-            )
-        cut_off = [] if self._tool_calls is None else self._tool_calls.interrupt(packet.stats.stop_reason)
+        reason = self._check_end(packet)
+        cut_off = [] if self._tool_calls is None else self._tool_calls.interrupt(reason)
         self._result = self._make_result(packet)
         self._end()
         await self._report_tool_calls(cut_off)
         if self._events is not None:
-            from lmstudio.events import ResultEvent
-
-            self._events.append(ResultEvent(self._result))
+            self._events.extend(self._last_events(self._result))
         await self._report_message(self._result)
 
     def _tracker(self) -> ToolCallTracker:
@@ -455,10 +468,51 @@ class Prediction(Generic[ParsedT]):
 
     # The end ---------------------------------------------------------------------------------------------------------
 
-    def _make_result(self, packet: LlmChannelPredictToClientPacketSuccess) -> PredictionResult[ParsedT]:
+    def _texts(self) -> tuple[str, str, str]:
+        """All text, the answer, and the reasoning."""
         content = self._content.getvalue()
         answer = content if self._answer is None else self._answer.getvalue()
-        reasoning = "" if self._reasoning is None else self._reasoning.getvalue()
+        return content, answer, "" if self._reasoning is None else self._reasoning.getvalue()
+
+    async def _report_message(self, result: ResultT) -> None:
+        callback = self._options.on_message
+        if callback is None:
+            return
+        # Not protected, unlike the other callbacks: it carries the result, so its failure is the caller's business.
+        outcome = callback(assistant_message(result, result.tool_call_requests))
+        if isinstance(outcome, Awaitable):
+            await outcome
+
+
+class Prediction(PredictionInFlight[PredictionResult[ParsedT]], Generic[ParsedT]):
+    """One prediction of a model."""
+
+    _PROGRESS = LlmChannelPredictToClientPacketPromptProcessingProgress
+    _SUCCESS = LlmChannelPredictToClientPacketSuccess
+
+    def __init__(
+        self,
+        port: Port,
+        parameter: LlmChannelPredictCreationParameter,
+        options: PredictionOptions[ParsedT],
+        attempted: str,
+    ) -> None:
+        super().__init__(port, options, attempted)
+        self._parameter = parameter
+
+    def _new_channel(self) -> Channel[Any, LlmChannelPredictToServerPacketCancel]:
+        return self._port.channel(PREDICT, self._parameter, self._attempted)
+
+    def _check_end(self, packet: LlmChannelPredictToClientPacketSuccess) -> object:
+        if packet.stats.stop_reason == "failed":
+            raise LMStudioPredictionError(
+                f"Could not {self._attempted}: the model stopped because of an error, after "
+                f"{len(self.text())} characters. The log of the server may say more."
+            )
+        return packet.stats.stop_reason
+
+    def _make_result(self, packet: LlmChannelPredictToClientPacketSuccess) -> PredictionResult[ParsedT]:
+        content, answer, reasoning = self._texts()
         response_format = self._options.response_format
 
         def parse(text: str) -> Any:
@@ -487,17 +541,13 @@ class Prediction(Generic[ParsedT]):
             tool_call_errors=() if tools is None else tools.errors,
         )
 
-    async def _report_message(self, result: PredictionResult[ParsedT]) -> None:
-        callback = self._options.on_message
-        if callback is None:
-            return
-        # Not protected, unlike the other callbacks: it carries the result, so its failure is the caller's business.
-        outcome = callback(assistant_message(result, result.tool_call_requests))
-        if isinstance(outcome, Awaitable):
-            await outcome
+    def _last_events(self, result: PredictionResult[ParsedT]) -> Sequence[PredictionEvent]:
+        from lmstudio.events import ResultEvent
+
+        return (ResultEvent(result),)
 
 
-def assistant_message(result: PredictionResult[Any], requests: Iterable[ToolCallRequest]) -> AssistantResponse:
+def assistant_message(result: GeneratedReply, requests: Iterable[ToolCallRequest]) -> AssistantResponse:
     """The message of a chat that *result* stands for: its text, then the tool calls."""
     parts = [ToolCallRequestData(tool_call_request=request) for request in requests]
     return AssistantResponse(content=[TextData(text=result.content), *parts])

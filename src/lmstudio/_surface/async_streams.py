@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from lmstudio._async_io import AsyncBase
 from lmstudio._ops.fragment_log import FragmentCursor
 from lmstudio._sdk_models import LlmPredictionFragment
-from lmstudio.results import ParsedT, PredictionResult
+from lmstudio.results import GeneratedReply, GeneratorPredictionResult, ParsedT, PredictionResult
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lmstudio._http_models.openai import ChatCompletionChunk, ChatCompletionResponse
+    from lmstudio._ops.generators import GeneratorPrediction
     from lmstudio._ops.openai_chat import ChatInFlight
-    from lmstudio._ops.prediction import Prediction
+    from lmstudio._ops.prediction import Prediction, PredictionInFlight
     from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionStats
     from lmstudio.contract import ChatStreamEvent
     from lmstudio.events import PredictionEvent
 
-__all__ = ["AsyncChatCompletionStream", "AsyncPredictionStream"]
+__all__ = ["AsyncChatCompletionStream", "AsyncGeneratorPredictionStream", "AsyncPredictionStream"]
 
 T = TypeVar("T")
+ReplyT = TypeVar("ReplyT", bound=GeneratedReply)
 
 
 class _AsyncIteration(ABC, Generic[T]):
@@ -33,7 +35,7 @@ class _AsyncIteration(ABC, Generic[T]):
 
     # No generator: the event loop would finalise it, later, and trio warns of those left early.  # sync: skip
 
-    def __init__(self, stream: AsyncPredictionStream[Any] | AsyncChatCompletionStream) -> None:
+    def __init__(self, stream: _AsyncReplyStream[Any] | AsyncChatCompletionStream) -> None:
         self._stream = stream  # which cancels when nobody holds it any more
         self._is_left = False
 
@@ -53,9 +55,9 @@ class _AsyncIteration(ABC, Generic[T]):
 
 
 class _AsyncFragments(_AsyncIteration[LlmPredictionFragment]):
-    _stream: AsyncPredictionStream[Any]
+    _stream: _AsyncReplyStream[Any]
 
-    def __init__(self, stream: AsyncPredictionStream[Any]) -> None:
+    def __init__(self, stream: _AsyncReplyStream[Any]) -> None:
         super().__init__(stream)
         self._cursor = FragmentCursor(stream._prediction)
 
@@ -84,24 +86,10 @@ class _AsyncEvents(_AsyncIteration["PredictionEvent"]):
         return event
 
 
-class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
-    """The fragments of one prediction, as they arrive.
+class _AsyncReplyStream(AsyncBase, Generic[ReplyT]):
+    """The fragments of one reply, as they arrive."""
 
-    ::
-
-        async with model.respond_stream("Tell me a story.") as stream:
-            async for fragment in stream:
-                print(fragment.content, end="", flush=True)
-            print(stream.result().stats)
-
-    Leaving the `with` block or the loop early tells the server to stop, at once. Iterating again begins with the first
-    fragment again. Several tasks may do so at the same time.
-
-    The server does not wait for its readers: what nobody reads stays in memory, at most the whole reply, which
-    `maxTokens` limits. Other calls of the client are not held up.
-    """
-
-    def __init__(self, prediction: Prediction[ParsedT]) -> None:
+    def __init__(self, prediction: PredictionInFlight[ReplyT]) -> None:
         self._prediction = prediction
 
     async def start(self) -> None:
@@ -140,6 +128,46 @@ class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
     def __aiter__(self) -> _AsyncIteration[LlmPredictionFragment]:
         return _AsyncFragments(self)
 
+    def __del__(self) -> None:
+        self._prediction.abandon()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prediction.state}>"
+
+    async def wait_for_result(self) -> ReplyT:
+        """Wait until the prediction is complete and return its result."""
+        return await self._run(self._prediction.run())
+
+    def result(self) -> ReplyT:
+        """The result of a complete prediction.
+
+        Raises:
+            LMStudioRuntimeError: the prediction is not complete yet.
+            LMStudioError: what the prediction failed with.
+        """
+        return self._prediction.result()  # sync: return self._run(self._prediction.result_or_run())
+
+
+class AsyncPredictionStream(_AsyncReplyStream[PredictionResult[ParsedT]], Generic[ParsedT]):
+    """The fragments of one prediction, as they arrive.
+
+    ::
+
+        async with model.respond_stream("Tell me a story.") as stream:
+            async for fragment in stream:
+                print(fragment.content, end="", flush=True)
+            print(stream.result().stats)
+
+    Leaving the `with` block or the loop early tells the server to stop, at once. Iterating again begins with the first
+    fragment again. Several tasks may do so at the same time.
+
+    The server does not wait for its readers: what nobody reads stays in memory, at most the whole reply, which
+    `maxTokens` limits. Other calls of the client are not held up.
+    """
+
+    def __init__(self, prediction: Prediction[ParsedT]) -> None:
+        super().__init__(prediction)
+
     def events(self) -> _AsyncIteration[PredictionEvent]:
         """Everything that happens, one event at a time: see `lmstudio.events`.
 
@@ -155,25 +183,6 @@ class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
         """
         return _AsyncEvents(self)
 
-    def __del__(self) -> None:
-        self._prediction.abandon()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._prediction.state}>"
-
-    async def wait_for_result(self) -> PredictionResult[ParsedT]:
-        """Wait until the prediction is complete and return its result."""
-        return await self._run(self._prediction.run())
-
-    def result(self) -> PredictionResult[ParsedT]:
-        """The result of a complete prediction.
-
-        Raises:
-            LMStudioRuntimeError: the prediction is not complete yet.
-            LMStudioError: what the prediction failed with.
-        """
-        return self._prediction.result()  # sync: return self._run(self._prediction.result_or_run())
-
     @property
     def stats(self) -> LlmPredictionStats | None:
         """The statistics; None until the prediction is complete."""
@@ -185,6 +194,13 @@ class AsyncPredictionStream(AsyncBase, Generic[ParsedT]):
         """The instance that predicted; None until the prediction is complete."""
         result = self._prediction.result_or_none
         return None if result is None else result.model_info
+
+
+class AsyncGeneratorPredictionStream(_AsyncReplyStream[GeneratorPredictionResult]):
+    """The fragments of one reply of a generator, as they arrive; used as `AsyncPredictionStream`."""
+
+    def __init__(self, prediction: GeneratorPrediction) -> None:
+        super().__init__(prediction)
 
 
 class _AsyncChunks(_AsyncIteration["ChatCompletionChunk"]):

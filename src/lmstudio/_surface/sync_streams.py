@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from lmstudio._ops.fragment_log import FragmentCursor
 from lmstudio._sdk_models import LlmPredictionFragment
 from lmstudio._sync_io import SyncBase
-from lmstudio.results import ParsedT, PredictionResult
+from lmstudio.results import GeneratedReply, GeneratorPredictionResult, ParsedT, PredictionResult
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lmstudio._http_models.openai import ChatCompletionChunk, ChatCompletionResponse
+    from lmstudio._ops.generators import GeneratorPrediction
     from lmstudio._ops.openai_chat import ChatInFlight
-    from lmstudio._ops.prediction import Prediction
+    from lmstudio._ops.prediction import Prediction, PredictionInFlight
     from lmstudio._sdk_models import LlmInstanceInfo, LlmPredictionStats
     from lmstudio.contract import ChatStreamEvent
     from lmstudio.events import PredictionEvent
 
-__all__ = ["ChatCompletionStream", "PredictionStream"]
+__all__ = ["ChatCompletionStream", "GeneratorPredictionStream", "PredictionStream"]
 
 T = TypeVar("T")
+ReplyT = TypeVar("ReplyT", bound=GeneratedReply)
 
 
 class _Iteration(ABC, Generic[T]):
     """One loop over a stream. Leaving it early, for example by `break`, cancels the prediction at once."""
 
-    def __init__(self, stream: PredictionStream[Any] | ChatCompletionStream) -> None:
+    def __init__(self, stream: _ReplyStream[Any] | ChatCompletionStream) -> None:
         self._stream = stream  # which cancels when nobody holds it any more
         self._is_left = False
 
@@ -51,9 +53,9 @@ class _Iteration(ABC, Generic[T]):
 
 
 class _Fragments(_Iteration[LlmPredictionFragment]):
-    _stream: PredictionStream[Any]
+    _stream: _ReplyStream[Any]
 
-    def __init__(self, stream: PredictionStream[Any]) -> None:
+    def __init__(self, stream: _ReplyStream[Any]) -> None:
         super().__init__(stream)
         self._cursor = FragmentCursor(stream._prediction)
 
@@ -82,24 +84,10 @@ class _Events(_Iteration["PredictionEvent"]):
         return event
 
 
-class PredictionStream(SyncBase, Generic[ParsedT]):
-    """The fragments of one prediction, as they arrive.
+class _ReplyStream(SyncBase, Generic[ReplyT]):
+    """The fragments of one reply, as they arrive."""
 
-    ::
-
-        with model.respond_stream("Tell me a story.") as stream:
-            for fragment in stream:
-                print(fragment.content, end="", flush=True)
-            print(stream.result().stats)
-
-    Leaving the `with` block or the loop early tells the server to stop, at once. Iterating again begins with the first
-    fragment again. Only one thread at a time may do so.
-
-    The server does not wait for its readers: what nobody reads stays in memory, at most the whole reply, which
-    `maxTokens` limits. Other calls of the client are not held up.
-    """
-
-    def __init__(self, prediction: Prediction[ParsedT]) -> None:
+    def __init__(self, prediction: PredictionInFlight[ReplyT]) -> None:
         self._prediction = prediction
 
     def start(self) -> None:
@@ -127,6 +115,46 @@ class PredictionStream(SyncBase, Generic[ParsedT]):
     def __iter__(self) -> _Iteration[LlmPredictionFragment]:
         return _Fragments(self)
 
+    def __del__(self) -> None:
+        self._prediction.abandon()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._prediction.state}>"
+
+    def wait_for_result(self) -> ReplyT:
+        """Wait until the prediction is complete and return its result."""
+        return self._run(self._prediction.run())
+
+    def result(self) -> ReplyT:
+        """The result of a complete prediction.
+
+        Raises:
+            LMStudioRuntimeError: the prediction is not complete yet.
+            LMStudioError: what the prediction failed with.
+        """
+        return self._run(self._prediction.result_or_run())
+
+
+class PredictionStream(_ReplyStream[PredictionResult[ParsedT]], Generic[ParsedT]):
+    """The fragments of one prediction, as they arrive.
+
+    ::
+
+        with model.respond_stream("Tell me a story.") as stream:
+            for fragment in stream:
+                print(fragment.content, end="", flush=True)
+            print(stream.result().stats)
+
+    Leaving the `with` block or the loop early tells the server to stop, at once. Iterating again begins with the first
+    fragment again. Only one thread at a time may do so.
+
+    The server does not wait for its readers: what nobody reads stays in memory, at most the whole reply, which
+    `maxTokens` limits. Other calls of the client are not held up.
+    """
+
+    def __init__(self, prediction: Prediction[ParsedT]) -> None:
+        super().__init__(prediction)
+
     def events(self) -> _Iteration[PredictionEvent]:
         """Everything that happens, one event at a time: see `lmstudio.events`.
 
@@ -142,25 +170,6 @@ class PredictionStream(SyncBase, Generic[ParsedT]):
         """
         return _Events(self)
 
-    def __del__(self) -> None:
-        self._prediction.abandon()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._prediction.state}>"
-
-    def wait_for_result(self) -> PredictionResult[ParsedT]:
-        """Wait until the prediction is complete and return its result."""
-        return self._run(self._prediction.run())
-
-    def result(self) -> PredictionResult[ParsedT]:
-        """The result of a complete prediction.
-
-        Raises:
-            LMStudioRuntimeError: the prediction is not complete yet.
-            LMStudioError: what the prediction failed with.
-        """
-        return self._run(self._prediction.result_or_run())
-
     @property
     def stats(self) -> LlmPredictionStats | None:
         """The statistics; None until the prediction is complete."""
@@ -172,6 +181,13 @@ class PredictionStream(SyncBase, Generic[ParsedT]):
         """The instance that predicted; None until the prediction is complete."""
         result = self._prediction.result_or_none
         return None if result is None else result.model_info
+
+
+class GeneratorPredictionStream(_ReplyStream[GeneratorPredictionResult]):
+    """The fragments of one reply of a generator, as they arrive; used as `PredictionStream`."""
+
+    def __init__(self, prediction: GeneratorPrediction) -> None:
+        super().__init__(prediction)
 
 
 class _Chunks(_Iteration["ChatCompletionChunk"]):
