@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from patience import PATIENCE_SECONDS
-from peer.plugin_session import MANIFEST, PluginCore, Wire
+from peer.plugin_session import ADD, FAILURE, MANIFEST, PluginCore, Wire
 from plugin_kit import turn_settings, user_message
 
 from lmstudio._sdk_models import (
@@ -79,6 +80,7 @@ class HookStage:
         ready = developer.hear(developer.open("registerDevelopmentPlugin", {"manifest": MANIFEST}), "ready")
         self._plugin = Wire(stack, server.api_host, ready["clientIdentifier"], ready["clientPasskey"])
         self._hooks = {kind: self._plugin.open(endpoint) for kind, (endpoint, _) in _STARTS.items()}
+        self._tools = self._plugin.open("setToolsProvider")
         self._plugin.call("pluginInitCompleted")
 
     @contextmanager
@@ -101,6 +103,50 @@ class HookStage:
             processed = {"processed": packet["input"]} if kind == "preprocess" else {}
             self._plugin.say(hook, "complete", taskId=packet["taskId"], **processed)
             working.result(PATIENCE_SECONDS)
+
+    @contextmanager
+    def generating(self, text: str) -> Iterator[list[dict[str, Any]]]:
+        """Meanwhile, the plugin generates *text* once. Yields what it is asked."""
+        asked: list[dict[str, Any]] = []
+
+        def generate() -> None:
+            hook = self._hooks["generate"]
+            asked.append(self._plugin.hear(hook, "generate"))
+            task = asked[0]["taskId"]
+            self._plugin.say(hook, "fragmentGenerated", taskId=task, content=text, opts={})
+            self._plugin.say(hook, "complete", taskId=task)
+
+        with self._meanwhile(generate):
+            yield asked
+
+    @contextmanager
+    def providing_tools(self, *, fails: bool = False) -> Iterator[list[dict[str, Any]]]:
+        """Meanwhile, the plugin offers a tool, and answers one call with 3. Yields what it is asked."""
+        asked: list[dict[str, Any]] = []
+
+        def provide() -> None:
+            hook = self._tools
+            asked.append(self._plugin.hear(hook, "initSession"))
+            session = asked[0]["sessionId"]
+            if fails:
+                self._plugin.say(hook, "sessionInitializationFailed", sessionId=session, error=FAILURE)
+                return
+            self._plugin.say(hook, "sessionInitialized", sessionId=session, toolDefinitions=[ADD])
+            asked.append(self._plugin.hear(hook, "callTool"))
+            call = asked[1]["callId"]
+            self._plugin.say(hook, "toolCallComplete", sessionId=session, callId=call, result=3)
+            asked.append(self._plugin.hear(hook, "discardSession"))
+
+        with self._meanwhile(provide):
+            yield asked
+
+    @contextmanager
+    def _meanwhile(self, work: Callable[[], None]) -> Iterator[None]:
+        # The test must leave the plugin alone: its connection is for one thread at a time.
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(work)
+            yield
+            running.result(PATIENCE_SECONDS)
 
     async def _host(self, kind: str, settings: dict[str, Any], items: list[Any]) -> None:
         plugins = self.core.plugins

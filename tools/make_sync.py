@@ -35,7 +35,7 @@ COMMON: Substitutions = (
     (
         (
             r"\b(_?)async_(io|api|base|client|rest\w*|anthropic|responses|namespace|streams|handles|llm|sessions|files|plugins|repository"
-            r"|system|diagnostics|runtime|fake_sdk|blocks|controllers|contexts|processing)"
+            r"|system|diagnostics|runtime|fake_sdk|blocks|controllers|contexts|processing|tool_sessions)"
             r"\b"
         ),
         r"\1sync_\2",
@@ -93,7 +93,9 @@ SENTENCES: Mapping[str, Substitutions] = {
         *_PLUGIN_NAMES,
         (r"as synchronous hooks get them", "as hooks that are plain functions get them"),
     ),
-    "src/lmstudio/plugin/_controllers/async_contexts.py": _PLUGIN_FUNCTIONS,
+    **{
+        f"src/lmstudio/plugin/_controllers/async_{name}.py": _PLUGIN_FUNCTIONS for name in ("contexts", "tool_sessions")
+    },
     "tests/surface/async/test_plugin_controllers.py": _PLUGIN_NAMES,
 }
 

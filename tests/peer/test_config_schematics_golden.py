@@ -8,18 +8,24 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lmstudio import _wire
 from lmstudio._sdk_models import KvConfig
 from lmstudio.errors import LMStudioValueError
-from lmstudio.plugin._app_value_types import kv_value_types_library
-from lmstudio.plugin._schematics import ConfigSchematicsBuilder, create_config_schematics
-from lmstudio.plugin._value_types import basic_kv_value_types_library
+from lmstudio.plugin.config_schemas import (
+    ConfigSchematicsBuilder,
+    basic_kv_value_types_library,
+    create_config_schematics,
+    kv_value_types_library,
+)
 
 from .node_peer import answers_of_script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Cases ---------------------------------------------------------------------------------------------------------------
 
@@ -264,7 +270,10 @@ def value_type_answer(case: dict[str, Any]) -> dict[str, Any]:
         return {"value": is_accepted(*args)}
     if case["method"] == "stringify":
         return {"value": library.stringify(*args[:3], desired_length=args[3] if len(args) > 3 else None)}
-    methods = {"parseParamTypes": library.parse_param_types, "effectiveEquals": library.effective_equals}
+    methods: dict[str, Callable[..., Any]] = {
+        "parseParamTypes": library.parse_param_types,
+        "effectiveEquals": library.effective_equals,
+    }
     return {"value": methods[case["method"]](*args)}
 
 

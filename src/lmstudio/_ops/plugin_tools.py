@@ -27,6 +27,8 @@ from lmstudio.errors import LMStudioCancelledError, LMStudioRuntimeError, from_w
 from lmstudio.json_api import Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lmstudio._abort import AbortSignal
     from lmstudio._port import Port
     from lmstudio._runtime import Delivery, Inbox
@@ -167,9 +169,20 @@ class ToolUseSession:
         self._start_port = port
         self._parameter = parameter
         self._channel: _SessionChannel | None = None
+        self._is_awaited = False
         self._is_ready = False
         self._is_ended = False
         self._call_ids = count()
+
+    def begin(self) -> None:
+        """Send the request, without waiting. Once only."""
+        if self._channel is not None or self._is_ended:
+            raise LMStudioRuntimeError(
+                f"The use of the tools of the plugin {self.plugin_identifier!r} has been started already. Ask for them "
+                "anew."
+            )
+        self._channel = _SessionChannel(self._start_port, self._parameter, self.plugin_identifier)
+        self._channel.open()
 
     async def start(self, signal: AbortSignal | None = None) -> list[LlmTool]:
         """Wait for the plugin, and for what it offers. Once only.
@@ -177,17 +190,15 @@ class ToolUseSession:
         Raises:
             LMStudioServerError: there is no such plugin, it offers no tools, or it failed.
         """
-        if self._channel is not None or self._is_ended:
-            raise LMStudioRuntimeError(
-                f"The use of the tools of the plugin {self.plugin_identifier!r} has been started already. Ask for them "
-                "anew."
-            )
         if signal is not None:
             signal.throw_if_aborted()
-        channel = self._channel = _SessionChannel(self._start_port, self._parameter, self.plugin_identifier)
         try:
             with on_abort(signal, self.close):
-                channel.open()
+                if self._channel is None or self._is_awaited:
+                    self.begin()
+                self._is_awaited = True
+                channel = self._channel
+                assert channel is not None
                 while True:
                     packet = await channel.receive()
                     if isinstance(packet, PluginsChannelStartToolUseSessionToClientPacketSessionReady):
@@ -237,6 +248,20 @@ class ToolUseSession:
         if channel is not None and not channel.finished:
             channel.send(PluginsChannelStartToolUseSessionToServerPacketDiscardSession())
             channel.close()
+
+
+async def start_all(sessions: Sequence[ToolUseSession], signal: AbortSignal | None = None) -> list[list[LlmTool]]:
+    """What each of *sessions* offers. All requests are out before the first answer; if one fails, all are closed."""
+    try:
+        if signal is not None:
+            signal.throw_if_aborted()
+        for session in sessions:
+            session.begin()
+        return [await session.start(signal) for session in sessions]
+    except BaseException:
+        for session in sessions:
+            session.close()
+        raise
 
 
 async def _follow(call: _CallChannel, context: ToolCallContext | None, attempted: str) -> Any:

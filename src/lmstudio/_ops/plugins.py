@@ -28,7 +28,11 @@ from lmstudio.errors import (
 
 if TYPE_CHECKING:
     from lmstudio._port import Port
-    from lmstudio._sdk_models import PluginsChannelRegisterDevelopmentPluginToClientPacketReady
+    from lmstudio._sdk_models import (
+        PluginConfigSpecifier,
+        PluginConfigSpecifierPredictionProcess,
+        PluginsChannelRegisterDevelopmentPluginToClientPacketReady,
+    )
     from lmstudio.json_api import Channel
 
 _IDENTIFIER = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*/[a-z0-9]+(?:[-.][a-z0-9]+)*")
@@ -61,6 +65,27 @@ def direct_specifier(
     if directory is not None and not isinstance(directory, str):
         raise LMStudioValueError(f"working_directory must be a path, got {type(directory).__name__}.")
     return PluginConfigSpecifierDirect(config=_read_plugin_config(plugin_config), working_directory_path=directory)
+
+
+def config_specifier(
+    plugin_config: KvConfig | Mapping[str, Any] | None,
+    working_directory: str | os.PathLike[str] | None,
+    process: PluginConfigSpecifierPredictionProcess | None,
+) -> PluginConfigSpecifier:
+    """As `direct_specifier`, or those of the chat that *process* works on.
+
+    Raises:
+        LMStudioValueError: they cannot be used, or are given where those of the chat count.
+    """
+    if process is None:
+        return direct_specifier(plugin_config, working_directory)
+    for name, given in (("plugin_config", plugin_config), ("working_directory", working_directory)):
+        if given is not None:
+            raise LMStudioValueError(
+                f"{name} cannot be given here: this generator was chosen in a chat, which has its own. Use "
+                "client.plugins.create_generator_handle() for a generator with other settings."
+            )
+    return process
 
 
 def _read_plugin_config(given: object) -> KvConfig:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 StructT = TypeVar("StructT", bound="LMStudioStruct")
 
 
+_SHOW = "show what a hook does"
 _NOT_TEXT = (bytes, bytearray, memoryview)
 """What msgspec would make base64 of."""
 
@@ -102,9 +103,8 @@ class UpdateSender(Outlet):
 
     def _settle(self, reply: Delivery) -> None:
         self._unanswered -= 1
-        attempted = "show what a hook does"
         if isinstance(reply, _wire.RpcError):
-            self._log(from_wire(decode_error(reply.error), attempted))
+            self._log(from_wire(decode_error(reply.error), _SHOW))
         elif isinstance(reply, LMStudioError):
             self._log(reply)
         if not self._unanswered:
@@ -129,15 +129,10 @@ class UpdateSender(Outlet):
 
         Raises:
             LMStudioTimeoutError: a time limit expired.
-            LMStudioCancelledError: the signal of *port* was aborted.
         """
-        attempted = "show what a hook does"
         inbox = port.runtime.new_inbox()
         port.runtime.post(partial(self._wait, inbox))
-        with port.interruptible(inbox, attempted):
-            outcome = await inbox.get(port.new_limits(attempted))
-        if isinstance(outcome, LMStudioError):
-            raise outcome
+        await inbox.get(port.new_limits(_SHOW))
 
     def _wait(self, inbox: Inbox) -> None:
         self._waiting.append(inbox)

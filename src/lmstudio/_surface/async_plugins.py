@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         KvConfig,
         LlmTool,
         PluginConfigSpecifier,
+        PluginConfigSpecifierPredictionProcess,
         PluginManifest,
         PluginRuntimeErrorReport,
         PluginsChannelSetGeneratorToClientPacket,
@@ -177,9 +178,15 @@ class AsyncRemoteToolUseSession(AsyncBase, Sequence[RawFunctionTool]):
 class AsyncLLMGeneratorHandle(AsyncBase):
     """A generator of a plugin, used in place of a model."""
 
-    def __init__(self, identifier: str, session: _AsyncSessionPlugins) -> None:
+    def __init__(
+        self,
+        identifier: str,
+        session: _AsyncSessionPlugins,
+        process: PluginConfigSpecifierPredictionProcess | None = None,
+    ) -> None:
         self._identifier = identifier
         self._session = session
+        self._process = process
 
     @property
     def identifier(self) -> str:
@@ -192,7 +199,7 @@ class AsyncLLMGeneratorHandle(AsyncBase):
         plugin_config: KvConfig | Mapping[str, Any] | None,
         working_directory: str | os.PathLike[str] | None,
     ) -> generator_ops.GeneratorActor:
-        specifier = plugin_ops.direct_specifier(plugin_config, working_directory)
+        specifier = plugin_ops.config_specifier(plugin_config, working_directory, self._process)
         return generator_ops.GeneratorActor(self._session._within(timeout), self._identifier, specifier)
 
     async def respond(
@@ -319,7 +326,8 @@ class AsyncLLMGeneratorHandle(AsyncBase):
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._identifier == other._identifier and self._session is other._session
+        mine, others = ((each._identifier, each._process) for each in (self, other))
+        return mine == others and self._session is other._session
 
     def __hash__(self) -> int:
         return hash((type(self), self._identifier))

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         KvConfig,
         LlmTool,
         PluginConfigSpecifier,
+        PluginConfigSpecifierPredictionProcess,
         PluginManifest,
         PluginRuntimeErrorReport,
         PluginsChannelSetGeneratorToClientPacket,
@@ -178,9 +179,15 @@ class RemoteToolUseSession(SyncBase, Sequence[RawFunctionTool]):
 class LLMGeneratorHandle(SyncBase):
     """A generator of a plugin, used in place of a model."""
 
-    def __init__(self, identifier: str, session: _SessionPlugins) -> None:
+    def __init__(
+        self,
+        identifier: str,
+        session: _SessionPlugins,
+        process: PluginConfigSpecifierPredictionProcess | None = None,
+    ) -> None:
         self._identifier = identifier
         self._session = session
+        self._process = process
 
     @property
     def identifier(self) -> str:
@@ -193,7 +200,7 @@ class LLMGeneratorHandle(SyncBase):
         plugin_config: KvConfig | Mapping[str, Any] | None,
         working_directory: str | os.PathLike[str] | None,
     ) -> generator_ops.GeneratorActor:
-        specifier = plugin_ops.direct_specifier(plugin_config, working_directory)
+        specifier = plugin_ops.config_specifier(plugin_config, working_directory, self._process)
         return generator_ops.GeneratorActor(self._session._within(timeout), self._identifier, specifier)
 
     def respond(
@@ -320,7 +327,8 @@ class LLMGeneratorHandle(SyncBase):
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._identifier == other._identifier and self._session is other._session
+        mine, others = ((each._identifier, each._process) for each in (self, other))
+        return mine == others and self._session is other._session
 
     def __hash__(self) -> int:
         return hash((type(self), self._identifier))

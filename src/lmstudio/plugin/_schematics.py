@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 import msgspec
 from msgspec import UNSET
@@ -427,7 +427,7 @@ class ParsedConfig:
     def __eq__(self, other: object) -> bool:
         return self._values == other._values if isinstance(other, ParsedConfig) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # values may be lists
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # values may be lists
 
     def __repr__(self) -> str:
         return f"<ParsedConfig: {', '.join(self._values) or 'no settings'}>"

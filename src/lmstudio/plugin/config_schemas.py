@@ -17,6 +17,8 @@
 The annotation says what a setting can be: `bool`, `int`, `float`, `str`, a `Literal` or `Enum` of texts (a choice),
 `Path` (a folder; with `| None` it may be left open), and lists of `str` or `Path`. The subclasses are data classes. One
 inside another, as an attribute or as a nested class, is a scope: its settings have keys such as "forecast.days".
+
+Settings without a class are described by `create_config_schematics`.
 """
 
 from __future__ import annotations
@@ -38,16 +40,50 @@ from typing_extensions import Unpack, dataclass_transform
 from lmstudio.errors import LMStudioValueError
 
 from ._app_value_types import kv_value_types_library
-from ._schematics import AccessPermission, ConfigSchematicsBuilder, SharedFieldParams, select_options
+from ._schematics import (
+    AccessPermission,
+    ConfigSchematics,
+    ConfigSchematicsBuilder,
+    ConfigSchematicsField,
+    KVConfigBuilder,
+    ParsedConfig,
+    SharedFieldParams,
+    create_config_schematics,
+    select_options,
+)
+from ._value_types import (
+    FieldDependency,
+    KVFieldValueTypeLibrary,
+    SelectOption,
+    SliderRange,
+    basic_kv_value_types_library,
+    depends_on,
+)
 from .sdk_api import LMStudioPluginInitError
 
 if TYPE_CHECKING:
     from lmstudio._sdk_models import KvConfig
 
-    from ._schematics import ConfigSchematics, ParsedConfig
-    from ._value_types import SelectOption, SliderRange
-
-__all__ = ["BaseConfigSchema", "ConfigFieldParams", "config_field", "parse_config_schema", "schematics_of"]
+__all__ = [
+    "BaseConfigSchema",
+    "ConfigFieldParams",
+    "ConfigSchematics",
+    "ConfigSchematicsBuilder",
+    "ConfigSchematicsField",
+    "FieldDependency",
+    "KVConfigBuilder",
+    "KVFieldValueTypeLibrary",
+    "ParsedConfig",
+    "SelectOption",
+    "SliderRange",
+    "basic_kv_value_types_library",
+    "config_field",
+    "create_config_schematics",
+    "depends_on",
+    "kv_value_types_library",
+    "parse_config_schema",
+    "schematics_of",
+]
 
 T = TypeVar("T")
 SchemaT = TypeVar("SchemaT", bound="BaseConfigSchema")
@@ -262,9 +298,8 @@ class _ConfigSchemaType(type):
         schema: Any = super().__new__(cls, name, bases, body, **keywords)
         settings = _settings_of(schema, declared, sys._getframe(1)) if declared else {}
         for key, declaration in declared.items():
-            setattr(
-                schema, key, _dataclass_field(declaration.default, is_shown=not declaration.params.get("is_protected"))
-            )
+            is_shown = not declaration.params.get("is_protected")
+            setattr(schema, key, _dataclass_field(declaration.default, is_shown=is_shown))
         for key, default in scopes.items():
             schema.__annotations__.setdefault(key, type(default))
             setattr(schema, key, _dataclass_field(default))
@@ -275,10 +310,11 @@ class _ConfigSchemaType(type):
         for key, inner in nested.items():  # a field with a factory is no attribute of the class
             setattr(schema, key, inner)
         inherited = [vars(base) for base in reversed(schema.__mro__[1:]) if "__config_order__" in vars(base)]
-        for base in inherited:
-            settings = {**base["__config_settings__"], **settings}
         order = [key for key in namespace if key in {*declared, *scopes, *nested}]
-        schema.__config_settings__ = settings
+        schema.__config_settings__ = {
+            **{key: setting for base in inherited for key, setting in base["__config_settings__"].items()},
+            **settings,
+        }
         schema.__config_order__ = tuple(
             dict.fromkeys([key for base in inherited for key in base["__config_order__"]] + order)
         )
@@ -294,16 +330,19 @@ def _dataclass_field(default: Any, *, is_shown: bool = True) -> Any:
 def _settings_of(schema: type, declared: Mapping[str, _Declaration], frame: Any) -> dict[str, _Setting]:
     """The settings that the body of a class declares.
 
-    Annotations are resolved now: later, the module that a plugin is run as may be gone.
+    Annotations are resolved now, and stay so: `dataclass` looks for the module, which what runs a plugin may not list.
     """
-    annotations = inspect.get_annotations(schema)
+    try:
+        annotations = inspect.get_annotations(schema)
+    except NameError as error:  # Python 3.14 resolves them here
+        raise LMStudioPluginInitError(f"A type in {schema.__qualname__} cannot be read: {error}.") from error
     settings = {}
     for name, declaration in declared.items():
         place = f"{schema.__qualname__}.{name}"
         if name not in annotations:
             raise LMStudioPluginInitError(f"{place} has no type: write `{name}: str = config_field(...)` or the like.")
         try:
-            annotation = _resolved(annotations[name], frame)
+            schema.__annotations__[name] = annotation = _resolved(annotations[name], frame)
             settings[name] = _Setting(_declared_form(declaration, annotation), declaration.params)
             settings[name].add_to(ConfigSchematicsBuilder(), name, declaration.default)
         except (NameError, SyntaxError, TypeError) as error:
@@ -317,7 +356,7 @@ def _resolved(annotation: Any, frame: Any) -> Any:
     def carrier() -> None: ...
 
     carrier.__annotations__ = {"it": annotation}
-    return typing.get_type_hints(carrier, frame.f_globals, frame.f_locals)["it"]
+    return typing.get_type_hints(carrier, frame.f_globals, frame.f_locals, include_extras=True)["it"]
 
 
 @dataclass_transform(field_specifiers=(config_field,))

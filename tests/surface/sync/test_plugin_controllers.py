@@ -23,6 +23,7 @@ from lmstudio._sdk_models import (
     ProcessingRequestResponseConfirmToolCallResultDeny,
     ProcessingRequestResponseTextInput,
     StatusStepState,
+    TokenSourceIdentifierGenerator,
     ToolStatusStepStateStatusToolCallSucceeded,
 )
 from lmstudio.plugin._controllers.sync_controllers import SyncTokenGeneratorController
@@ -32,7 +33,7 @@ from lmstudio.plugin._controllers.sync_processing import (
 )
 from lmstudio.plugin._schematics import create_config_schematics
 from lmstudio.plugin.config_schemas import BaseConfigSchema, config_field
-from lmstudio.server import Gate, Reply
+from lmstudio.server import Gate, Reply, ToolCall
 from lmstudio.server.plugins.turns import NameSuggestion
 
 if TYPE_CHECKING:
@@ -425,6 +426,67 @@ def test_token_source_predicts_with_the_settings_of_the_chat(stage: HookStage) -
     assert info["stats"]["stopReason"] == "eosFound"
 
 
+def test_generator_of_the_chat_speaks_with_its_settings(stage: HookStage) -> None:
+    source = TokenSourceIdentifierGenerator(plugin_identifier="me/helper")
+    settings: dict[str, Any] = {
+        "token_source": source,
+        "plugin_configs": {"me/helper": KvConfig.from_dict(config(loud=True))},
+    }
+    with lms.Client(stage.api_host) as client:
+        with stage.work(**settings) as work:
+            ctl = controller(client, work)
+            generator: Any = ctl.token_source()
+            block = ctl.create_content_block()
+            with stage.generating("Ho") as asked:
+                result = block.pipe_from(generator.respond_stream("Hi"))
+            members: tuple[dict[str, Any], ...] = ({"plugin_config": {}}, {"working_directory": "/else"})
+            for member in members:
+                with pytest.raises(lms.LMStudioValueError, match="was chosen in a chat"):
+                    generator.respond("Hi", **member)
+            ctl.flush()
+    assert generator.identifier == "me/helper"
+    assert generator != client.plugins.create_generator_handle("me/helper")
+    assert result.content == "Ho"
+    assert asked[0]["pluginConfig"] == config(loud=True)
+    assert [update["type"] for update in work.shown] == ["contentBlock.create", "contentBlock.appendText"]
+
+
+def test_tools_of_the_plugins_of_the_chat(stage: HookStage) -> None:
+    call = ToolCall("add", {"a": 1})
+    stage.engine.reply = [Reply([call]), "It is 3."]
+    with lms.Client(stage.api_host) as client:
+        with stage.work(enabled_plugins=["me/helper"], working_directory="/work") as work:
+            ctl = controller(client, work)
+            model = ctl.token_source()
+            assert ctl.session is client.plugins
+            with stage.providing_tools() as asked:
+                with ctl.start_tool_use_session() as tools:
+                    assert [tool.name for tool in tools] == ["add"]
+                    assert (len(tools), tools[0], tools[:1]) == (1, tools.tools[0], tools.tools)
+                    result = model.act("Add.", tools)
+        with stage.work() as work:
+            with controller(client, work).start_tool_use_session() as none:
+                assert len(none) == 0
+    assert result.content == "It is 3."
+    assert asked[0]["workingDirectoryPath"] == "/work"
+    assert asked[1]["parameters"] == {"a": 1}
+    assert asked[2]["type"] == "discardSession"
+
+
+def test_tools_that_a_plugin_cannot_provide(stage: HookStage) -> None:
+    with lms.Client(stage.api_host) as client:
+        with stage.work(enabled_plugins=["me/helper"]) as work:
+            ctl = controller(client, work)
+            with stage.providing_tools(fails=True), pytest.raises(lms.LMStudioServerError, match="No luck"):
+                with ctl.start_tool_use_session():
+                    pass
+        signal = lms.AbortSignal()
+        signal.abort()
+        with stage.work(enabled_plugins=["me/helper"]) as work, pytest.raises(lms.LMStudioCancelledError):
+            with controller(client, work, signal=signal).start_tool_use_session():
+                pass
+
+
 def test_abort_stops_what_flows_into_a_block(stage: HookStage) -> None:
     gate = Gate()
     stage.engine.reply = Reply(["One", gate, " two"])
@@ -432,7 +494,7 @@ def test_abort_stops_what_flows_into_a_block(stage: HookStage) -> None:
     with lms.Client(stage.api_host) as client:
         with stage.work() as work:
             ctl = controller(client, work, signal=signal)
-            model = ctl.token_source()
+            model: Any = ctl.token_source()
             block = ctl.create_content_block()
             stream = model.respond_stream("Count.", on_first_token=signal.abort)
             with pytest.raises(lms.LMStudioCancelledError):

@@ -5,7 +5,7 @@ Showing never waits: updates go out at once and in order, and those that the hos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from lmstudio._abort import on_abort
 from lmstudio._async_io import AsyncBase
@@ -32,6 +32,7 @@ from lmstudio._sdk_models import (
     ToolStatusStepStateStatus,
 )
 from lmstudio.errors import LMStudioCancelledError, LMStudioValueError
+from lmstudio.results import PredictionResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
     from lmstudio._abort import AbortSignal
     from lmstudio._sdk_models import ProcessingUpdateContentBlockCreateRoleOverride, StatusStepStatus
-    from lmstudio._surface.async_streams import AsyncPredictionStream
-    from lmstudio.results import PredictionResult
+    from lmstudio._surface.async_streams import AsyncGeneratorPredictionStream, AsyncPredictionStream
+    from lmstudio.results import GeneratorPredictionResult
 
 __all__ = [
     "CitationBlockController",
@@ -324,13 +325,21 @@ class ContentBlockController(_Block):
             )
         )
 
-    async def pipe_from(self, prediction: AsyncPredictionStream[ParsedT]) -> PredictionResult[ParsedT]:
+    @overload
+    async def pipe_from(self, prediction: AsyncPredictionStream[ParsedT]) -> PredictionResult[ParsedT]: ...
+    @overload
+    async def pipe_from(self, prediction: AsyncGeneratorPredictionStream) -> GeneratorPredictionResult: ...
+    async def pipe_from(
+        self, prediction: AsyncPredictionStream[ParsedT] | AsyncGeneratorPredictionStream
+    ) -> PredictionResult[ParsedT] | GeneratorPredictionResult:
         """Add a prediction to the block as it is written, and its statistics at the end. Returns its result.
 
         ::
 
             block = ctl.create_content_block()
             await block.pipe_from(model.respond_stream(await ctl.pull_history()))
+
+        Generators have no statistics.
 
         Raises:
             LMStudioCancelledError: the hook was told to stop. The prediction is stopped, too.
@@ -343,15 +352,16 @@ class ContentBlockController(_Block):
             async for fragment in prediction:
                 self.append_text(fragment.content)
             result = await prediction.wait_for_result()
-        self.attach_gen_info(
-            LlmGenInfo(
-                indexed_model_identifier=result.model_info.path,
-                identifier=result.model_info.identifier,
-                load_model_config=result.load_config_kv,
-                prediction_config=result.prediction_config_kv,
-                stats=result.stats,
+        if isinstance(result, PredictionResult):
+            self.attach_gen_info(
+                LlmGenInfo(
+                    indexed_model_identifier=result.model_info.path,
+                    identifier=result.model_info.identifier,
+                    load_model_config=result.load_config_kv,
+                    prediction_config=result.prediction_config_kv,
+                    stats=result.stats,
+                )
             )
-        )
         signal.throw_if_aborted()
         return result
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PluginsChannelSetGeneratorToServerPacket,
         ToolCallRequest,
     )
+    from lmstudio._surface.async_plugins import _AsyncSessionPlugins
     from lmstudio.async_api import AsyncClient
     from lmstudio.plugin._schematics import ConfigSchematics, ParsedConfig
     from lmstudio.plugin.config_schemas import BaseConfigSchema
@@ -76,6 +77,11 @@ class HookController(AsyncBase, Generic[RequestT, PluginConfigT, GlobalConfigT])
         directory = packet.working_directory_path
         self.working_path: Path | None = None if directory is None else Path(directory)
         """Where files that the plugin makes belong; None where the chat has no such directory."""
+
+    @property
+    def session(self) -> _AsyncSessionPlugins:
+        """`client.plugins`, as the official package has it."""
+        return self.client.plugins
 
     def get_working_directory(self) -> Path:
         """As `working_path`, for hooks that cannot do without.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
 
 from lmstudio._ops import processing as ops
+from lmstudio._ops.plugin_tools import ToolUseSession
 from lmstudio._ops.processing import Processing, UpdateSender, new_block_id, patient, read_struct
 from lmstudio._sdk_models import (
+    PluginConfigSpecifierPredictionProcess,
     PluginsChannelSetPredictionLoopHandlerToClientPacketHandlePredictionLoop,
     PluginsChannelSetPromptPreprocessorToClientPacketPreprocess,
     ProcessingRequestConfirmToolCall,
@@ -21,6 +23,7 @@ from lmstudio._sdk_models import (
     ProcessingUpdateToolStatusCreate,
     TokenSourceIdentifierModel,
 )
+from lmstudio._surface.async_plugins import AsyncLLMGeneratorHandle, AsyncRemoteToolUseSession
 from lmstudio.history import Chat
 from lmstudio.plugin._controllers.async_blocks import (
     CitationBlockController,
@@ -35,6 +38,7 @@ from lmstudio.plugin._controllers.async_controllers import (
     PluginConfigT,
     RequestT,
 )
+from lmstudio.plugin._controllers.async_tool_sessions import AsyncMultiRemoteToolUseSession
 from lmstudio.plugin._controllers.debug_text import debug_text
 
 if TYPE_CHECKING:
@@ -124,7 +128,7 @@ class ProcessingController(HookController[RequestT, PluginConfigT, GlobalConfigT
         )
         return Chat.from_history(history)
 
-    async def token_source(self, *, timeout: TimeoutInput = None) -> AsyncLLM:
+    async def token_source(self, *, timeout: TimeoutInput = None) -> AsyncLLM | AsyncLLMGeneratorHandle:
         """What the user has chosen to answer: a model, which is loaded if it is not, or a generator of a plugin.
 
         Both have `respond`, `respond_stream` and `act`, and predict with the settings of the chat.
@@ -134,11 +138,41 @@ class ProcessingController(HookController[RequestT, PluginConfigT, GlobalConfigT
         """
         patience = patient(timeout)
         source = await self._run(ops.get_or_load_token_source(self._within(patience), self._processing))
-        assert isinstance(source, TokenSourceIdentifierModel)
+        if not isinstance(source, TokenSourceIdentifierModel):
+            return AsyncLLMGeneratorHandle(source.plugin_identifier, self.session, self._specifier)
         model = await self.client.llm.model(source.identifier, timeout=patience, signal=self.abort_signal)
         packet: Any = self.request
         model._chat_config = packet.config
         return model
+
+    def start_tool_use_session(self, *, timeout: TimeoutInput = None) -> AsyncMultiRemoteToolUseSession:
+        """The tools of all plugins that are switched on in the chat, with the settings of the chat, for `act`.
+
+        ::
+
+            async with ctl.start_tool_use_session() as tools:
+                await model.act(await ctl.pull_history(), tools)
+
+        Args:
+            timeout: A time limit for the start, in seconds, or a `lmstudio.Timeout`.
+
+        Raises:
+            LMStudioServerError: one of the plugins cannot provide its tools.
+        """
+        sessions = [
+            AsyncRemoteToolUseSession(
+                ToolUseSession(self._port.within(timeout), info.identifier, self._specifier), self.session, None
+            )
+            for info in self.enabled_plugin_infos
+            if info.has_tools_provider
+        ]
+        args = sessions, self.abort_signal
+        return AsyncMultiRemoteToolUseSession(*args)  # sync: return MultiRemoteToolUseSession(*args).start()
+
+    @property
+    def _specifier(self) -> PluginConfigSpecifierPredictionProcess:
+        """For other plugins: the settings that the chat has for them."""
+        return PluginConfigSpecifierPredictionProcess(pci=self.pci, token=self.token)
 
     async def has_status(self, *, timeout: TimeoutInput = None) -> bool:
         """Whether the chat shows a status of this work, from whichever plugin."""

@@ -6,7 +6,7 @@ Showing never waits: updates go out at once and in order, and those that the hos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from lmstudio._abort import on_abort
 from lmstudio._ops.processing import UpdateSender, new_block_id, read_struct
@@ -33,6 +33,7 @@ from lmstudio._sdk_models import (
 )
 from lmstudio._sync_io import SyncBase
 from lmstudio.errors import LMStudioCancelledError, LMStudioValueError
+from lmstudio.results import PredictionResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
     from lmstudio._abort import AbortSignal
     from lmstudio._sdk_models import ProcessingUpdateContentBlockCreateRoleOverride, StatusStepStatus
-    from lmstudio._surface.sync_streams import PredictionStream
-    from lmstudio.results import PredictionResult
+    from lmstudio._surface.sync_streams import GeneratorPredictionStream, PredictionStream
+    from lmstudio.results import GeneratorPredictionResult
 
 __all__ = [
     "SyncCitationBlockController",
@@ -325,13 +326,21 @@ class SyncContentBlockController(_Block):
             )
         )
 
-    def pipe_from(self, prediction: PredictionStream[ParsedT]) -> PredictionResult[ParsedT]:
+    @overload
+    def pipe_from(self, prediction: PredictionStream[ParsedT]) -> PredictionResult[ParsedT]: ...
+    @overload
+    def pipe_from(self, prediction: GeneratorPredictionStream) -> GeneratorPredictionResult: ...
+    def pipe_from(
+        self, prediction: PredictionStream[ParsedT] | GeneratorPredictionStream
+    ) -> PredictionResult[ParsedT] | GeneratorPredictionResult:
         """Add a prediction to the block as it is written, and its statistics at the end. Returns its result.
 
         ::
 
             block = ctl.create_content_block()
             block.pipe_from(model.respond_stream(ctl.pull_history()))
+
+        Generators have no statistics.
 
         Raises:
             LMStudioCancelledError: the hook was told to stop. The prediction is stopped, too.
@@ -344,15 +353,16 @@ class SyncContentBlockController(_Block):
             for fragment in prediction:
                 self.append_text(fragment.content)
             result = prediction.wait_for_result()
-        self.attach_gen_info(
-            LlmGenInfo(
-                indexed_model_identifier=result.model_info.path,
-                identifier=result.model_info.identifier,
-                load_model_config=result.load_config_kv,
-                prediction_config=result.prediction_config_kv,
-                stats=result.stats,
+        if isinstance(result, PredictionResult):
+            self.attach_gen_info(
+                LlmGenInfo(
+                    indexed_model_identifier=result.model_info.path,
+                    identifier=result.model_info.identifier,
+                    load_model_config=result.load_config_kv,
+                    prediction_config=result.prediction_config_kv,
+                    stats=result.stats,
+                )
             )
-        )
         signal.throw_if_aborted()
         return result
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PluginsChannelSetGeneratorToServerPacket,
         ToolCallRequest,
     )
+    from lmstudio._surface.sync_plugins import _SessionPlugins
     from lmstudio.plugin._schematics import ConfigSchematics, ParsedConfig
     from lmstudio.plugin.config_schemas import BaseConfigSchema
     from lmstudio.sync_api import Client
@@ -77,6 +78,11 @@ class SyncHookController(SyncBase, Generic[RequestT, PluginConfigT, GlobalConfig
         directory = packet.working_directory_path
         self.working_path: Path | None = None if directory is None else Path(directory)
         """Where files that the plugin makes belong; None where the chat has no such directory."""
+
+    @property
+    def session(self) -> _SessionPlugins:
+        """`client.plugins`, as the official package has it."""
+        return self.client.plugins
 
     def get_working_directory(self) -> Path:
         """As `working_path`, for hooks that cannot do without.

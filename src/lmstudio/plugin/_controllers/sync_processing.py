@@ -6,8 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
 
 from lmstudio._ops import processing as ops
+from lmstudio._ops.plugin_tools import ToolUseSession
 from lmstudio._ops.processing import Processing, UpdateSender, new_block_id, patient, read_struct
 from lmstudio._sdk_models import (
+    PluginConfigSpecifierPredictionProcess,
     PluginsChannelSetPredictionLoopHandlerToClientPacketHandlePredictionLoop,
     PluginsChannelSetPromptPreprocessorToClientPacketPreprocess,
     ProcessingRequestConfirmToolCall,
@@ -22,6 +24,7 @@ from lmstudio._sdk_models import (
     ProcessingUpdateToolStatusCreate,
     TokenSourceIdentifierModel,
 )
+from lmstudio._surface.sync_plugins import LLMGeneratorHandle, RemoteToolUseSession
 from lmstudio.history import Chat
 from lmstudio.plugin._controllers.debug_text import debug_text
 from lmstudio.plugin._controllers.sync_blocks import (
@@ -37,6 +40,7 @@ from lmstudio.plugin._controllers.sync_controllers import (
     RequestT,
     SyncHookController,
 )
+from lmstudio.plugin._controllers.sync_tool_sessions import MultiRemoteToolUseSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -125,7 +129,7 @@ class SyncProcessingController(SyncHookController[RequestT, PluginConfigT, Globa
         )
         return Chat.from_history(history)
 
-    def token_source(self, *, timeout: TimeoutInput = None) -> LLM:
+    def token_source(self, *, timeout: TimeoutInput = None) -> LLM | LLMGeneratorHandle:
         """What the user has chosen to answer: a model, which is loaded if it is not, or a generator of a plugin.
 
         Both have `respond`, `respond_stream` and `act`, and predict with the settings of the chat.
@@ -135,11 +139,41 @@ class SyncProcessingController(SyncHookController[RequestT, PluginConfigT, Globa
         """
         patience = patient(timeout)
         source = self._run(ops.get_or_load_token_source(self._within(patience), self._processing))
-        assert isinstance(source, TokenSourceIdentifierModel)
+        if not isinstance(source, TokenSourceIdentifierModel):
+            return LLMGeneratorHandle(source.plugin_identifier, self.session, self._specifier)
         model = self.client.llm.model(source.identifier, timeout=patience, signal=self.abort_signal)
         packet: Any = self.request
         model._chat_config = packet.config
         return model
+
+    def start_tool_use_session(self, *, timeout: TimeoutInput = None) -> MultiRemoteToolUseSession:
+        """The tools of all plugins that are switched on in the chat, with the settings of the chat, for `act`.
+
+        ::
+
+            with ctl.start_tool_use_session() as tools:
+                model.act(ctl.pull_history(), tools)
+
+        Args:
+            timeout: A time limit for the start, in seconds, or a `lmstudio.Timeout`.
+
+        Raises:
+            LMStudioServerError: one of the plugins cannot provide its tools.
+        """
+        sessions = [
+            RemoteToolUseSession(
+                ToolUseSession(self._port.within(timeout), info.identifier, self._specifier), self.session, None
+            )
+            for info in self.enabled_plugin_infos
+            if info.has_tools_provider
+        ]
+        args = sessions, self.abort_signal
+        return MultiRemoteToolUseSession(*args).start()
+
+    @property
+    def _specifier(self) -> PluginConfigSpecifierPredictionProcess:
+        """For other plugins: the settings that the chat has for them."""
+        return PluginConfigSpecifierPredictionProcess(pci=self.pci, token=self.token)
 
     def has_status(self, *, timeout: TimeoutInput = None) -> bool:
         """Whether the chat shows a status of this work, from whichever plugin."""
