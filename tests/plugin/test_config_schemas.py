@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import textwrap
 import types
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 class Speed(Enum):
     FAST = "fast"
     SLOW = "slow"
+
+
+class Number(Enum):
+    ONE = 1
 
 
 class Basic(BaseConfigSchema):
@@ -254,6 +260,9 @@ def test_class_is_read_though_its_module_is_gone() -> None:
         (int, {"default": 5, "max": 3}, r"Bad\.it: The default 5 .*at most 3"),
         (str, {"default": "x", "max": 3}, r"Bad\.it: .*has no setting 'max'"),
         (object, {"default": {1: 2}}, r"Unsupported type for a plugin config field: <class 'object'>"),
+        (dict[str, str], {"default": {}}, r"Unsupported type for a plugin config field: dict\[str, str\]"),
+        (tuple[str, int], {"default": ("a", 1)}, r"Unsupported type .* list\[str\] and list\[Path\]"),
+        (Number, {"default": Number.ONE}, r"Unsupported type .*Literal and Enum of texts"),
         (int | None, {"default": None}, r"Bad\.it: The default None .*expected integer, got null"),
         (Literal["a", "b"], {"default": "a", "options": ["a", "c"]}, r"options has \['a', 'c'\], but the annotation"),
         (str, {"default": "a", "value_type": "colour"}, r"no type of settings 'colour'"),
@@ -270,6 +279,34 @@ def test_wrong_declaration_is_refused_where_it_is_made(
 
     with pytest.raises(LMStudioPluginInitError, match=message):
         types.new_class("Bad", (BaseConfigSchema,), exec_body=lambda namespace: namespace.update(body))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "type_key"),
+    [
+        (list, ["a"], "stringArray"),
+        (Sequence[str], [], "stringArray"),
+        (os.PathLike[str], Path("a"), "directory"),
+        (tuple[Path, ...], (Path("a"),), "directoryGroup"),
+    ],
+)
+def test_annotations_of_lists_and_paths_are_understood_in_any_spelling(
+    annotation: Any, default: Any, type_key: str
+) -> None:
+    body = {"it": config_field(default=default), "__annotations__": {"it": annotation}}
+
+    cls = types.new_class("Schema", (BaseConfigSchema,), exec_body=lambda namespace: namespace.update(body))
+
+    assert announced(cls)["it"][0] == type_key
+    assert parse_config_schema(cls, None) == cls()
+
+
+def test_type_without_an_annotation_of_its_own_is_named() -> None:
+    class Schema(BaseConfigSchema):
+        limit: dict[str, Any] = config_field(default={"checked": False, "value": 1}, value_type="checkboxNumeric")
+
+    assert announced(Schema)["limit"] == ("checkboxNumeric", {}, {"checked": False, "value": 1})
+    assert parse_config_schema(Schema, None).limit is not Schema().limit
 
 
 @pytest.mark.parametrize("annotation", ["object", Any, "str | None"])

@@ -195,17 +195,18 @@ def _form_of(annotation: Any) -> _Form | None:
         return _list_form(origin, arguments)
     if annotation in (list, tuple):
         return _list_form(annotation, (str,))
-    if not isinstance(annotation, type):
+    if _is_path(annotation):
+        return _Form("directory", read=Path, write=_path_text, needs_text=True)  # Path("") would be the current folder
+    if origin is not None or not isinstance(annotation, type):  # Python 3.10 takes `dict[str, str]` for a type
         return None
     if issubclass(annotation, Enum):
         return _enum_form(annotation)
-    if _is_path(annotation):
-        return _Form("directory", read=Path, write=_path_text, needs_text=True)  # Path("") would be the current folder
     return _FORMS.get(annotation)
 
 
 def _is_path(annotation: Any) -> bool:
-    return annotation is os.PathLike or (isinstance(annotation, type) and issubclass(annotation, PurePath))
+    kind = get_origin(annotation) or annotation
+    return kind is os.PathLike or (isinstance(kind, type) and issubclass(kind, PurePath))
 
 
 def _optional_form(members: list[Any]) -> _Form | None:
