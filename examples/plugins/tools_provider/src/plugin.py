@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lmstudio.plugin import BaseConfigSchema, ToolsProviderController, config_field, get_tool_call_context
+from lmstudio.plugin import BaseConfigSchema, SyncToolsProviderController, config_field, get_tool_call_context
 
 
 class ConfigSchema(BaseConfigSchema):
@@ -21,7 +21,7 @@ class ConfigSchema(BaseConfigSchema):
     max_characters: int = config_field(label="Most characters", hint="Of a file, for the model.", default=20_000)
 
 
-def list_provided_tools(ctl: ToolsProviderController[ConfigSchema, Any]) -> list[Callable[..., Any]]:
+def list_provided_tools(ctl: SyncToolsProviderController[ConfigSchema, Any]) -> list[Callable[..., Any]]:
     """The tools for one chat."""
     if ctl.working_path is None:
         return []
