@@ -16,7 +16,14 @@ import pytest
 from patience import PATIENCE_SECONDS
 from running_stage import RunningStage, running_stage, write_plugin
 
-from lmstudio.plugin import LMStudioPluginInitError, run_plugin
+from lmstudio.errors import LMStudioValueError
+from lmstudio.plugin import (
+    LMStudioPluginInitError,
+    LMStudioPluginRuntimeError,
+    get_tool_call_context,
+    get_tool_call_context_async,
+    run_plugin,
+)
 from lmstudio.plugin.cli import main
 
 if TYPE_CHECKING:
@@ -92,6 +99,21 @@ def test_manifest_that_is_no_json_is_refused(tmp_path: Path) -> None:
     (write_plugin(tmp_path, "") / "manifest.json").write_text("{")
     with pytest.raises(LMStudioPluginInitError, match="it is not JSON"):
         run_plugin(tmp_path)
+
+
+def test_limit_of_parallel_calls_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_plugin(tmp_path, TOOL)
+    with pytest.raises(LMStudioValueError, match="must be a number from 1 on, got 0"):
+        run_plugin(folder, max_parallel_tool_calls=0)
+    with pytest.raises(SystemExit):
+        main(["--max-parallel-tool-calls", "no", str(folder)])
+    assert "expected a number from 1 on, got 'no'" in capsys.readouterr().err
+
+
+def test_context_of_a_call_is_there_only_in_a_call() -> None:
+    for get_context in (get_tool_call_context, get_tool_call_context_async):
+        with pytest.raises(LMStudioPluginRuntimeError, match="No tool call of a plugin is running here"):
+            get_context()
 
 
 def test_folder_without_a_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
