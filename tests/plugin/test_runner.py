@@ -144,8 +144,11 @@ def tools(ctl):
 
     return [whisper, meet, wait, was_left, circle]
 
+def generate(ctl):
+    ctl.fragment_generated(ctl.history[-1].get_text()[::-1])
+
 def main(context: PluginContext) -> None:
-    context.with_prompt_preprocessor(preprocess).with_tools_provider(tools)
+    context.with_prompt_preprocessor(preprocess).with_tools_provider(tools).with_generator(generate)
 '''
 
 LOOP = """
@@ -339,13 +342,13 @@ async def list_provided_tools(ctl):
 # Generators and prediction loops -------------------------------------------------------------------------------------
 
 
-def generated(stage: RunningStage, text: str, *, leave: bool = False) -> list[str]:
+def generated(stage: RunningStage, text: str, plugin: str = "me/helper", *, leave: bool = False) -> list[str]:
     history = ChatHistoryData.from_dict({"messages": [{"role": "user", "content": [{"type": "text", "text": text}]}]})
     add = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 
     async def run() -> list[str]:
         found = []
-        async with stage.host.generate("me/helper", history, [LlmTool.from_dict(add)]) as work:
+        async with stage.host.generate(plugin, history, [LlmTool.from_dict(add)]) as work:
             async for packet in work:
                 found.append(packet.fragment.content)  # type: ignore[union-attr]
                 if leave:
@@ -357,6 +360,10 @@ def generated(stage: RunningStage, text: str, *, leave: bool = False) -> list[st
 
 def test_generator_answers_a_chat(coroutines: RunningStage) -> None:
     assert generated(coroutines, "Hi there") == ["Hi", "there", "1"]
+
+
+def test_plain_function_generates(functions: RunningStage) -> None:
+    assert generated(functions, "Hi", PLAIN) == ["iH"]
 
 
 def test_generator_that_is_stopped_answers_again(coroutines: RunningStage) -> None:
