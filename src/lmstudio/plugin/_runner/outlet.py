@@ -34,11 +34,6 @@ class Outlet:
         self._send = send
         self._is_over = False
 
-    @property
-    def is_over(self) -> bool:
-        """Nothing that the task says is passed on any more."""
-        return self._is_over
-
     def send(self, packet: Any) -> None:
         """Pass *packet* on. From any thread, never waits."""
         if not self._is_over:
