@@ -67,7 +67,7 @@ def _spawn(folder: StateFolder, arguments: Sequence[str]) -> subprocess.Popen[by
         detached = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     command = [sys.executable, "-m", "lmstudio.cli.daemon_program", str(folder.path), *arguments]
     with folder.open_log() as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached)
+        return subprocess.Popen[bytes](command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached)
 
 
 def _last_words(folder: StateFolder) -> str:

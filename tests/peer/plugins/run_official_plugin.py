@@ -12,6 +12,7 @@ import asyncio
 import sys
 
 from lmstudio.plugin._dev_runner import DevPluginClient
+
 from lmstudio.plugin.runner import PluginClient
 
 FOLDER, HOST = sys.argv[1:]
