@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lmstudio.server import Server
 
-pytestmark = pytest.mark.usefixtures("provider")
+pytestmark = [pytest.mark.usefixtures("provider"), pytest.mark.unmeasured]
 
 STREAMS = 100
 TEXT = "four five six seven eight"

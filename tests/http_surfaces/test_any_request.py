@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+pytestmark = pytest.mark.unmeasured
+
 SAME_EVERY_TIME = settings(
     derandomize=True,
     deadline=None,

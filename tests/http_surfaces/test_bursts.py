@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+pytestmark = pytest.mark.unmeasured
+
 MANY, ALLOWED = 200, 7
 EMBEDDING = ("/v1/embeddings", {"model": EMBEDDING_MODEL, "input": ["Hi"] * 20})
 BODIES: list[tuple[str, Any]] = [

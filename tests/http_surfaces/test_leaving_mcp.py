@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from http_surfaces.asgi_call import Answer
     from lmstudio.server.core import ServerCore
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture(scope="module")
 def tides() -> Iterator[TideServer]:

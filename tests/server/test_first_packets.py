@@ -25,6 +25,8 @@ from lmstudio.server.auth import AuthenticationRefusedError, Authenticator, pars
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.unmeasured
+
 SAME_EVERY_TIME = settings(
     derandomize=True,
     deadline=None,

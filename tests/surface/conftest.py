@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# What is different under trio is run by the tests that are for trio alone, too.
+_BOTH_LOOPS = [pytest.param(name, marks=[pytest.mark.unmeasured] if name == "trio" else []) for name in LOOPS]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A coroutine function is a test for each kind of event loop, but for `only_loop(name, reason)`."""
     if inspect.iscoroutinefunction(metafunc.function):
         only = metafunc.definition.get_closest_marker("only_loop")
         metafunc.fixturenames.append("loop")
-        metafunc.parametrize("loop", LOOPS if only is None else only.args[:1])
+        metafunc.parametrize("loop", _BOTH_LOOPS if only is None else only.args[:1])
 
 
 @pytest.hookimpl(tryfirst=True)

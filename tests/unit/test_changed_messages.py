@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Call = Callable[[lms.Client], Any]
 
+pytestmark = pytest.mark.unmeasured
+
 RECORDED = {endpoint: items for endpoint, items in recorded().items() if endpoint in CALLS}
 
 # What a call cannot do without -------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ from lmstudio.history import read_history
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.unmeasured
+
 Path: TypeAlias = "tuple[str | int, ...]"
 Mutation: TypeAlias = "Callable[[Any], Any]"
 

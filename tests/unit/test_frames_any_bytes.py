@@ -15,6 +15,8 @@ from lmstudio._frames import FrameError, FrameReader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.unmeasured
+
 LIMIT = 200
 KIB = 1024
 

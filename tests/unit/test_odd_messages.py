@@ -29,6 +29,8 @@ from lmstudio.history import read_history
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.unmeasured
+
 DEEP = b"[" * 100_000 + b"]" * 100_000
 LONG = b'"' + b"x" * 1_000_000 + b'"'
 ODD_IDS = (b"null", b"true", b'"1"', b"1.5", b"-1", b"0", b"99", b"1180591620717411303424", b"[1]", b"{}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lmstudio.server import Gate, ScriptedEngine, Server
     from surface.fault_proxy import FaultProxy
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.unmeasured]
 
 STREAMS = 100
 FRAGMENTS = 200
