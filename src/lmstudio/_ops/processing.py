@@ -25,6 +25,8 @@ from lmstudio.json_api import decode_error
 from lmstudio.logs import fields
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lmstudio._port import Port
     from lmstudio._runtime import Delivery, Inbox
     from lmstudio._sdk_models import (
@@ -86,7 +88,7 @@ class UpdateSender(Outlet):
 
     def __init__(self, port: Port, processing: Processing) -> None:
         self._port, self._processing = port, processing
-        self.put = self._settle
+        self.put: Callable[[Delivery], None] = self._settle
         # Both belong to the loop's thread.
         self._unanswered = 0
         self._waiting: list[Inbox] = []
