@@ -6,7 +6,7 @@ Every method is its signature, its documentation, and one operation: what happen
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ._address import parse_api_host
 from ._async_io import AsyncClientBase
@@ -21,6 +21,7 @@ from ._surface.async_sessions import (
     AnyAsyncDownloadedModel,
     AsyncDownloadedEmbeddingModel,
     AsyncDownloadedLlm,
+    _AsyncSession,
     _AsyncSessionEmbedding,
     _AsyncSessionLlm,
 )
@@ -69,6 +70,8 @@ __all__ = [
     "AsyncPredictionStream",
 ]
 # sync: __all__ += convenience.__all__
+
+SessionT = TypeVar("SessionT", bound=_AsyncSession)
 
 
 class AsyncClient(AsyncClientBase):
@@ -200,44 +203,39 @@ class AsyncClient(AsyncClientBase):
         """Images and documents for models."""
         from ._surface.async_files import _AsyncSessionFiles
 
-        # As repository: made on first use, one for all threads.
-        session: _AsyncSessionFiles = vars(self).setdefault("_files", _AsyncSessionFiles(self))
-        return session
+        return self._session(_AsyncSessionFiles)
 
     @property
     def repository(self) -> _AsyncSessionRepository:
         """Models to download, and LM Studio's hub."""
         from ._surface.async_repository import _AsyncSessionRepository
 
-        # Made on first use, because its wire types take long to load; one for all threads.
-        session: _AsyncSessionRepository = vars(self).setdefault("_repository", _AsyncSessionRepository(self))
-        return session
+        return self._session(_AsyncSessionRepository)
 
     @property
     def diagnostics(self) -> _AsyncSessionDiagnostics:
         """What happens in the server."""
         from ._surface.async_diagnostics import _AsyncSessionDiagnostics
 
-        # As repository: made on first use, one for all threads.
-        session: _AsyncSessionDiagnostics = vars(self).setdefault("_diagnostics", _AsyncSessionDiagnostics(self))
-        return session
+        return self._session(_AsyncSessionDiagnostics)
 
     @property
     def runtime(self) -> _AsyncSessionRuntime:
         """What the server runs models with."""
         from ._surface.async_runtime import _AsyncSessionRuntime
 
-        # As repository: made on first use, one for all threads.
-        session: _AsyncSessionRuntime = vars(self).setdefault("_runtime", _AsyncSessionRuntime(self))
-        return session
+        return self._session(_AsyncSessionRuntime)
 
     @property
     def plugins(self) -> _AsyncSessionPlugins:
         """Plugins: their tools, their generators, and their development."""
         from ._surface.async_plugins import _AsyncSessionPlugins
 
-        # As repository.
-        session: _AsyncSessionPlugins = vars(self).setdefault("_plugins", _AsyncSessionPlugins(self))
+        return self._session(_AsyncSessionPlugins)
+
+    def _session(self, kind: type[SessionT]) -> SessionT:
+        """A namespace that is made on first use, as its wire types take long to load; one for all threads."""
+        session: SessionT = vars(self).setdefault(f"_{kind.API_NAMESPACE}", kind(self))
         return session
 
     async def prepare_image(

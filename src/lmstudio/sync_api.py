@@ -7,7 +7,7 @@ Every method is its signature, its documentation, and one operation: what happen
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 # The functions for a quick start are synchronous only.
 from . import convenience
@@ -23,6 +23,7 @@ from ._surface.sync_sessions import (
     AnyDownloadedModel,
     DownloadedEmbeddingModel,
     DownloadedLlm,
+    _Session,
     _SessionEmbedding,
     _SessionLlm,
 )
@@ -69,6 +70,8 @@ __all__ = [
     "SyncModelHandle",
 ]
 __all__ += convenience.__all__
+
+SessionT = TypeVar("SessionT", bound=_Session)
 
 
 class Client(ClientBase):
@@ -200,44 +203,39 @@ class Client(ClientBase):
         """Images and documents for models."""
         from ._surface.sync_files import _SessionFiles
 
-        # As repository: made on first use, one for all threads.
-        session: _SessionFiles = vars(self).setdefault("_files", _SessionFiles(self))
-        return session
+        return self._session(_SessionFiles)
 
     @property
     def repository(self) -> _SessionRepository:
         """Models to download, and LM Studio's hub."""
         from ._surface.sync_repository import _SessionRepository
 
-        # Made on first use, because its wire types take long to load; one for all threads.
-        session: _SessionRepository = vars(self).setdefault("_repository", _SessionRepository(self))
-        return session
+        return self._session(_SessionRepository)
 
     @property
     def diagnostics(self) -> _SessionDiagnostics:
         """What happens in the server."""
         from ._surface.sync_diagnostics import _SessionDiagnostics
 
-        # As repository: made on first use, one for all threads.
-        session: _SessionDiagnostics = vars(self).setdefault("_diagnostics", _SessionDiagnostics(self))
-        return session
+        return self._session(_SessionDiagnostics)
 
     @property
     def runtime(self) -> _SessionRuntime:
         """What the server runs models with."""
         from ._surface.sync_runtime import _SessionRuntime
 
-        # As repository: made on first use, one for all threads.
-        session: _SessionRuntime = vars(self).setdefault("_runtime", _SessionRuntime(self))
-        return session
+        return self._session(_SessionRuntime)
 
     @property
     def plugins(self) -> _SessionPlugins:
         """Plugins: their tools, their generators, and their development."""
         from ._surface.sync_plugins import _SessionPlugins
 
-        # As repository.
-        session: _SessionPlugins = vars(self).setdefault("_plugins", _SessionPlugins(self))
+        return self._session(_SessionPlugins)
+
+    def _session(self, kind: type[SessionT]) -> SessionT:
+        """A namespace that is made on first use, as its wire types take long to load; one for all threads."""
+        session: SessionT = vars(self).setdefault(f"_{kind.API_NAMESPACE}", kind(self))
         return session
 
     def prepare_image(
