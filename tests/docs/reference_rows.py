@@ -56,7 +56,7 @@ R0: Final = {
     6: (f"{TREE}every_error_has_a_kind", f"{CLIENT}the_words_of_error_types_are_stable"),
     7: (
         "docs/test_reference_rows.py::test_the_package_says_that_it_has_types",
-        "tox.ini: pyright --verifytypes lmstudio",
+        'tools/check_types.py: "--verifytypes", "lmstudio"',
     ),
     8: ("docs/test_reference_rows.py::test_the_client_has_enough_tests_that_need_no_server",),
     9: ("tests/http/test_lmstudio_client.py: python -m pytest tests/http/test_lmstudio_client.py -v",),

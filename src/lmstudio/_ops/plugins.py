@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from lmstudio._abort import check_signal, on_abort
 from lmstudio._endpoints.plugins import REGISTER_DEVELOPMENT_PLUGIN, REINDEX_PLUGINS
 from lmstudio._sdk_models import (
     KvConfig,
@@ -27,6 +28,7 @@ from lmstudio.errors import (
 )
 
 if TYPE_CHECKING:
+    from lmstudio._abort import AbortSignal
     from lmstudio._port import Port
     from lmstudio._sdk_models import (
         PluginConfigSpecifier,
@@ -133,7 +135,9 @@ class Registration:
     Protocol: channel plugins/registerDevelopmentPlugin.
     """
 
-    def __init__(self, port: Port, manifest: PluginManifest) -> None:
+    def __init__(self, port: Port, manifest: PluginManifest, signal: AbortSignal | None = None) -> None:
+        check_signal(signal)
+        self._signal = signal
         self.identifier: str = f"{manifest.owner}/{manifest.name}"
         parameter = PluginsChannelRegisterDevelopmentPluginCreationParameter(manifest=manifest)
         attempted = f"register the plugin {self.identifier!r}"
@@ -165,7 +169,10 @@ class Registration:
 
         Raises:
             LMStudioServerError: the server refuses, because the plugin is registered already, for example.
+            LMStudioCancelledError: the signal was aborted.
         """
+        if self._signal is not None:
+            self._signal.throw_if_aborted()
         if self._is_begun:
             raise LMStudioRuntimeError(
                 f"This registration of the plugin {self.identifier!r} has been tried already. Ask for another one."
@@ -173,9 +180,12 @@ class Registration:
         self._is_begun = True
         try:
             self._channel.open()
-            self._ready = await self._channel.receive()
-        except BaseException:
+            with on_abort(self._signal, self.abandon):
+                self._ready = await self._channel.receive()
+        except BaseException as error:
             self.abandon()
+            if self._signal is not None and self._signal.aborted and isinstance(error, LMStudioCancelledError):
+                raise self._signal.error() from None
             raise
 
     async def end(self) -> None:

@@ -569,20 +569,25 @@ class _AsyncSessionPlugins(_AsyncSession):
         return AsyncLLMGeneratorHandle(plugin_ops.check_identifier(plugin_identifier), self)
 
     def register_development_plugin(
-        self, manifest: PluginManifest | Mapping[str, Any], *, timeout: TimeoutInput = None
+        self,
+        manifest: PluginManifest | Mapping[str, Any],
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
     ) -> AsyncPluginRegistration:
         """Register a plugin under development: see `AsyncPluginRegistration`.
 
         Args:
             manifest: What `manifest.json` says.
             timeout: A time limit for the registration, in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the wait for the registration with LMStudioCancelledError.
 
         Raises:
             LMStudioValueError: the manifest cannot be used; nothing was sent.
             LMStudioServerError: the server refuses, because the plugin is registered already, for example.
         """
         checked = plugin_ops.read_manifest(manifest)
-        registration = plugin_ops.Registration(self._within(timeout), checked)
+        registration = plugin_ops.Registration(self._within(timeout), checked, signal)
         return AsyncPluginRegistration(registration)  # sync: return PluginRegistration(registration).start()
 
     def get_self_registration_host(self) -> AsyncSelfRegistrationHost:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lmstudio.server import ScriptedEngine, Server
+    from surface.fault_proxy import FaultProxy
 
 MANIFEST = {"type": "plugin", "runner": "node", "owner": "me", "name": "helper"}
 ADD = {
@@ -378,6 +379,28 @@ async def test_a_registration_has_credentials_and_ends_when_asked(server: Server
                 raise ZeroDivisionError
         async with client.plugins.register_development_plugin(lms.PluginManifest.from_dict(MANIFEST)):
             await client.plugins.reindex_plugins()
+
+
+async def test_a_registration_can_be_given_up(proxy: FaultProxy) -> None:
+    signal = lms.AbortSignal()
+
+    async def register() -> None:
+        async with client.plugins.register_development_plugin(MANIFEST, signal=signal):
+            pass
+
+    async with lms.AsyncClient(proxy.api_host) as client, AsyncBackground() as background:
+        await client.plugins.reindex_plugins()
+        proxy.hold()
+        call = background.start(register)
+        await background.until(lambda: bool(proxy.messages("channelCreate")))
+        signal.abort()
+        for attempt in (call.result, register):
+            with pytest.raises(lms.LMStudioCancelledError, match="Aborted"):
+                await attempt()
+        proxy.release()
+        assert len(proxy.messages("channelCreate")) == 1
+        await background.until(lambda: bool(proxy.messages("channelSend")))
+        assert proxy.messages("channelSend")[0]["message"] == {"type": "end"}
 
 
 async def test_a_plugin_tells_its_host_about_itself(server: Server) -> None:

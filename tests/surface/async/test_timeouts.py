@@ -324,15 +324,33 @@ async def test_a_call_may_wait_longer_or_shorter_for_the_connection(proxy: Fault
 # Everywhere ----------------------------------------------------------------------------------------------------------
 
 # They wait for nothing, or for what has limits already.
-_WITHOUT = {"connect", "disconnect", "aclose", "start", "cancel", "wait_for_result"}
+_WITHOUT = {
+    "connect",
+    "disconnect",
+    "aclose",
+    "start",
+    "cancel",
+    "wait_for_result",
+    "create_artifact_download_planner",
+    "create_model_download_planner",
+}
 
 
 def test_every_call_takes_a_timeout_and_a_signal() -> None:
     client = lms.AsyncClient("127.0.0.1:1")
-    sessions = [type(session) for session in (client.llm, client.system, client.files, client.repository)]
-    handles = [lms.AsyncLLM, lms.AsyncEmbeddingModel, lms.AsyncDownloadedLlm]
+    namespaces = (client.llm, client.system, client.files, client.repository, client.diagnostics, client.plugins)
+    parts = (client.runtime, client.runtime.engine, client.runtime.extensions, client.repository.lm_link)
+    handles = [lms.AsyncLLM, lms.AsyncEmbeddingModel, lms.AsyncDownloadedLlm, lms.AsyncLLMGeneratorHandle]
     found = []
-    for holder in (lms.AsyncClient, *sessions, *handles, lms.AsyncModelDownloadOption, lms.AsyncAvailableModel):
+    for holder in (
+        lms.AsyncClient,
+        *(type(each) for each in (*namespaces, *parts)),
+        *handles,
+        lms.AsyncModelDownloadOption,
+        lms.AsyncAvailableModel,
+        lms.AsyncArtifactDownloadPlanner,
+        lms.AsyncSelfRegistrationHost,
+    ):
         for name, member in inspect.getmembers(holder, inspect.isfunction):
             names = set(inspect.signature(member).parameters)
             is_call = inspect.iscoroutinefunction(inspect.unwrap(member)) or bool({"timeout", "signal"} & names)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from lmstudio.server import ScriptedEngine, Server
+    from surface.fault_proxy import FaultProxy
 
 MANIFEST = {"type": "plugin", "runner": "node", "owner": "me", "name": "helper"}
 ADD = {
@@ -366,6 +367,28 @@ def test_a_registration_has_credentials_and_ends_when_asked(server: Server) -> N
                 raise ZeroDivisionError
         with client.plugins.register_development_plugin(lms.PluginManifest.from_dict(MANIFEST)):
             client.plugins.reindex_plugins()
+
+
+def test_a_registration_can_be_given_up(proxy: FaultProxy) -> None:
+    signal = lms.AbortSignal()
+
+    def register() -> None:
+        with client.plugins.register_development_plugin(MANIFEST, signal=signal):
+            pass
+
+    with lms.Client(proxy.api_host) as client, Background() as background:
+        client.plugins.reindex_plugins()
+        proxy.hold()
+        call = background.start(register)
+        background.until(lambda: bool(proxy.messages("channelCreate")))
+        signal.abort()
+        for attempt in (call.result, register):
+            with pytest.raises(lms.LMStudioCancelledError, match="Aborted"):
+                attempt()
+        proxy.release()
+        assert len(proxy.messages("channelCreate")) == 1
+        background.until(lambda: bool(proxy.messages("channelSend")))
+        assert proxy.messages("channelSend")[0]["message"] == {"type": "end"}
 
 
 def test_a_plugin_tells_its_host_about_itself(server: Server) -> None:

@@ -323,15 +323,33 @@ def test_a_call_may_wait_longer_or_shorter_for_the_connection(proxy: FaultProxy)
 # Everywhere ----------------------------------------------------------------------------------------------------------
 
 # They wait for nothing, or for what has limits already.
-_WITHOUT = {"connect", "disconnect", "close", "start", "cancel", "wait_for_result"}
+_WITHOUT = {
+    "connect",
+    "disconnect",
+    "close",
+    "start",
+    "cancel",
+    "wait_for_result",
+    "create_artifact_download_planner",
+    "create_model_download_planner",
+}
 
 
 def test_every_call_takes_a_timeout_and_a_signal() -> None:
     client = lms.Client("127.0.0.1:1")
-    sessions = [type(session) for session in (client.llm, client.system, client.files, client.repository)]
-    handles = [lms.LLM, lms.EmbeddingModel, lms.DownloadedLlm]
+    namespaces = (client.llm, client.system, client.files, client.repository, client.diagnostics, client.plugins)
+    parts = (client.runtime, client.runtime.engine, client.runtime.extensions, client.repository.lm_link)
+    handles = [lms.LLM, lms.EmbeddingModel, lms.DownloadedLlm, lms.LLMGeneratorHandle]
     found = []
-    for holder in (lms.Client, *sessions, *handles, lms.ModelDownloadOption, lms.AvailableModel):
+    for holder in (
+        lms.Client,
+        *(type(each) for each in (*namespaces, *parts)),
+        *handles,
+        lms.ModelDownloadOption,
+        lms.AvailableModel,
+        lms.ArtifactDownloadPlanner,
+        lms.SelfRegistrationHost,
+    ):
         for name, member in inspect.getmembers(holder, inspect.isfunction):
             names = set(inspect.signature(member).parameters)
             is_call = inspect.iscoroutinefunction(inspect.unwrap(member)) or bool({"timeout", "signal"} & names)
