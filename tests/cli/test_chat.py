@@ -9,19 +9,29 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from file_host import FileHost
 from patience import PATIENCE_SECONDS
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 from sample_files import PNG
 
 import lmstudio as lms
 from lmstudio.__main__ import main
 from lmstudio.cli.chat import converse
+from lmstudio.cli.chat_editor import Commands, Editor
 from lmstudio.cli.chat_screen import Screen
 from lmstudio.cli.chat_session import SYSTEM_PROMPT, ChatSession
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
 from lmstudio.server.engine.scripted import Reasoning, scripted_model
+from lmstudio.server.models import EMBEDDING_MODEL_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +45,8 @@ MODELS = [
     scripted_model("acme/heron-1b", vision=True),
     scripted_model("acme/tern-embed", "embedding"),
 ]
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +237,7 @@ def test_images(chat: OneShot, tmp_path: Path) -> None:
     assert "There is no file" in chat.err
 
 
+@needs_signals
 def test_ctrl_c_ends_the_program_and_the_server_stops(running: Server, client: lms.Client) -> None:
     gate = Gate()
     ENGINE.reply = Reply(["One,", " two", gate, " three"])
@@ -277,6 +290,7 @@ def test_a_terminal_shows_what_is_thought_dimmed_and_apart(
     assert "\x1b[2mA\x1b[0m\x1b[2m sum.\x1b[0m\n\n" in talk.err
 
 
+@needs_signals
 def test_ctrl_c_stops_the_answer_and_keeps_what_there_is(talk: Talk) -> None:
     gate = Gate()
     ENGINE.reply = Reply(["One,", " two", gate, " three"])
@@ -291,6 +305,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_there_is(talk: Talk) -> None:
     assert talk.seen()[1:] == [("user", "Count"), ("assistant", "One, two"), ("user", "Go on")]
 
 
+@needs_signals
 def test_what_has_no_answer_is_not_remembered(talk: Talk) -> None:
     gate = Gate()
     ENGINE.reply = Reply([gate, "One"])
@@ -315,6 +330,22 @@ def test_a_model_that_was_unloaded_is_loaded_again(talk: Talk, client: lms.Clien
     assert talk("Still there?") == "You said: Still there?\n"
     assert talk.err == "acme/heron-7b is not loaded any more.\nLoading acme/heron-7b ...\n"
     assert talk.seen()[1] == ("user", "Hello")
+
+
+@needs_signals
+def test_ctrl_c_cancels_that_load(talk: Talk, client: lms.Client) -> None:
+    client.llm.unload("acme/heron-7b")
+    gate = ENGINE.load_gate = Gate()
+    before = ENGINE.cancelled
+    stopper = at(gate, lambda: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        assert talk("Still there?") == ""
+    finally:
+        ENGINE.load_gate = None
+        gate.open()
+    stopper.join(PATIENCE_SECONDS)
+    assert talk.err.endswith("Loading acme/heron-7b ...\nCancelled.\n")
+    assert ENGINE.wait_for_cancel(PATIENCE_SECONDS, count=before + 1)
 
 
 def test_a_full_context_is_explained(talk: Talk, client: lms.Client) -> None:
@@ -397,10 +428,6 @@ def test_a_chat_is_saved_once(talk: Talk, tmp_path: Path) -> None:
 
 
 def test_models_are_downloaded(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from file_host import FileHost
-
-    from lmstudio.server.models import EMBEDDING_MODEL_FILE
-
     content = EMBEDDING_MODEL_FILE.read_bytes()
     with FileHost(model=content) as host:
         files = [{"url": f"{host.url}/model", "name": "pebble-embed-0.8m-q8_0.gguf", "size": len(content)}]
@@ -420,20 +447,50 @@ def test_models_are_downloaded(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert list(models_folder.glob("*/*/*.gguf"))
 
 
-# The line editor -----------------------------------------------------------------------------------------------------
+# On a terminal -------------------------------------------------------------------------------------------------------
 
 
-def typed(keys: str, state: StateFolder, *, model_keys: Callable[[], list[str]] = list) -> str:
-    """What the editor returns for *keys*."""
-    from prompt_toolkit.application import create_app_session
-    from prompt_toolkit.input import create_pipe_input
-    from prompt_toolkit.output import DummyOutput
+class Keyboard(io.StringIO):
+    """An input that says it is a terminal."""
 
-    from lmstudio.cli.chat_editor import Editor
+    def isatty(self) -> bool:
+        return True
 
+
+@contextmanager
+def typing(keys: str) -> Iterator[None]:
+    """Line editors get *keys*."""
     with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
         pipe.send_text(keys)
-        return Editor(Screen(), model_keys).read()
+        yield
+
+
+def typed(keys: str) -> str:
+    """What the editor returns for *keys*."""
+    with typing(keys):
+        return Editor(Screen(), list).read()
+
+
+def test_a_conversation_on_a_terminal(chat: OneShot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with typing("Hello\r\x03Again\r\x04"):
+        assert chat("1b", piped=Keyboard()) == "You said: Hello\nYou said: Again\n"
+    assert [message["content"] for message in ENGINE.chats[-1].messages][1:] == ["Hello", "You said: Hello", "Again"]
+    loaded, begun, hint = chat.err.splitlines()
+    assert loaded == "Loading acme/heron-1b ..."
+    assert begun == "You chat with acme/heron-1b. /help lists the commands. Ctrl-D or /exit ends the chat."
+    assert hint == "Ctrl-D or /exit ends the chat."
+    chat("--json", piped=Keyboard(), code=2)
+    assert "--json is for one answer" in chat.err
+
+
+def test_without_a_line_editor_the_extra_is_named(chat: OneShot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delitem(sys.modules, "lmstudio.cli.chat_editor")
+    monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
+    chat(piped=Keyboard(), code=1)
+    assert chat.err == "error: prompt_toolkit is not installed. Run: pip install 'lmstudio[cli]'\n"
+    assert chat("-p", "Hi") == "You said: Hi\n"
 
 
 @pytest.mark.parametrize(
@@ -448,30 +505,28 @@ def typed(keys: str, state: StateFolder, *, model_keys: Callable[[], list[str]] 
     ],
     ids=["enter", "alt-enter", "backslash", "paste", "empty", "ctrl-c"],
 )
-def test_keys(keys: str, text: str, state: StateFolder) -> None:
-    assert typed(keys, state) == text
+def test_keys(keys: str, text: str) -> None:
+    assert typed(keys) == text
 
 
-def test_leaving_keys(state: StateFolder) -> None:
+def test_leaving_keys() -> None:
     with pytest.raises(KeyboardInterrupt):
-        typed("\x03", state)
+        typed("\x03")
     with pytest.raises(EOFError):
-        typed("\x04", state)
+        typed("\x04")
 
 
 def test_what_was_written_is_there_in_the_next_chat_for_the_user_only(state: StateFolder) -> None:
-    typed("one\x1b\rtwo\r", state)
+    typed("one\x1b\rtwo\r")
     file = state.path / "chat_history"
     if sys.platform != "win32":
         assert file.stat().st_mode & 0o777 == 0o600
-    from prompt_toolkit.history import FileHistory
-
     assert list(FileHistory(file).load_history_strings()) == ["one\ntwo"]
 
 
 def test_without_a_folder_nothing_is_kept(state: StateFolder) -> None:
     state.path.write_text("in the way")
-    assert typed("one\r", state) == "one"
+    assert typed("one\r") == "one"
 
 
 @pytest.mark.parametrize(
@@ -486,10 +541,5 @@ def test_without_a_folder_nothing_is_kept(state: StateFolder) -> None:
     ],
 )
 def test_completion(begun: str, completions: list[str]) -> None:
-    from prompt_toolkit.completion import CompleteEvent
-    from prompt_toolkit.document import Document
-
-    from lmstudio.cli.chat_editor import Commands
-
     found = Commands(lambda: ["acme/heron-1b", "acme/owl"]).get_completions(Document(begun), CompleteEvent())
     assert [completion.text for completion in found] == completions

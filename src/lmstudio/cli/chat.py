@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from lmstudio._abort import AbortSignal
 from lmstudio._surface.sync_sessions import DEFAULT_TTL_SECONDS
 from lmstudio.errors import (
+    LMStudioCancelledError,
     LMStudioConnectionError,
     LMStudioContextOverflowError,
     LMStudioError,
@@ -178,7 +179,7 @@ def _take_one(session: ChatSession, read: Callable[[], str]) -> None:
         if line.strip() and not do_command(session, line):
             with _ctrl_c_stops() as stop:
                 session.ask(line, stop)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, LMStudioCancelledError):
         session.screen.info("Cancelled.")
     except LMStudioError as error:
         session.screen.error(f"{error}{_advice(error)}")

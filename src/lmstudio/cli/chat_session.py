@@ -73,6 +73,7 @@ class ChatSession:
         *is_only*: for a program that wants a line in any case.
 
         Raises:
+            LMStudioCancelledError: *signal* was aborted before the model began.
             LMStudioError: there is no answer; says why.
         """
         try:
@@ -81,7 +82,7 @@ class ChatSession:
             if self.screen.has_answer:
                 raise
         self.screen.info(f"{self.model.identifier} is not loaded any more.")
-        self.use(load(self.client, self.screen, self.model.model_key, self.ttl))
+        self.use(load(self.client, self.screen, self.model.model_key, self.ttl, signal))
         return self._ask(question, signal, is_only=is_only)
 
     def _ask(self, question: str, signal: AbortSignal | None, *, is_only: bool) -> PredictionResult[Any] | None:
@@ -120,6 +121,8 @@ class ChatSession:
             self.screen.info("[stopped]")
         elif result.stop_reason == "contextLengthReached":
             self.screen.warn("the context is full, so the answer is cut off.")
+        elif not result.non_reasoning_content.strip():
+            self.screen.info("[no answer]")
 
     def _chat(self, question: str) -> Chat:
         chat = Chat(self.system_prompt or None)
@@ -185,12 +188,12 @@ def choose_llm(client: Client, screen: Screen, wanted: str | None, *, takes_firs
     return load(client, screen, info.model_key, ttl)
 
 
-def load(client: Client, screen: Screen, key: str, ttl: float) -> LLM:
+def load(client: Client, screen: Screen, key: str, ttl: float, signal: AbortSignal | None = None) -> LLM:
     """The model of this key, which is loaded if it is not."""
     if any(handle.identifier == key for handle in client.llm.list_loaded()):
         return client.llm.model(key)
     with screen.progress(f"Loading {key}") as report:
-        model = client.llm.model(key, ttl=ttl, on_load_progress=report)
+        model = client.llm.model(key, ttl=ttl, on_load_progress=report, signal=signal)
     try:
         StateFolder.default().remember_model(key)
     except LMStudioOSError as error:
