@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from file_host import FileHost
@@ -93,11 +94,25 @@ def chat(
     return OneShot(running, capsys, monkeypatch)
 
 
+class Watched(Screen):
+    """A screen that announces when " two" is on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_two = threading.Event()
+
+    def text(self, piece: str) -> None:
+        super().text(piece)
+        if piece == " two":
+            self.has_two.set()
+
+
 class Talk:
     """A conversation: lines in, text out."""
 
     def __init__(self, client: lms.Client, capsys: pytest.CaptureFixture[str]) -> None:
-        self.session = ChatSession(client, Screen(), client.llm.model("acme/heron-7b"), ttl=60)
+        self.screen = Watched()
+        self.session = ChatSession(client, self.screen, client.llm.model("acme/heron-7b"), ttl=60)
         self._capsys = capsys
         self.err = ""
 
@@ -129,16 +144,26 @@ def talk(client: lms.Client, capsys: pytest.CaptureFixture[str]) -> Talk:
     return Talk(client, capsys)
 
 
-def at(gate: Gate, action: Callable[[], object]) -> threading.Thread:
-    """Do *action* when the model stands at *gate*."""
+def press_ctrl_c(moment: Callable[[float], bool]) -> threading.Thread:
+    """Interrupt this process at *moment*, which is waited for."""
 
     def work() -> None:
-        if gate.reached(PATIENCE_SECONDS):
-            action()
+        if moment(PATIENCE_SECONDS):
+            os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
+
+
+@contextmanager
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that does not outlive a test that fails."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 # One answer ----------------------------------------------------------------------------------------------------------
@@ -242,19 +267,15 @@ def test_ctrl_c_ends_the_program_and_the_server_stops(running: Server, client: l
     gate = Gate()
     ENGINE.reply = Reply(["One,", " two", gate, " three"])
     before = ENGINE.cancelled
-    command = [sys.executable, "-X", "dev", "-W", "error", "-m", "lmstudio", "chat", "-p", "Count", "--port"]
-    with subprocess.Popen(
-        [*command, str(running.port)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    command = [sys.executable, "-m", "lmstudio", "chat", "-p", "Count", "--port", str(running.port)]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started(command, **pipes) as process:
         assert gate.reached(PATIENCE_SECONDS)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, err.strip()) == (130, "interrupted")
-    assert "One, two\n".startswith(out)
+    assert process.returncode == 130
+    assert b"One, two\n".startswith(out)
+    assert err.endswith(b"\ninterrupted\n")
     assert ENGINE.wait_for_cancel(PATIENCE_SECONDS, count=before + 1)
 
 
@@ -295,7 +316,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_there_is(talk: Talk) -> None:
     gate = Gate()
     ENGINE.reply = Reply(["One,", " two", gate, " three"])
     before = ENGINE.cancelled
-    stopper = at(gate, lambda: os.kill(os.getpid(), signal.SIGINT))
+    stopper = press_ctrl_c(talk.screen.has_two.wait)
     assert talk("Count", "/stats") == "One, two\n"
     stopper.join(PATIENCE_SECONDS)
     assert "[stopped]" in talk.err
@@ -309,7 +330,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_there_is(talk: Talk) -> None:
 def test_what_has_no_answer_is_not_remembered(talk: Talk) -> None:
     gate = Gate()
     ENGINE.reply = Reply([gate, "One"])
-    stopper = at(gate, lambda: os.kill(os.getpid(), signal.SIGINT))
+    stopper = press_ctrl_c(gate.reached)
     assert talk("Count") == ""
     stopper.join(PATIENCE_SECONDS)
     ENGINE.reply = Reply(["One", " two"], error="The scripted engine fails.", error_after=1)
@@ -337,15 +358,15 @@ def test_ctrl_c_cancels_that_load(talk: Talk, client: lms.Client) -> None:
     client.llm.unload("acme/heron-7b")
     gate = ENGINE.load_gate = Gate()
     before = ENGINE.cancelled
-    stopper = at(gate, lambda: os.kill(os.getpid(), signal.SIGINT))
+    stopper = press_ctrl_c(gate.reached)
     try:
         assert talk("Still there?") == ""
+        assert ENGINE.wait_for_cancel(PATIENCE_SECONDS, count=before + 1)
     finally:
         ENGINE.load_gate = None
         gate.open()
     stopper.join(PATIENCE_SECONDS)
     assert talk.err.endswith("Loading acme/heron-7b ...\nCancelled.\n")
-    assert ENGINE.wait_for_cancel(PATIENCE_SECONDS, count=before + 1)
 
 
 def test_a_full_context_is_explained(talk: Talk, client: lms.Client) -> None:
@@ -482,6 +503,63 @@ def test_a_conversation_on_a_terminal(chat: OneShot, monkeypatch: pytest.MonkeyP
     assert hint == "Ctrl-D or /exit ends the chat."
     chat("--json", piped=Keyboard(), code=2)
     assert "--json is for one answer" in chat.err
+
+
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+terminal = os.open(sys.argv[1], os.O_RDWR)
+fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+for stream in range(3):
+    os.dup2(terminal, stream)
+from lmstudio.__main__ import main
+sys.exit(main(["chat", "--port", sys.argv[2]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
+def test_keys_during_an_answer_do_not_show_in_it(running: Server, client: lms.Client) -> None:
+    import pty
+
+    first, second = Gate(), Gate()
+    ENGINE.reply = [Reply(["One,", " two", first, " three"]), Reply(["Four,", " five", second, " six"]), "Seven"]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", ON_TERMINAL, os.ttyname(theirs), str(running.port)]
+    with started(command, env=environment, start_new_session=True) as process:
+        read_until(ours, b"ends the chat.")
+        os.close(theirs)
+        os.write(ours, b"Count\r")
+        read_until(ours, b" two")
+        os.write(ours, b"\x03")
+        stopped = read_until(ours, b"[stopped]")
+        os.write(ours, b"Go on\r")
+        read_until(ours, b" five")
+        os.write(ours, b"Again\r")
+        second.open()
+        answered = read_until(ours, b"Seven")
+        os.write(ours, b"/exit\r")
+        read_until(ours, None)
+        assert process.wait(PATIENCE_SECONDS) == 0
+    os.close(ours)
+    assert b"^C" not in stopped
+    assert b" three" not in stopped
+    assert answered.index(b" six") < answered.index(b"Again")
+
+
+def read_until(terminal: int, text: bytes | None) -> bytes:
+    """What is shown until *text* is, or to the end."""
+    shown = b""
+    while text is None or text not in shown:
+        assert select.select([terminal], [], [], PATIENCE_SECONDS)[0], shown
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # as Linux says that nobody is there any more
+            part = b""
+        if not part:
+            break
+        shown += part
+    assert text is None or text in shown
+    return shown
 
 
 def test_without_a_line_editor_the_extra_is_named(chat: OneShot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"if a model has to be loaded: unload it after so long without use (default: {DEFAULT_TTL_SECONDS})",
     )
     parser.add_argument("-y", "--yes", action="store_true", help="ask nothing: of several models, take the first")
+    parser.add_argument("--dont-fetch-catalog", action="store_true", help="has no effect: no catalogue is fetched")
     native.add_json_argument(parser)
     native.add_arguments(parser)
 
@@ -179,8 +180,10 @@ def _take_one(session: ChatSession, read: Callable[[], str]) -> None:
         if line.strip() and not do_command(session, line):
             with _ctrl_c_stops() as stop:
                 session.ask(line, stop)
-    except (KeyboardInterrupt, LMStudioCancelledError):
+    except LMStudioCancelledError:
         session.screen.info("Cancelled.")
+    except KeyboardInterrupt:
+        session.screen.info("\nCancelled.")  # perhaps in the line of a question
     except LMStudioError as error:
         session.screen.error(f"{error}{_advice(error)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -66,7 +67,8 @@ class Screen(Output):
             self._status.start()
         is_done = False
         try:
-            yield
+            with _no_echo():
+                yield
             is_done = True
         finally:
             self._stop_waiting()
@@ -136,3 +138,35 @@ class Screen(Output):
             console.file.flush()
         else:
             console.out(text, style=style, end="", highlight=False)
+
+
+if sys.platform == "win32":
+
+    @contextmanager
+    def _no_echo() -> Iterator[None]:
+        """Windows shows no keys that nobody reads."""
+        yield
+
+else:
+    import os
+    import termios
+
+    @contextmanager
+    def _no_echo() -> Iterator[None]:
+        """What is written meanwhile does not show in the middle of an answer; it is there for the next question."""
+        try:
+            terminal = sys.stdin.fileno()
+            # A job in the background would be stopped if it changed the terminal.
+            if os.tcgetpgrp(terminal) != os.getpgrp():
+                raise OSError("not ours")
+            before = termios.tcgetattr(terminal)
+        except (AttributeError, OSError, ValueError, termios.error):
+            yield
+            return
+        silent = before.copy()
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(terminal, termios.TCSANOW, silent)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
