@@ -119,13 +119,15 @@ def _prompt(arguments: argparse.Namespace) -> str | None:
     Raises:
         LMStudioRuntimeError: there is none, and no terminal to ask on.
     """
-    is_piped = sys.stdin is not None and not sys.stdin.isatty()
-    if arguments.prompt is None and not is_piped and sys.stdin is not None and sys.stdout.isatty():
-        return None
-    try:
-        piped = sys.stdin.read().rstrip("\r\n") if is_piped else ""
-    except UnicodeDecodeError as error:
-        raise LMStudioRuntimeError(f"What is piped in is not text: {error}.") from None
+    stdin, piped = sys.stdin, ""
+    if stdin is not None and stdin.isatty():
+        if arguments.prompt is None and sys.stdout.isatty():
+            return None
+    elif stdin is not None:
+        try:
+            piped = stdin.read().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise LMStudioRuntimeError(f"What is piped in is not text: {error}.") from None
     prompt = "\n\n".join(part for part in (arguments.prompt, piped) if part and part.strip())
     if not prompt:
         raise LMStudioRuntimeError(

@@ -27,7 +27,7 @@ class _Trimmed:
     """A text that arrives in pieces, without empty lines before and after it."""
 
     def __init__(self) -> None:
-        self.has_begun = False
+        self.has_begun: bool = False
         self._held = ""
 
     def feed(self, piece: str) -> str:
@@ -63,8 +63,8 @@ class Screen(Output):
         self._answer, self._thoughts = _Trimmed(), _Trimmed()
         self._is_thinking = False
         if self._stderr.is_terminal and not self._stderr.is_dumb_terminal and self.shows("info"):
-            self._status = Status("Waiting for the model", console=self._stderr, spinner="line")
-            self._status.start()
+            self._status = status = Status("Waiting for the model", console=self._stderr, spinner="line")
+            status.start()
         is_done = False
         try:
             with _no_echo():

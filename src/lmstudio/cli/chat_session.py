@@ -48,13 +48,13 @@ class ChatSession:
         shows_stats: bool = False,
         ttl: float,
     ) -> None:
-        self.client = client
-        self.screen = screen
-        self.model = model
-        self.system_prompt = system_prompt
-        self.reasoning = reasoning
-        self.shows_stats = shows_stats
-        self.ttl = ttl
+        self.client: Client = client
+        self.screen: Screen = screen
+        self.model: LLM = model
+        self.system_prompt: str = system_prompt
+        self.reasoning: str = reasoning
+        self.shows_stats: bool = shows_stats
+        self.ttl: float = ttl
         self.turns: list[Turn] = []
         self.images: list[LocalFile] = []
         """They go with the next question."""
