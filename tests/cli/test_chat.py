@@ -245,6 +245,13 @@ def test_a_model_that_is_not_clear_is_asked_for_only_on_a_terminal(chat: OneShot
     assert "Name the model" in chat.err
 
 
+def test_the_only_model_need_not_be_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server([MODELS[0], MODELS[2]], engine=ScriptedEngine()) as server:
+        chat = OneShot(server, capsys, monkeypatch)
+        assert chat("-p", "Hi") == "You said: Hi\n"
+    assert chat.err == "Loading acme/heron-7b ...\n"
+
+
 def test_the_settings_may_name_the_model(chat: OneShot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LM_STUDIO_DEFAULT_MODEL", "acme/heron-1b")
     chat("-p", "Hi")

@@ -171,7 +171,7 @@ class ChatSession:
 
 def choose_llm(client: Client, screen: Screen, wanted: str | None, *, takes_first: bool, ttl: float) -> LLM:
     """The language model that *wanted* means, loaded if need be; else the default of the settings, else one that is
-    loaded, else one that the user chooses.
+    loaded, else the only one on the disk, else one that the user chooses.
 
     Raises:
         LMStudioRuntimeError: there is no such model, or several, and nobody to ask.
@@ -182,6 +182,9 @@ def choose_llm(client: Client, screen: Screen, wanted: str | None, *, takes_firs
             return client.llm.model()
         except LMStudioModelNotFoundError:
             screen.debug("No language model is loaded.")
+        infos = choosing.downloaded(client, "llm")
+        if len(infos) == 1:  # there is nothing to choose
+            return load(client, screen, infos[0].model_key, ttl)
     elif any(handle.identifier == wanted for handle in client.llm.list_loaded()):
         return client.llm.model(wanted)
     info = choosing.choose_downloaded(client, screen, wanted, takes_first=takes_first, kind="llm")
