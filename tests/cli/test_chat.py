@@ -16,18 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from file_host import FileHost
 from patience import PATIENCE_SECONDS
-from prompt_toolkit.application import create_app_session
-from prompt_toolkit.completion import CompleteEvent
-from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory
-from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.output import DummyOutput
 from sample_files import PNG
 
 import lmstudio as lms
+from cli.keyboard import typing
 from lmstudio.__main__ import main
 from lmstudio.cli.chat import converse
-from lmstudio.cli.chat_editor import Commands, Editor
 from lmstudio.cli.chat_screen import Screen
 from lmstudio.cli.chat_session import SYSTEM_PROMPT, ChatSession
 from lmstudio.server import Gate, Reply, ScriptedEngine, Server
@@ -38,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lmstudio.cli.state import StateFolder
 
 ENGINE = ScriptedEngine()
 MODELS = [
@@ -485,20 +478,6 @@ class Keyboard(io.StringIO):
         return True
 
 
-@contextmanager
-def typing(keys: str) -> Iterator[None]:
-    """Line editors get *keys*."""
-    with create_pipe_input() as pipe, create_app_session(input=pipe, output=DummyOutput()):
-        pipe.send_text(keys)
-        yield
-
-
-def typed(keys: str) -> str:
-    """What the editor returns for *keys*."""
-    with typing(keys):
-        return Editor(Screen(), list).read()
-
-
 def test_a_conversation_on_a_terminal(chat: OneShot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     with typing("Hello\r\x03Again\r\x04"):
@@ -576,55 +555,3 @@ def test_without_a_line_editor_the_extra_is_named(chat: OneShot, monkeypatch: py
     chat(piped=Keyboard(), code=1)
     assert chat.err == "error: prompt_toolkit is not installed. Run: pip install 'lmstudio[cli]'\n"
     assert chat("-p", "Hi") == "You said: Hi\n"
-
-
-@pytest.mark.parametrize(
-    ("keys", "text"),
-    [
-        ("one\r", "one"),
-        ("one\x1b\rtwo\r", "one\ntwo"),
-        ("one\\\rtwo\r", "one\ntwo"),
-        ("\x1b[200~one\ntwo\x1b[201~\r", "one\ntwo"),
-        ("\r \rone\r", " one"),
-        ("wrong\x03right\r", "right"),
-    ],
-    ids=["enter", "alt-enter", "backslash", "paste", "empty", "ctrl-c"],
-)
-def test_keys(keys: str, text: str) -> None:
-    assert typed(keys) == text
-
-
-def test_leaving_keys() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        typed("\x03")
-    with pytest.raises(EOFError):
-        typed("\x04")
-
-
-def test_what_was_written_is_there_in_the_next_chat_for_the_user_only(state: StateFolder) -> None:
-    typed("one\x1b\rtwo\r")
-    file = state.path / "chat_history"
-    if sys.platform != "win32":
-        assert file.stat().st_mode & 0o777 == 0o600
-    assert list(FileHistory(file).load_history_strings()) == ["one\ntwo"]
-
-
-def test_without_a_folder_nothing_is_kept(state: StateFolder) -> None:
-    state.path.write_text("in the way")
-    assert typed("one\r") == "one"
-
-
-@pytest.mark.parametrize(
-    ("begun", "completions"),
-    [
-        ("/sy", ["system-prompt"]),
-        ("/model hero", ["acme/heron-1b"]),
-        ("/reasoning o", ["on", "off"]),
-        ("/save chat-not", []),
-        ("hello", []),
-        ("/nothing ", []),
-    ],
-)
-def test_completion(begun: str, completions: list[str]) -> None:
-    found = Commands(lambda: ["acme/heron-1b", "acme/owl"]).get_completions(Document(begun), CompleteEvent())
-    assert [completion.text for completion in found] == completions
