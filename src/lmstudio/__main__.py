@@ -32,6 +32,7 @@ class _Command(NamedTuple):
 
 
 COMMANDS: Final = {
+    "chat": _Command("lmstudio.cli.chat", "talk to a model, or get one answer", _MODELS),
     "ls": _Command("lmstudio.cli.ls", "list the downloaded models", _MODELS),
     "ps": _Command("lmstudio.cli.ps", "list the loaded models, and what they do", _MODELS),
     "load": _Command("lmstudio.cli.load", "load a model, or estimate what that would take", _MODELS),

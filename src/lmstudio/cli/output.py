@@ -93,7 +93,7 @@ class Output:
     def _tell(self, level: str, text: str) -> None:
         if self.shows(level):
             # Names of models and texts of servers may contain what looks like markup.
-            self.err.print(_shown(f"{_PREFIXES[level]}{text}", sys.stderr), style=_STYLES[level], markup=False)
+            self.err.print(showable(f"{_PREFIXES[level]}{text}", sys.stderr), style=_STYLES[level], markup=False)
 
     # Data ------------------------------------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class Output:
             raise LMStudioRuntimeError(otherwise)
         console = self.err
         for number, option in enumerate(options, 1):
-            console.print(_shown(f"{number:>3}  {option}", sys.stderr), markup=False)
+            console.print(showable(f"{number:>3}  {option}", sys.stderr), markup=False)
         while True:
             console.print(f"{question} [1-{len(options)}]: ", end="", markup=False)
             line = sys.stdin.readline()
@@ -180,7 +180,7 @@ def _plain(text: str) -> str:
     return escape(" ".join(text.split()))
 
 
-def _shown(text: str, stream: Any) -> str:
+def showable(text: str, stream: Any) -> str:
     """*text*, with question marks for what *stream* cannot show."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)

@@ -60,7 +60,7 @@ class StateFolder:
 
     def open_log(self) -> IO[bytes]:
         """That file, for a new daemon: empty, unless another one begins at the same time."""
-        log = open(self.log, "ab", opener=_private)  # noqa: SIM115  # the caller closes it
+        log = open(self.log, "ab", opener=private)  # noqa: SIM115  # the caller closes it
         if self.is_daemon_gone():
             log.truncate(0)
         return log
@@ -142,7 +142,7 @@ class StateFolder:
 
     def _open_lock(self) -> IO[bytes]:
         """The file whose lock the daemon holds. The system frees it, however the daemon ends."""
-        return open(self.path / "daemon.lock", "ab", opener=_private)
+        return open(self.path / "daemon.lock", "ab", opener=private)
 
     def _forget_daemon(self) -> None:
         with suppress(OSError):
@@ -184,7 +184,7 @@ class StateFolder:
     def _write(self, file: Path, value: Any) -> None:
         temporary = file.with_name(f".{file.name}.{os.getpid()}")
         try:
-            with open(temporary, "w", encoding="utf-8", opener=_private) as stream:
+            with open(temporary, "w", encoding="utf-8", opener=private) as stream:
                 json.dump(value, stream)
             os.replace(temporary, file)
         except OSError as error:
@@ -201,7 +201,8 @@ def _usual_folder() -> Path:
     return base / "lmstudio-python"
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
+    """Opens a file that, if it is new, nobody else can read: for `open(..., opener=private)`."""
     return os.open(path, flags, 0o600)
 
 
