@@ -35,7 +35,7 @@ COMMON: Substitutions = (
     (
         (
             r"\b(_?)async_(io|api|base|client|rest\w*|anthropic|responses|namespace|streams|handles|llm|sessions|files|repository"
-            r"|fake_sdk)"
+            r"|system|diagnostics|runtime|fake_sdk)"
             r"\b"
         ),
         r"\1sync_\2",
@@ -78,6 +78,7 @@ SENTENCES: Mapping[str, Substitutions] = {
         (r"Cancelling the task, a timeout around the call, or an exception", "Ctrl-C, or any other exception,"),
     ),
     "src/lmstudio/_surface/async_repository.py": ((r"by cancellation or any exception", "by Ctrl-C or any exception"),),
+    "src/lmstudio/_surface/async_runtime.py": ((r"by cancellation or any exception", "by Ctrl-C or any exception"),),
     "src/lmstudio/_surface/async_streams.py": (
         (r"Several tasks may do so at the same time\.", "Only one thread at a time may do so."),
     ),

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from ._abort import AbortSignal
     from ._local_files import LocalFileInput
     from ._ops.act_options import ActCallbacks
+    from ._ops.diagnostics import LogEventType
+    from ._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
     from ._ops.files import ParseDocumentResult, RetrievalResult, RetrievalResultEntry
     from ._ops.guard import GuardToolCallController
     from ._ops.loading import AnyLoadConfig, LoadProgressCallback
@@ -51,7 +53,8 @@ if TYPE_CHECKING:
         PromptProcessingCallback,
         ToolRequestCallbacks,
     )
-    from ._ops.repository import DownloadFinalizedCallback, DownloadProgressCallback
+    from ._ops.runtime import EngineSpecifierInput, HardwareSurveyScopeInput
+    from ._ops.system import LMStudioVersion, ServerInfo
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import (
@@ -59,7 +62,16 @@ if TYPE_CHECKING:
         AssistantResponse,
         AssistantResponseContent,
         ChatHistoryData,
+        DiagnosticsLogEvent,
+        DiagnosticsLogEventData,
+        DiagnosticsLogEventDataLlmPredictionInput,
+        DiagnosticsLogEventDataLlmPredictionOutput,
+        DiagnosticsLogEventDataRuntimeLog,
+        DiagnosticsLogEventDataServerLog,
         DocumentParsingLibraryIdentifier,
+        DownloadableRuntimeEngineExtension,
+        DownloadableRuntimeExtensionInfo,
+        DownloadableRuntimeFrameworkExtension,
         DownloadProgressUpdate,
         EmbeddingLoadModelConfig,
         EmbeddingModelInfo,
@@ -77,6 +89,8 @@ if TYPE_CHECKING:
         LlmPredictionConfig,
         LlmPredictionFragment,
         LlmPredictionStats,
+        LogLevel,
+        ModelFormatName,
         ModelInfo,
         ModelInstanceInfo,
         ModelProcessingState,
@@ -85,6 +99,14 @@ if TYPE_CHECKING:
         ModelSpecifierInstanceReference,
         ModelSpecifierQuery,
         Quantization,
+        RuntimeEngineInfo,
+        RuntimeEngineSpecifier,
+        RuntimeHardwareSurveyEngine,
+        RuntimeHardwareSurveyResult,
+        RuntimeHardwareSurveyScope,
+        RuntimeHardwareSurveyScopeAll,
+        RuntimeHardwareSurveyScopeCustom,
+        RuntimeHardwareSurveyScopeSelected,
         SerializedLMSExtendedError,
         SystemPrompt,
         SystemPromptContent,
@@ -108,7 +130,9 @@ if TYPE_CHECKING:
         UserMessageDict,
     )
     from ._specifiers import AnyModelSpecifier
+    from ._surface.async_diagnostics import AsyncLogStream
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
+    from ._surface.sync_diagnostics import LogStream
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
     from ._text import text
     from ._timeouts import Timeout, TimeoutInput
@@ -228,24 +252,32 @@ _EXPORTS = {
         "PredictionFirstTokenCallback PredictionFragmentCallback PredictionMessageCallback PromptProcessingCallback "
         "ToolRequestCallbacks"
     ),
-    "_ops.repository": "DownloadFinalizedCallback DownloadProgressCallback",
+    "_ops.downloads": "DownloadFinalizedCallback DownloadProgressCallback",
     "_sdk_models": (
-        "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DocumentParsingLibraryIdentifier "
-        "DownloadProgressUpdate "
-        "EmbeddingLoadModelConfig "
-        "EmbeddingModelInfo EmbeddingModelInstanceInfo EstimatedResourcesUsage FileHandle FileType GpuSetting "
-        "KvConfig KvConfigField "
-        "LlmApplyPromptTemplateOpts LlmInfo LlmInstanceInfo LlmLoadModelConfig LlmPredictionConfig "
-        "LlmPredictionFragment LlmPredictionStats ModelInfo ModelInstanceInfo ModelProcessingState ModelQuery "
-        "ModelSpecifier ModelSpecifierInstanceReference ModelSpecifierQuery Quantization SerializedLMSExtendedError "
-        "SystemPrompt "
-        "SystemPromptContent TextData ToolCallRequest ToolCallRequestData ToolCallResultData ToolResultMessage "
-        "UserMessage UserMessageContent"
+        "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DiagnosticsLogEvent "
+        "DiagnosticsLogEventData DiagnosticsLogEventDataLlmPredictionInput "
+        "DiagnosticsLogEventDataLlmPredictionOutput DiagnosticsLogEventDataRuntimeLog "
+        "DiagnosticsLogEventDataServerLog DocumentParsingLibraryIdentifier DownloadProgressUpdate "
+        "DownloadableRuntimeEngineExtension DownloadableRuntimeExtensionInfo DownloadableRuntimeFrameworkExtension "
+        "EmbeddingLoadModelConfig EmbeddingModelInfo EmbeddingModelInstanceInfo EstimatedResourcesUsage FileHandle "
+        "FileType GpuSetting KvConfig KvConfigField LlmApplyPromptTemplateOpts LlmInfo LlmInstanceInfo "
+        "LlmLoadModelConfig LlmPredictionConfig LlmPredictionFragment LlmPredictionStats LogLevel ModelFormatName "
+        "ModelInfo ModelInstanceInfo ModelProcessingState ModelQuery ModelSpecifier "
+        "ModelSpecifierInstanceReference ModelSpecifierQuery Quantization RuntimeEngineInfo RuntimeEngineSpecifier "
+        "RuntimeHardwareSurveyEngine RuntimeHardwareSurveyResult RuntimeHardwareSurveyScope "
+        "RuntimeHardwareSurveyScopeAll RuntimeHardwareSurveyScopeCustom RuntimeHardwareSurveyScopeSelected "
+        "SerializedLMSExtendedError SystemPrompt SystemPromptContent TextData ToolCallRequest ToolCallRequestData "
+        "ToolCallResultData ToolResultMessage UserMessage UserMessageContent"
     ),
     "_sdk_models.dicts": (
         "ChatHistoryDataDict EmbeddingLoadModelConfigDict FileHandleDict LlmLoadModelConfigDict "
         "LlmPredictionConfigDict ModelQueryDict ModelSpecifierDict TextDataDict UserMessageDict"
     ),
+    "_ops.diagnostics": "LogEventType",
+    "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
+    "_ops.system": "LMStudioVersion ServerInfo",
+    "_surface.async_diagnostics": "AsyncLogStream",
+    "_surface.sync_diagnostics": "LogStream",
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
     "_surface.sync_repository": "AvailableModel ModelDownloadOption",
     "async_api": (
@@ -290,7 +322,7 @@ _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in nam
 # As in the official package, public modules are attributes without an import of their own.
 _MODULES = {"json_api", "logs", "sdk_api", *(module for module in _EXPORTS if not module.startswith("_"))}
 # What the annotations of clients name, and clients load when it is used.
-_ON_DEMAND = ("_surface.async_files", "_surface.sync_files")
+_ON_DEMAND = ("_surface.async_files", "_surface.async_runtime", "_surface.sync_files", "_surface.sync_runtime")
 
 __all__ = [
     "LLM",
@@ -312,6 +344,7 @@ __all__ = [
     "AsyncDownloadedLlm",
     "AsyncEmbeddingModel",
     "AsyncLLM",
+    "AsyncLogStream",
     "AsyncModelDownloadOption",
     "AsyncModelHandle",
     "AsyncPredictionStream",
@@ -326,12 +359,21 @@ __all__ = [
     "ChatRole",
     "Client",
     "ConnectionPhase",
+    "DiagnosticsLogEvent",
+    "DiagnosticsLogEventData",
+    "DiagnosticsLogEventDataLlmPredictionInput",
+    "DiagnosticsLogEventDataLlmPredictionOutput",
+    "DiagnosticsLogEventDataRuntimeLog",
+    "DiagnosticsLogEventDataServerLog",
     "DictObject",
     "DictSchema",
     "DocumentParsingLibraryIdentifier",
     "DownloadFinalizedCallback",
     "DownloadProgressCallback",
     "DownloadProgressUpdate",
+    "DownloadableRuntimeEngineExtension",
+    "DownloadableRuntimeExtensionInfo",
+    "DownloadableRuntimeFrameworkExtension",
     "DownloadedEmbeddingModel",
     "DownloadedLlm",
     "EmbeddingLoadModelConfig",
@@ -339,6 +381,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingModelInfo",
     "EmbeddingModelInstanceInfo",
+    "EngineSpecifierInput",
     "ErrorType",
     "EstimatedResourcesUsage",
     "FileHandle",
@@ -348,6 +391,7 @@ __all__ = [
     "FunctionTool",
     "GpuSetting",
     "GuardToolCallController",
+    "HardwareSurveyScopeInput",
     "KvConfig",
     "KvConfigField",
     "LMStudioAuthenticationError",
@@ -372,6 +416,7 @@ __all__ = [
     "LMStudioUnknownMessageWarning",
     "LMStudioValidationError",
     "LMStudioValueError",
+    "LMStudioVersion",
     "LMStudioWebsocketError",
     "LlmApplyPromptTemplateOpts",
     "LlmInfo",
@@ -384,7 +429,11 @@ __all__ = [
     "LlmPredictionStats",
     "LoadProgressCallback",
     "LocalFileInput",
+    "LogEventType",
+    "LogLevel",
+    "LogStream",
     "ModelDownloadOption",
+    "ModelFormatName",
     "ModelInfo",
     "ModelInstanceInfo",
     "ModelLoadResult",
@@ -412,8 +461,17 @@ __all__ = [
     "RetrievalResult",
     "RetrievalResultEntry",
     "RetryConfig",
+    "RuntimeEngineInfo",
+    "RuntimeEngineSpecifier",
+    "RuntimeHardwareSurveyEngine",
+    "RuntimeHardwareSurveyResult",
+    "RuntimeHardwareSurveyScope",
+    "RuntimeHardwareSurveyScopeAll",
+    "RuntimeHardwareSurveyScopeCustom",
+    "RuntimeHardwareSurveyScopeSelected",
     "SdkContract",
     "SerializedLMSExtendedError",
+    "ServerInfo",
     "Settings",
     "SyncModelHandle",
     "SystemPrompt",

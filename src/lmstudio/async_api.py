@@ -23,9 +23,9 @@ from ._surface.async_sessions import (
     AsyncDownloadedLlm,
     _AsyncSessionEmbedding,
     _AsyncSessionLlm,
-    _AsyncSessionSystem,
 )
 from ._surface.async_streams import AsyncPredictionStream
+from ._surface.async_system import _AsyncSessionSystem
 
 # The functions for a quick start are synchronous only.
 # sync: from . import convenience
@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import FileHandle
+    from ._surface.async_diagnostics import _AsyncSessionDiagnostics
     from ._surface.async_files import _AsyncSessionFiles
     from ._surface.async_repository import _AsyncSessionRepository
+    from ._surface.async_runtime import _AsyncSessionRuntime
     from ._surface.async_streams import AsyncChatCompletionStream
     from ._timeouts import TimeoutInput
     from .history import ChatInput
@@ -208,6 +210,24 @@ class AsyncClient(AsyncClientBase):
 
         # Made on first use, because its wire types take long to load; one for all threads.
         session: _AsyncSessionRepository = vars(self).setdefault("_repository", _AsyncSessionRepository(self))
+        return session
+
+    @property
+    def diagnostics(self) -> _AsyncSessionDiagnostics:
+        """What happens in the server."""
+        from ._surface.async_diagnostics import _AsyncSessionDiagnostics
+
+        # As repository: made on first use, one for all threads.
+        session: _AsyncSessionDiagnostics = vars(self).setdefault("_diagnostics", _AsyncSessionDiagnostics(self))
+        return session
+
+    @property
+    def runtime(self) -> _AsyncSessionRuntime:
+        """What the server runs models with."""
+        from ._surface.async_runtime import _AsyncSessionRuntime
+
+        # As repository: made on first use, one for all threads.
+        session: _AsyncSessionRuntime = vars(self).setdefault("_runtime", _AsyncSessionRuntime(self))
         return session
 
     async def prepare_image(

@@ -32,12 +32,13 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypedDict
 
 from ._wire import LongText
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from typing_extensions import Unpack
 
@@ -217,6 +218,20 @@ def follow_environment() -> None:
     handlers = (*logger.handlers, *logging.root.handlers)
     if all(getattr(handler, "stream", None) is not sys.stderr for handler in handlers):
         logger.addHandler(_StderrHandler(level))  # else the program shows it there itself
+
+
+@contextmanager
+def shown_on_stderr(level: int) -> Iterator[None]:
+    """Show the log on stderr, from *level* on."""
+    logger, handler = logging.getLogger("lmstudio"), _StderrHandler(level)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(min(level, logger.getEffectiveLevel()))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
 
 
 # Messages ------------------------------------------------------------------------------------------------------------

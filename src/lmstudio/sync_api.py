@@ -25,9 +25,9 @@ from ._surface.sync_sessions import (
     DownloadedLlm,
     _SessionEmbedding,
     _SessionLlm,
-    _SessionSystem,
 )
 from ._surface.sync_streams import PredictionStream
+from ._surface.sync_system import _SessionSystem
 from ._sync_io import ClientBase
 from .convenience import *
 
@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import FileHandle
+    from ._surface.sync_diagnostics import _SessionDiagnostics
     from ._surface.sync_files import _SessionFiles
     from ._surface.sync_repository import _SessionRepository
+    from ._surface.sync_runtime import _SessionRuntime
     from ._surface.sync_streams import ChatCompletionStream
     from ._timeouts import TimeoutInput
     from .history import ChatInput
@@ -208,6 +210,24 @@ class Client(ClientBase):
 
         # Made on first use, because its wire types take long to load; one for all threads.
         session: _SessionRepository = vars(self).setdefault("_repository", _SessionRepository(self))
+        return session
+
+    @property
+    def diagnostics(self) -> _SessionDiagnostics:
+        """What happens in the server."""
+        from ._surface.sync_diagnostics import _SessionDiagnostics
+
+        # As repository: made on first use, one for all threads.
+        session: _SessionDiagnostics = vars(self).setdefault("_diagnostics", _SessionDiagnostics(self))
+        return session
+
+    @property
+    def runtime(self) -> _SessionRuntime:
+        """What the server runs models with."""
+        from ._surface.sync_runtime import _SessionRuntime
+
+        # As repository: made on first use, one for all threads.
+        session: _SessionRuntime = vars(self).setdefault("_runtime", _SessionRuntime(self))
         return session
 
     def prepare_image(

@@ -330,7 +330,8 @@ def test_asking_needs_the_core_only(server: Server, way: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_command_that_needs_more_says_what_to_install() -> None:
-    done = run("serve", code=ONLY_CORE)
+@pytest.mark.parametrize(("command", "extra"), [("serve", "server"), ("ls", "cli")])
+def test_a_command_that_needs_more_says_what_to_install(command: str, extra: str) -> None:
+    done = run(command, code=ONLY_CORE)
     assert done.returncode == 1
-    assert "pip install 'lmstudio[server]'" in done.stderr
+    assert f"pip install 'lmstudio[{extra}]'" in done.stderr

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
-from lmstudio._abort import check_signal, on_abort
-from lmstudio._callbacks import check_callbacks, notify
 from lmstudio._endpoints.repository import DOWNLOAD_MODEL, GET_MODEL_DOWNLOAD_OPTIONS, SEARCH_MODELS
+from lmstudio._ops.downloads import DownloadWatch, follow_download
 from lmstudio._sdk_models import (
-    DownloadProgressUpdate,
     ModelCompatibilityType,
     ModelSearchOpts,
     RepositoryChannelDownloadModelCreationParameter,
+    RepositoryChannelDownloadModelToClientPacketSuccess,
     RepositoryChannelDownloadModelToServerPacketCancel,
     RepositoryRpcGetModelDownloadOptionsParameter,
     RepositoryRpcSearchModelsParameter,
@@ -20,18 +18,12 @@ from lmstudio._sdk_models import (
 from lmstudio.errors import LMStudioProtocolError, LMStudioValueError
 
 if TYPE_CHECKING:
-    from lmstudio._abort import AbortSignal
-    from lmstudio._port import Port
-    from lmstudio._runtime import Runtime
-    from lmstudio._sdk_models import (
-        ModelSearchResultDownloadOptionData,
-        ModelSearchResultEntryData,
-        RepositoryChannelDownloadModelToClientPacket,
-    )
-    from lmstudio.json_api import Channel
+    from collections.abc import Sequence
 
-DownloadProgressCallback: TypeAlias = Callable[[DownloadProgressUpdate], object]
-DownloadFinalizedCallback: TypeAlias = Callable[[], object]
+    from lmstudio._abort import AbortSignal
+    from lmstudio._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
+    from lmstudio._port import Port
+    from lmstudio._sdk_models import ModelSearchResultDownloadOptionData, ModelSearchResultEntryData
 
 MAX_SEARCH_RESULTS: Final = 25
 """The most that the protocol allows to ask for."""
@@ -100,53 +92,16 @@ async def download(
 
     Protocol: channel repository/downloadModel.
     """
-    check_callbacks(port.runtime, on_progress=on_progress, on_finalize=on_finalize)
-    check_signal(signal)
-    if signal is not None:
-        signal.throw_if_aborted()
+    watch = DownloadWatch(on_progress, on_finalize, signal)
+    watch.check(port.runtime)
     parameter = RepositoryChannelDownloadModelCreationParameter(download_identifier=option.download_identifier)
     channel = port.channel(DOWNLOAD_MODEL, parameter, f"download {option.name!r}")
-
-    def cancel() -> None:
-        if not channel.finished:
-            channel.send(RepositoryChannelDownloadModelToServerPacketCancel())
-            channel.close()
-
-    try:
-        channel.open()
-        with on_abort(signal, cancel):
-            model_key = await _follow_download(port.runtime, channel, on_progress, on_finalize)
-    except BaseException as error:
-        cancel()
-        # Whatever the abort has made of the wait, the caller gets the reason that was given for it.
-        if signal is not None and signal.aborted and isinstance(error, Exception):
-            raise signal.error() from None
-        raise
-    if not model_key:
+    cancel_packet = RepositoryChannelDownloadModelToServerPacketCancel()
+    success_type = RepositoryChannelDownloadModelToClientPacketSuccess
+    success = await follow_download(port.runtime, channel, channel.open, cancel_packet, success_type, watch)
+    if not success.default_identifier:
         raise LMStudioProtocolError(
             f"Downloaded {option.name!r}, but the server did not say under which key: the packet 'success' of "
             f"{DOWNLOAD_MODEL.name!r} has none at `$.defaultIdentifier`."
         )
-    return model_key
-
-
-async def _follow_download(
-    runtime: Runtime,
-    channel: Channel[RepositoryChannelDownloadModelToClientPacket, RepositoryChannelDownloadModelToServerPacketCancel],
-    on_progress: DownloadProgressCallback | None,
-    on_finalize: DownloadFinalizedCallback | None,
-) -> str:
-    """Consume the packets until the download is done; the model's key."""
-    while True:
-        packet = await channel.receive()
-        match packet.type:
-            case "downloadProgress":
-                if (pending := notify(runtime, on_progress, packet.update)) is not None:
-                    await pending
-            case "startFinalizing":
-                finalize, on_finalize = on_finalize, None
-                if (pending := notify(runtime, finalize)) is not None:
-                    await pending
-            case "success":
-                channel.close()
-                return packet.default_identifier
+    return success.default_identifier

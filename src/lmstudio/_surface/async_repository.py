@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lmstudio._abort import AbortSignal
-    from lmstudio._ops.repository import DownloadFinalizedCallback, DownloadProgressCallback
+    from lmstudio._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
     from lmstudio._sdk_models import (
         ModelCompatibilityType,
         ModelSearchResultDownloadOptionData,

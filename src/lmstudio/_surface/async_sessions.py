@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from lmstudio._endpoints.models import ModelEndpoints
     from lmstudio._ops.models import ModelTarget
     from lmstudio._port import Port
-    from lmstudio._sdk_models import EstimatedResourcesUsage, KvConfig, ModelDomainType, ModelInfo
+    from lmstudio._sdk_models import EstimatedResourcesUsage, KvConfig, ModelDomainType
     from lmstudio._sdk_models.dicts import EmbeddingLoadModelConfigDict, LlmLoadModelConfigDict
     from lmstudio._timeouts import TimeoutInput
     from lmstudio.async_api import AsyncClient
@@ -258,55 +258,6 @@ class _AsyncSession(AsyncBase):
             The result as plain data.
         """
         return await self._run(system_ops.remote_call(self._within(timeout, signal), endpoint, params))
-
-
-class _AsyncSessionSystem(_AsyncSession):
-    """The machine that the server runs on."""
-
-    API_NAMESPACE: ClassVar[str] = "system"
-
-    async def list_downloaded_models(
-        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
-    ) -> list[AnyAsyncDownloadedModel]:
-        """All models on the server's disk."""
-        return self._downloaded(await self._run(system_ops.list_downloaded_models(self._within(timeout, signal))))
-
-    async def list_downloaded_model_variants(
-        self, model_key: str, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
-    ) -> list[AnyAsyncDownloadedModel]:
-        """The variants of a downloaded model, e.g. its quantizations.
-
-        Raises:
-            LMStudioServerError: there is no such model, or it has no variants (`info.variants` is None).
-        """
-        port = self._within(timeout, signal)
-        return self._downloaded(await self._run(system_ops.list_downloaded_model_variants(port, model_key)))
-
-    async def when_disconnected(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> None:
-        """Wait until the connection to the server has ended: it went away, was lost, or `disconnect` was called.
-
-        Connects first, if there is no connection.
-
-        Args:
-            timeout: As elsewhere, but silence is what one waits for here: there is no `idle`.
-            signal: Ends the wait with LMStudioCancelledError.
-
-        Raises:
-            LMStudioWebsocketError: it cannot connect.
-            LMStudioTimeoutError: *timeout* has expired, and the connection is still there.
-        """
-        port = self._within(timeout)
-        await self.connect()
-        await self._run(system_ops.when_disconnected(port, signal))
-
-    def _downloaded(self, infos: list[ModelInfo]) -> list[AnyAsyncDownloadedModel]:
-        llm, embedding = self._client.llm, self._client.embedding
-        return [
-            AsyncDownloadedLlm(info, llm)
-            if isinstance(info, LlmInfo)
-            else AsyncDownloadedEmbeddingModel(info, embedding)
-            for info in infos
-        ]
 
 
 class _AsyncSessionModel(_AsyncSession, Generic[HandleT, LoadConfigT, DownloadedT, InstanceInfoT, LoadConfigStructT]):

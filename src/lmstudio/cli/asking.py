@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds_argument,
         metavar="SECONDS",
         help="time to connect, and for each request (default: connect_timeout of the settings, else "
         f"{DEFAULT_TIMEOUT.connect:g})",
@@ -90,7 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _seconds(text: str) -> float | int | None:
+def seconds_argument(text: str) -> float | int | None:
+    """A time limit on the command line."""
     try:
         return Number("SECONDS", 0.001).parse(text)
     except LMStudioValueError as error:

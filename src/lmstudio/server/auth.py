@@ -65,6 +65,10 @@ class ApiTokens:
     def __repr__(self) -> str:
         return f"<{len(self)} API tokens>"
 
+    def __contains__(self, identifier: object) -> bool:
+        """Whether a token names this client."""
+        return identifier in self._digests
+
     def accept(self, identifier: str, passkey: str) -> bool:
         """Whether this is a token. Takes the same time for an identifier that is not known."""
         is_same = hmac.compare_digest(self._digests.get(identifier, _NOBODYS_DIGEST), _digest(passkey))
@@ -79,7 +83,9 @@ class IssuedCredentials:
 
     PREFIX: Final = "plugin:"
 
-    def __init__(self) -> None:
+    def __init__(self, owner: ApiTokens | None = None) -> None:
+        """*owner*: the tokens of who has started this server."""
+        self.owner: ApiTokens = owner or ApiTokens()
         self._digests: dict[str, bytes] = {}
         self._listeners: list[Callable[[str], None]] = []
 
@@ -118,7 +124,8 @@ class Authenticator:
     """Decides who may connect, and remembers who is connected.
 
     Without *api_tokens* everybody is let in, and the first connection of an identifier fixes its passkey until its last
-    connection ends. With them, only their holders are. Those who bring *issued* credentials are let in either way.
+    connection ends. With them, only their holders are. Those who bring *issued* credentials are let in either way,
+    and so is the owner.
     """
 
     def __init__(self, api_tokens: ApiTokens | None = None, issued: IssuedCredentials | None = None) -> None:
@@ -141,15 +148,20 @@ class Authenticator:
                 f"Client identifier and passkey may have at most {MAX_CREDENTIAL_LENGTH} characters"
             )
         is_issued = identifier.startswith(IssuedCredentials.PREFIX)
+        is_owner = self._issued.owner.accept(identifier, passkey)
         if is_issued:
             if not self._issued.accept(identifier, passkey):
                 raise AuthenticationRefusedError(
                     f"Identifiers that begin with '{IssuedCredentials.PREFIX}' are those of registered plugins, and "
                     "these are not the credentials of one; the plugin may have been registered anew"
                 )
-        elif self._api_tokens and not self._api_tokens.accept(identifier, passkey):
+        elif self._api_tokens and not is_owner and not self._api_tokens.accept(identifier, passkey):
             what = "none was given" if identifier.startswith("guest:") else "the one given is not valid"
             raise AuthenticationRefusedError(f"This server requires an API token, and {what}")
+        elif identifier in self._issued.owner and not is_owner:
+            raise AuthenticationRefusedError(
+                "This identifier is that of the owner of this server, and the passkey is not"
+            )
         digest = _digest(passkey)
         client = self._clients.setdefault(identifier, _Client(digest))
         if not hmac.compare_digest(client.digest, digest):
@@ -158,7 +170,8 @@ class Authenticator:
                 f'Failed to validate client: Invalid client passkey for client "{identifier}"'
             )
         client.connections += 1
-        return ClientContext(identifier, bool(self._api_tokens) and not is_issued, client.lifetime)
+        is_privileged = is_owner or (bool(self._api_tokens) and not is_issued)
+        return ClientContext(identifier, is_privileged, client.lifetime)
 
     def release(self, context: ClientContext) -> None:
         """One connection of this client has ended; after the last one its identifier is free again."""

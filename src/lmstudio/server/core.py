@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from lmstudio._sdk_models import KvConfigStack
+    from lmstudio.server.auth import ApiTokens
     from lmstudio.server.catalog import Catalog
     from lmstudio.server.engine.base import Engine, EngineLogLine
     from lmstudio.server.http.observer import Observer
@@ -96,6 +97,7 @@ class ServerCore:
         free_disk: Callable[[Path], int] = free_disk_bytes,
         file_limits: FileLimits | None = None,
         on_shutdown_request: Callable[[], object] | None = None,
+        owner: ApiTokens | None = None,
     ) -> None:
         """Serve the models of *catalog* with *engine*.
 
@@ -111,6 +113,7 @@ class ServerCore:
         *file_limits* say how much a client may upload.
         *presets* are what requests may name instead of giving settings.
         *on_shutdown_request* is called when a privileged client asks for the end; without it that is refused.
+        *owner* has the tokens of who runs the server in the background: they are privileged, and nobody else needs one.
         """
         self.engine = engine
         self.catalog = catalog
@@ -132,7 +135,7 @@ class ServerCore:
         self.downloads: Downloads = Downloads(catalog, models_folder, self.clock, free_disk)
         self.download_jobs: DownloadJobs = DownloadJobs(self.downloads, self.clock)
         self.files: FileStore = FileStore(file_limits)
-        self.credentials: IssuedCredentials = IssuedCredentials()
+        self.credentials: IssuedCredentials = IssuedCredentials(owner)
         self.plugins: PluginHost = PluginHost(self.credentials)
         self.on_shutdown_request = on_shutdown_request
         self.http_server: HttpServer | None = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from lmstudio.server.app import Core
+    from lmstudio.server.auth import ApiTokens
     from lmstudio.server.background import ListeningSettings
     from lmstudio.server.connection import ConnectionLimits
     from lmstudio.server.files.store import FileLimits
@@ -37,6 +38,7 @@ class CoreSettings(TypedDict, total=False):
     prediction_defaults: Mapping[str, Any]
     presets: PresetSource
     file_limits: FileLimits
+    owner: ApiTokens | None
 
 
 class Server(BackgroundServer):

@@ -17,16 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from lmstudio.server.auth import ApiTokens
+
 _logger = get_logger("server")
 
 _MODELS_SHOWN = 20
 
 
-class _Serve(Program[ServerSettings, Server]):
+class ServeProgram(Program[ServerSettings, Server]):
+    """The program *name*, with a server for everybody, or one that belongs to *owner*."""
+
+    def __init__(self, name: str, owner: ApiTokens | None = None) -> None:
+        super().__init__(name, SERVER_TABLE, example=("jit_ttl_seconds", "jit_ttl_seconds = 600"))
+        self._owner = owner
+
     def start(self, values: ServerSettings, tokens: list[str], stop_requests: StopRequests) -> Server:
-        return _start(values, tokens, stop_requests)
+        """The server, on the first port that is free."""
+        return _start(values, tokens, stop_requests, self._owner)
 
     def introduce(self, server: Server, values: ServerSettings, speaker: Speaker, tokens: list[str]) -> None:
+        """Say where it is and what it has."""
         if speaker.is_logged:
             for model in server.models:
                 _logger.info("Offering %s", model.model_key, extra=fields(model=model.model_key))
@@ -36,7 +46,7 @@ class _Serve(Program[ServerSettings, Server]):
             speaker.say(*_describe(server, has_tokens=bool(tokens), has_page=values.page))
 
 
-_PROGRAM = _Serve("serve", SERVER_TABLE, example=("jit_ttl_seconds", "jit_ttl_seconds = 600"))
+_PROGRAM = ServeProgram("serve")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,11 +65,11 @@ def _models_folder(settings: ServerSettings) -> Path | None:
     return default_models_folder() if is_open else settings.models_folder
 
 
-def _start(settings: ServerSettings, tokens: list[str], stop_requests: StopRequests) -> Server:
+def _start(settings: ServerSettings, tokens: list[str], stop_requests: StopRequests, owner: ApiTokens | None) -> Server:
     ports = API_SERVER_PORTS if settings.port is None else (settings.port,)
     for port in ports:
         given: dict[str, Any] = {**settings.server_arguments(), "models_folder": _models_folder(settings), "port": port}
-        server = Server(api_tokens=tokens, **given)
+        server = Server(api_tokens=tokens, owner=owner, **given)
         stop_requests.on_signal = server.interrupt_start
         try:
             server.start()

@@ -112,7 +112,8 @@ class SystemHandlers:
         return SystemRpcVersionReturns(version=release_version(), build=0)
 
     async def _info(self, _: ClientContext, __: None) -> SystemRpcInfoReturns:
-        return SystemRpcInfoReturns(pid=os.getpid(), is_daemon=False, version=release_version())
+        has_owner = len(self._core.credentials.owner) > 0
+        return SystemRpcInfoReturns(pid=os.getpid(), is_daemon=has_owner, version=release_version())
 
     async def _set_experiment_flag(self, _: ClientContext, flag: SystemRpcSetExperimentFlagParameter) -> None:
         if flag.value:

@@ -1,0 +1,76 @@
+"""The program itself: its help, its version, wrong commands, and how much commands say."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from patience import PATIENCE_SECONDS
+
+import lmstudio as lms
+from lmstudio.__main__ import COMMANDS, NOT_OFFERED, main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]], ids=["nothing", "help"])
+def test_the_help_has_all_commands_in_groups(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = main(arguments)
+    except SystemExit as error:
+        code = int(error.code or 0)
+    out = capsys.readouterr().out
+    assert code == 0
+    for name, command in COMMANDS.items():
+        assert out.index(f"{command.group}:\n") < out.index(f"  {name} ") < out.index(command.help)
+
+
+def test_a_typo_is_answered_with_what_may_be_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["sreve"])
+    assert raised.value.code == 2
+    assert "there is no command 'sreve'. Did you mean serve or server?" in capsys.readouterr().err
+
+
+def test_commands_of_lms_that_are_not_offered_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not NOT_OFFERED.keys() & COMMANDS.keys()
+    for name, reason in NOT_OFFERED.items():
+        assert main([name, "--json"]) == 1
+        assert f"'{name}' of lms is not offered here: {reason}" in capsys.readouterr().err
+
+
+def test_the_version_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out == f"lmstudio {lms.__version__}\n"
+    assert main(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": lms.__version__}
+
+
+def test_how_much_is_said_can_be_told_once_only(capsys: pytest.CaptureFixture[str]) -> None:
+    for more in (["--quiet", "--verbose"], ["--log-level", "info", "--quiet"], ["--verbose", "--log-level", "none"]):
+        with pytest.raises(SystemExit) as raised:
+            main(["version", *more])
+        assert raised.value.code == 2
+        assert "not allowed with argument" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("lmstudio lo", ["load"]),
+        ("lmstudio load --exa", ["--exact"]),
+        ("lmstudio server s", ["start", "stop", "status"]),
+    ],
+)
+def test_shells_complete_commands_and_options(line: str, completions: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "completions"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    environment = {**os.environ, **asked, "_ARGCOMPLETE_STDOUT_FILENAME": str(file)}
+    command = [sys.executable, "-m", "lmstudio"]
+    subprocess.run(command, env=environment, timeout=PATIENCE_SECONDS, check=False, capture_output=True)
+    assert file.read_text().split() == completions
