@@ -35,7 +35,7 @@ COMMON: Substitutions = (
     (
         (
             r"\b(_?)async_(io|api|base|client|rest\w*|anthropic|responses|namespace|streams|handles|llm|sessions|files|repository"
-            r"|system|diagnostics|runtime|fake_sdk)"
+            r"|system|diagnostics|runtime|hub|planner|fake_sdk)"
             r"\b"
         ),
         r"\1sync_\2",
@@ -78,6 +78,14 @@ SENTENCES: Mapping[str, Substitutions] = {
         (r"Cancelling the task, a timeout around the call, or an exception", "Ctrl-C, or any other exception,"),
     ),
     "src/lmstudio/_surface/async_repository.py": ((r"by cancellation or any exception", "by Ctrl-C or any exception"),),
+    "src/lmstudio/_surface/async_hub.py": ((r"by cancellation or any exception", "by Ctrl-C or any exception"),),
+    "src/lmstudio/_surface/async_planner.py": (
+        (r"by cancellation or any exception", "by Ctrl-C or any exception"),
+        (
+            r"Several tasks may wait at the same time\.",
+            "Only one thread at a time may wait; others may look.",
+        ),
+    ),
     "src/lmstudio/_surface/async_runtime.py": ((r"by cancellation or any exception", "by Ctrl-C or any exception"),),
     "src/lmstudio/_surface/async_streams.py": (
         (r"Several tasks may do so at the same time\.", "Only one thread at a time may do so."),

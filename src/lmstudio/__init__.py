@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         history,
         json_api,
         logs,
+        manifests,
         results,
         schemas,
         sdk_api,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
     from ._ops.files import ParseDocumentResult, RetrievalResult, RetrievalResultEntry
     from ._ops.guard import GuardToolCallController
+    from ._ops.hub import AuthenticationCode
     from ._ops.loading import AnyLoadConfig, LoadProgressCallback
     from ._ops.prediction_options import (
         PredictionFirstTokenCallback,
@@ -54,13 +56,23 @@ if TYPE_CHECKING:
         ToolRequestCallbacks,
     )
     from ._ops.runtime import EngineSpecifierInput, HardwareSurveyScopeInput
-    from ._ops.system import LMStudioVersion, ServerInfo
+    from ._ops.system import LMStudioVersion, ServiceInfo
     from ._retries import RetryConfig
     from ._runtime import UnknownItem
     from ._sdk_models import (
         AnyChatMessage,
+        ArtifactArtifactDependency,
+        ArtifactDependency,
+        ArtifactDownloadPlan,
+        ArtifactDownloadPlanDownloadOptionInfo,
+        ArtifactDownloadPlanModelInfo,
+        ArtifactDownloadPlanNode,
+        ArtifactDownloadPlanNodeArtifact,
+        ArtifactDownloadPlanNodeModel,
+        ArtifactModelDependency,
         AssistantResponse,
         AssistantResponseContent,
+        AuthenticationStatus,
         ChatHistoryData,
         DiagnosticsLogEvent,
         DiagnosticsLogEventData,
@@ -79,7 +91,10 @@ if TYPE_CHECKING:
         EstimatedResourcesUsage,
         FileHandle,
         FileType,
+        FuzzyFindStaffPickResult,
         GpuSetting,
+        HubModel,
+        HuggingFaceModelDownloadSource,
         KvConfig,
         KvConfigField,
         LlmApplyPromptTemplateOpts,
@@ -89,7 +104,10 @@ if TYPE_CHECKING:
         LlmPredictionConfig,
         LlmPredictionFragment,
         LlmPredictionStats,
+        LmLinkStatusResult,
+        LocalArtifactFileList,
         LogLevel,
+        ModelDownloadSource,
         ModelFormatName,
         ModelInfo,
         ModelInstanceInfo,
@@ -98,6 +116,7 @@ if TYPE_CHECKING:
         ModelSpecifier,
         ModelSpecifierInstanceReference,
         ModelSpecifierQuery,
+        PluginSandboxSettings,
         Quantization,
         RuntimeEngineInfo,
         RuntimeEngineSpecifier,
@@ -131,8 +150,10 @@ if TYPE_CHECKING:
     )
     from ._specifiers import AnyModelSpecifier
     from ._surface.async_diagnostics import AsyncLogStream
+    from ._surface.async_planner import AsyncArtifactDownloadPlanner
     from ._surface.async_repository import AsyncAvailableModel, AsyncModelDownloadOption
     from ._surface.sync_diagnostics import LogStream
+    from ._surface.sync_planner import ArtifactDownloadPlanner
     from ._surface.sync_repository import AvailableModel, ModelDownloadOption
     from ._text import text
     from ._timeouts import Timeout, TimeoutInput
@@ -193,6 +214,7 @@ if TYPE_CHECKING:
     )
     from .events import PredictionEvent
     from .history import AnyChatMessageDict, Chat, ChatInput, FileHandleInput, make_message
+    from .manifests import ArtifactManifestBase, PluginManifest
     from .results import (
         ActResult,
         ModelLoadResult,
@@ -240,6 +262,7 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "_local_files": "LocalFileInput",
     "_ops.files": "ParseDocumentResult RetrievalResult RetrievalResultEntry",
+    "_ops.hub": "AuthenticationCode",
     "_ops.loading": "AnyLoadConfig LoadProgressCallback",
     "_specifiers": "AnyModelSpecifier",
     "_abort": "AbortSignal",
@@ -252,7 +275,10 @@ _EXPORTS = {
         "PredictionFirstTokenCallback PredictionFragmentCallback PredictionMessageCallback PromptProcessingCallback "
         "ToolRequestCallbacks"
     ),
+    "_ops.diagnostics": "LogEventType",
     "_ops.downloads": "DownloadFinalizedCallback DownloadProgressCallback",
+    "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
+    "_ops.system": "LMStudioVersion ServiceInfo",
     "_sdk_models": (
         "AnyChatMessage AssistantResponse AssistantResponseContent ChatHistoryData DiagnosticsLogEvent "
         "DiagnosticsLogEventData DiagnosticsLogEventDataLlmPredictionInput "
@@ -267,18 +293,22 @@ _EXPORTS = {
         "RuntimeHardwareSurveyEngine RuntimeHardwareSurveyResult RuntimeHardwareSurveyScope "
         "RuntimeHardwareSurveyScopeAll RuntimeHardwareSurveyScopeCustom RuntimeHardwareSurveyScopeSelected "
         "SerializedLMSExtendedError SystemPrompt SystemPromptContent TextData ToolCallRequest ToolCallRequestData "
-        "ToolCallResultData ToolResultMessage UserMessage UserMessageContent"
+        "ToolCallResultData ToolResultMessage UserMessage UserMessageContent "
+        "ArtifactArtifactDependency ArtifactDependency ArtifactDownloadPlan ArtifactDownloadPlanDownloadOptionInfo "
+        "ArtifactDownloadPlanModelInfo ArtifactDownloadPlanNode ArtifactDownloadPlanNodeArtifact "
+        "ArtifactDownloadPlanNodeModel ArtifactModelDependency AuthenticationStatus FuzzyFindStaffPickResult HubModel "
+        "HuggingFaceModelDownloadSource LmLinkStatusResult LocalArtifactFileList ModelDownloadSource "
+        "PluginSandboxSettings"
     ),
     "_sdk_models.dicts": (
         "ChatHistoryDataDict EmbeddingLoadModelConfigDict FileHandleDict LlmLoadModelConfigDict "
         "LlmPredictionConfigDict ModelQueryDict ModelSpecifierDict TextDataDict UserMessageDict"
     ),
-    "_ops.diagnostics": "LogEventType",
-    "_ops.runtime": "EngineSpecifierInput HardwareSurveyScopeInput",
-    "_ops.system": "LMStudioVersion ServerInfo",
+    "_surface.async_planner": "AsyncArtifactDownloadPlanner",
     "_surface.async_diagnostics": "AsyncLogStream",
     "_surface.sync_diagnostics": "LogStream",
     "_surface.async_repository": "AsyncAvailableModel AsyncModelDownloadOption",
+    "_surface.sync_planner": "ArtifactDownloadPlanner",
     "_surface.sync_repository": "AvailableModel ModelDownloadOption",
     "async_api": (
         "AnyAsyncDownloadedModel AsyncClient AsyncDownloadedEmbeddingModel AsyncDownloadedLlm AsyncEmbeddingModel "
@@ -303,6 +333,7 @@ _EXPORTS = {
     ),
     "events": "PredictionEvent",
     "history": "AnyChatMessageDict Chat ChatInput FileHandleInput make_message",
+    "manifests": "ArtifactManifestBase PluginManifest",
     "results": (
         "ActResult ModelLoadResult PredictionResult PredictionRoundResult PromptProcessingProgress TokenUsage "
         "ToolCallRequestInfo"
@@ -336,8 +367,20 @@ __all__ = [
     "AnyLMStudioStruct",
     "AnyLoadConfig",
     "AnyModelSpecifier",
+    "ArtifactArtifactDependency",
+    "ArtifactDependency",
+    "ArtifactDownloadPlan",
+    "ArtifactDownloadPlanDownloadOptionInfo",
+    "ArtifactDownloadPlanModelInfo",
+    "ArtifactDownloadPlanNode",
+    "ArtifactDownloadPlanNodeArtifact",
+    "ArtifactDownloadPlanNodeModel",
+    "ArtifactDownloadPlanner",
+    "ArtifactManifestBase",
+    "ArtifactModelDependency",
     "AssistantResponse",
     "AssistantResponseContent",
+    "AsyncArtifactDownloadPlanner",
     "AsyncAvailableModel",
     "AsyncClient",
     "AsyncDownloadedEmbeddingModel",
@@ -349,6 +392,8 @@ __all__ = [
     "AsyncModelHandle",
     "AsyncPredictionStream",
     "AsyncSdkContract",
+    "AuthenticationCode",
+    "AuthenticationStatus",
     "AvailableModel",
     "BaseModel",
     "Chat",
@@ -389,9 +434,12 @@ __all__ = [
     "FileHandleInput",
     "FileType",
     "FunctionTool",
+    "FuzzyFindStaffPickResult",
     "GpuSetting",
     "GuardToolCallController",
     "HardwareSurveyScopeInput",
+    "HubModel",
+    "HuggingFaceModelDownloadSource",
     "KvConfig",
     "KvConfigField",
     "LMStudioAuthenticationError",
@@ -427,12 +475,15 @@ __all__ = [
     "LlmPredictionConfigDict",
     "LlmPredictionFragment",
     "LlmPredictionStats",
+    "LmLinkStatusResult",
     "LoadProgressCallback",
+    "LocalArtifactFileList",
     "LocalFileInput",
     "LogEventType",
     "LogLevel",
     "LogStream",
     "ModelDownloadOption",
+    "ModelDownloadSource",
     "ModelFormatName",
     "ModelInfo",
     "ModelInstanceInfo",
@@ -446,6 +497,8 @@ __all__ = [
     "ModelSpecifierInstanceReference",
     "ModelSpecifierQuery",
     "ParseDocumentResult",
+    "PluginManifest",
+    "PluginSandboxSettings",
     "PredictionEvent",
     "PredictionFirstTokenCallback",
     "PredictionFragmentCallback",
@@ -471,7 +524,7 @@ __all__ = [
     "RuntimeHardwareSurveyScopeSelected",
     "SdkContract",
     "SerializedLMSExtendedError",
-    "ServerInfo",
+    "ServiceInfo",
     "Settings",
     "SyncModelHandle",
     "SystemPrompt",

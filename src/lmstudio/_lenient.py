@@ -145,6 +145,8 @@ class _Reading:
             return self._union(info, value, path, essential)
         if isinstance(info, (mi.ListType, mi.VarTupleType, mi.SetType)) and isinstance(value, list):
             return self._items(info.item_type, value, path, essential.get("[]", {}))
+        if isinstance(info, mi.TupleType):
+            return self._tuple(info, value, path)
         if isinstance(info, mi.DictType) and isinstance(value, dict):
             return {key: self.convert(info.value_type, item, f"{path}[...]", {}) for key, item in value.items()}
         if isinstance(info, mi.LiteralType):
@@ -171,6 +173,16 @@ class _Reading:
                     raise  # without one of its numbers a vector is another vector
                 self.findings.append((item_path, f"Left out an element: {error}"))
         return items
+
+    def _tuple(self, info: mi.TupleType, value: Any, path: str) -> tuple[Any, ...]:
+        """Each element has a meaning of its own: without one of them it is no such thing."""
+        expected = len(info.item_types)
+        if not isinstance(value, list) or len(value) != expected:
+            raise msgspec.ValidationError(f"Expected `array` of {expected} elements - at `{path}`")
+        return tuple(
+            self.convert(item_type, item, f"{path}[{index}]", {})
+            for index, (item_type, item) in enumerate(zip(info.item_types, value, strict=True))
+        )
 
     def _attempt(self, info: mi.Type, value: Any, path: str, essential: _Tree) -> Any:
         """Convert, and if that fails, forget what was found in it: the failure says it."""

@@ -65,6 +65,13 @@ class Inbox(Outlet):
         """Something was put that nobody has got."""
         return bool(self._items)
 
+    def take(self) -> Delivery | None:
+        """Consumer's side: the next delivery that is here already, None if there is none."""
+        try:
+            return self._items.popleft()
+        except IndexError:
+            return None
+
     async def get(self, limits: CallLimits | None = None) -> Delivery:
         """Consumer's side: the next delivery. Raises LMStudioTimeoutError when one of *limits* expires."""
         items = self._items

@@ -103,6 +103,11 @@ def read_timeout(value: TimeoutInput) -> Timeout:
     )
 
 
+def unhurried(value: TimeoutInput) -> Timeout:
+    """What a user gave, for a call during which the server may well be silent: no `idle` unless it is given."""
+    return read_timeout(value).over(Timeout(idle=None))
+
+
 INHERITED = Timeout()
 """Nothing is set."""
 PATIENT = Timeout(connect=None, first_token=None, idle=None)

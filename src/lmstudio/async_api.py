@@ -205,7 +205,7 @@ class AsyncClient(AsyncClientBase):
 
     @property
     def repository(self) -> _AsyncSessionRepository:
-        """Models to download."""
+        """Models to download, and LM Studio's hub."""
         from ._surface.async_repository import _AsyncSessionRepository
 
         # Made on first use, because its wire types take long to load; one for all threads.

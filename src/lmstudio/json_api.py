@@ -146,6 +146,9 @@ ErrorT = TypeVar("ErrorT", bound=LMStudioError)
 
 _logger = logs.get_logger("protocol")
 
+_NUDGE = LMStudioCancelledError("Look again.")
+"""Put where somebody waits, and never raised."""
+
 
 class Multiplexer:
     """One connection: assigns ids, routes messages. Owned by one event loop's thread."""
@@ -431,13 +434,55 @@ class Channel(Generic[InT, OutT]):
                     if packet is not None:
                         return packet
                     continue
-            self.finished = True
-            if isinstance(delivery, _wire.ChannelError):
-                raise self.located(from_wire(decode_error(delivery.error), self._attempted))
-            if isinstance(delivery, LMStudioError):
-                raise self.located(fresh_copy(delivery))
-            text = f"Could not {self._attempted}: the server closed the channel early.{self._skipped}"
-            raise self.located(LMStudioChannelClosedError(text))
+            if delivery is not _NUDGE:
+                raise self._end(delivery)
+
+    def _end(self, delivery: Delivery) -> LMStudioError:
+        """Note that there are no more packets; what to raise."""
+        self.finished = True
+        if isinstance(delivery, _wire.ChannelError):
+            return self.located(from_wire(decode_error(delivery.error), self._attempted))
+        if isinstance(delivery, LMStudioError):
+            return self.located(fresh_copy(delivery))
+        text = f"Could not {self._attempted}: the server closed the channel early.{self._skipped}"
+        return self.located(LMStudioChannelClosedError(text))
+
+    # For those who look at what has come before they wait: several tasks may do so at the same time.
+
+    def take(self) -> InT | None:
+        """The next packet that is here already; None if there is none. Raises as `receive`."""
+        while not self.finished and (delivery := self._inbox.take()) is not None:
+            if type(delivery) is _wire.ChannelSend:
+                try:
+                    packet: InT | None = self._decode(delivery.message)
+                except _lenient.DECODE_ERRORS:
+                    packet = self._decode_odd(delivery.message)
+                if packet is not None:
+                    return packet
+            elif delivery is not _NUDGE:
+                raise self._end(delivery)
+        return None
+
+    async def arrival(self, limits: CallLimits) -> None:
+        """Wait until something may have come that nobody has taken, or the channel may be over.
+
+        Raises:
+            LMStudioTimeoutError: one of *limits* has expired; the channel is still open.
+        """
+        if self._multiplexer is not None:
+            limits.multiplexer = self._multiplexer
+        try:
+            await self._inbox.pause(limits.left())
+        except LMStudioTimeoutError as error:
+            raise self.located(error)  # noqa: B904 - it is the same error
+
+    def nudge(self) -> None:
+        """Let those who wait for an `arrival` look again. From any thread."""
+        self._port.runtime.post(self._nudge)
+
+    def _nudge(self) -> None:
+        self._inbox.put(_NUDGE)
+        self._inbox.wake()
 
     def located(self, error: ErrorT) -> ErrorT:
         """*error*, whose context says what was attempted where."""

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from contextlib import contextmanager
@@ -68,6 +69,8 @@ LEVELS = {
 _NAMES = {RECV: "RECV", SEND: "SEND", WEBSOCKET: "WEBSOCKET"}
 _LONGEST = 10_000
 """Characters of a message in the log; a file or a long chat has millions."""
+_LOGIN = re.compile(rb'{"type":"rpcCall","endpoint":"login')
+"""How a message begins that logs somebody in: with secrets."""
 
 
 class Fields(TypedDict, total=False):
@@ -248,9 +251,12 @@ def log_received(messages: Iterable[bytes], namespace: str) -> Sequence[bytes]:
 
 
 def log_sent(message: bytes | LongText, namespace: str) -> None:
-    """Write *message* into the log; of a long one, which is made while it is written, only its size."""
+    """Write *message* into the log; only its size, if it is a long one, which is made while it is written, or has
+    secrets in it."""
     size = message.size_bytes if isinstance(message, LongText) else len(message)
-    text = f"(a message of {size} bytes)" if isinstance(message, LongText) else _text(message)
+    text = f"(a message of {size} bytes)"
+    if not isinstance(message, LongText) and _LOGIN.match(message) is None:
+        text = _text(message)
     traffic.log(SEND, "Sent %s", text, extra=fields(namespace=namespace, size_bytes=size))
 
 

@@ -205,7 +205,7 @@ class Client(ClientBase):
 
     @property
     def repository(self) -> _SessionRepository:
-        """Models to download."""
+        """Models to download, and LM Studio's hub."""
         from ._surface.sync_repository import _SessionRepository
 
         # Made on first use, because its wire types take long to load; one for all threads.

@@ -45,7 +45,8 @@ def answer(request: GenerationRequest) -> Any:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Where clients find it without an address: a server with the models that the README names, all of them loaded."""
     catalog = tmp_path / "catalog.json"
-    listed = {"owner": "maker", "name": "Qwen2.5-7B-Instruct-GGUF", "files": [{"path": str(CHAT_MODEL_FILE)}]}
+    files = [{"path": str(CHAT_MODEL_FILE)}]
+    listed = {"owner": "lmstudio-community", "name": "Qwen2.5-7B-Instruct-GGUF", "files": files}
     catalog.write_text(json.dumps({"models": [listed]}))
     chat, embedding = scripted_models()
     models = [replace(chat, model_key=MODEL, vision=True), replace(embedding, model_key=EMBEDDER)]

@@ -135,3 +135,36 @@ async def async_downloads(client: lms.AsyncClient, bar: Bar) -> None:
     options = await found[0].get_download_options()
     assert_type(options, list[lms.AsyncModelDownloadOption])
     assert_type(await options[0].download(on_progress=bar.show_later), str)
+
+
+def plans(client: lms.Client, bar: Bar, signal: lms.AbortSignal) -> None:
+    source = lms.HuggingFaceModelDownloadSource(user="maker", repo="heron")
+    with client.repository.create_model_download_planner(source, on_plan_updated=print, signal=signal) as planner:
+        assert_type(planner, lms.ArtifactDownloadPlanner)
+        assert_type(planner.is_ready(), bool)
+        planner.until_ready(timeout=5)
+        assert_type(planner.get_plan(), lms.ArtifactDownloadPlan)
+        node = planner.get_plan().nodes[0]
+        if isinstance(node, lms.ArtifactDownloadPlanNodeModel):
+            assert_type(node.download_options, list[lms.ArtifactDownloadPlanDownloadOptionInfo] | None)
+        planner.download(bar.show, lambda: None, signal=signal)
+    client.repository.create_model_download_planner({"user": "maker", "repo": "heron"})
+    client.repository.create_model_download_planner("maker/heron")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def async_plans(client: lms.AsyncClient, bar: Bar) -> None:
+    async with client.repository.create_artifact_download_planner("maker", "heron") as planner:
+        assert_type(planner, lms.AsyncArtifactDownloadPlanner)
+        await planner.select_model_download_option(0, 1)
+        await planner.download(bar.show_later)
+
+
+def hub(client: lms.Client) -> None:
+    def show(code: lms.AuthenticationCode) -> None:
+        assert_type(code.filled_url, str)
+
+    client.repository.ensure_authenticated(show)
+    assert_type(client.repository.get_model_catalog(), list[lms.HubModel])
+    assert_type(client.repository.lm_link.status(), lms.LmLinkStatusResult)
+    manifest: lms.ArtifactManifestBase = lms.PluginManifest.from_dict({})
+    assert_type(manifest.dependencies, list[lms.ArtifactDependency] | None)

@@ -62,7 +62,10 @@ class ReplayedClient(lms.Client):
 
     def __init__(self, answers: Mapping[str, Sequence[Sequence[bytes]]]) -> None:
         super().__init__("replayed:1")
-        self.runtime = ReplayRuntime(answers)
+        self.replay = ReplayRuntime(answers)
 
     def _port(self, namespace: str) -> Port:
-        return self.runtime.port(namespace)
+        return self.replay.port(namespace)
+
+    def _connect(self, namespace: str) -> None:
+        """It is connected."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FILE = lms.FileHandle(name="facts.txt", identifier="local:facts.txt", size_bytes=5, file_type="text/plain")
 OTHER_FILE = lms.FileHandle(name="more.pdf", identifier="local:more.pdf", size_bytes=5, file_type="application/pdf")
+ENGINE = {"name": "llama.cpp", "version": "1.2.3"}
 TARGET = {"specifier": {"type": "query", "query": {"identifier": "scripted-chat"}}}
 
 
@@ -178,20 +179,48 @@ CALLS: dict[str, list[Callable[[lms.Client], Any]]] = {
     "repository/searchModels": [_search],
     "repository/getModelDownloadOptions": [_options],
     "repository/downloadModel": [_download],
+    "repository/downloadArtifact": [lambda client: client.repository.download_artifact("ann", "dice", "/plugin")],
+    "repository/pushArtifact": [lambda client: client.repository.push_artifact("/plugin", on_message=_ignore)],
+    "repository/ensureAuthenticated": [lambda client: client.repository.ensure_authenticated(_ignore)],
+    "repository/getModelCatalog": [lambda client: client.repository.get_model_catalog()],
+    "repository/fuzzyFindStaffPicks": [lambda client: client.repository.fuzzy_find_staff_picks("pebble")],
+    "repository/getLocalArtifactFiles": [lambda client: client.repository.get_local_artifact_file_list("/plugin")],
+    "repository/getWritableArtifactOwners": [lambda client: client.repository.get_writable_artifact_owners()],
+    "repository/installPluginDependencies": [lambda client: client.repository.install_plugin_dependencies("/plugin")],
+    "repository/installLocalPlugin": [lambda client: client.repository.install_local_plugin("/plugin")],
+    "repository/isAuthenticated": [lambda client: client.repository.is_authenticated()],
+    "repository/getAuthenticationStatus": [lambda client: client.repository.get_authentication_status()],
+    "repository/deauthenticate": [lambda client: client.repository.deauthenticate()],
+    "repository/loginAsComputeDevice": [lambda client: client.repository.login_as_compute_device("token")],
+    "repository/loginWithPreAuthenticatedKeys": [
+        lambda client: client.repository.login_with_pre_authenticated_keys("id", "public", "private")
+    ],
+    "repository/lmLinkStatus": [lambda client: client.repository.lm_link.status()],
+    "repository/lmLinkSetDisabled": [lambda client: client.repository.lm_link.set_disabled(True)],
+    "repository/lmLinkUpdateDeviceName": [lambda client: client.repository.lm_link.update_device_name("desk")],
+    "repository/lmLinkSetPreferredDevice": [lambda client: client.repository.lm_link.set_preferred_device("other")],
     "system/listDownloadedModels": [
         lambda client: client.list_downloaded_models(),
         lambda client: client.llm.list_downloaded(),
         lambda client: client.embedding.list_downloaded(),
     ],
     "system/listDownloadedModelVariants": [lambda client: client.system.list_downloaded_model_variants("some-model")],
-    "system/version": [_by_name("system", "version")],
-    "system/info": [_by_name("system", "info")],
-    "system/notify": [_by_name("system", "notify", {"title": "Hello"})],
-    "system/getExperimentFlags": [_by_name("system", "getExperimentFlags")],
-    "system/setExperimentFlag": [_by_name("system", "setExperimentFlag", {"code": "flag", "value": True})],
-    "system/startHttpServer": [_by_name("system", "startHttpServer", {"port": 1234})],
-    "system/stopHttpServer": [_by_name("system", "stopHttpServer")],
-    "system/requestShutdown": [_by_name("system", "requestShutdown")],
+    "system/version": [lambda client: client.system.get_lm_studio_version()],
+    "system/info": [lambda client: client.system.get_info()],
+    "system/notify": [lambda client: client.system.notify("Hello")],
+    "system/getExperimentFlags": [lambda client: client.system.get_experiment_flags()],
+    "system/setExperimentFlag": [lambda client: client.system.set_experiment_flag("flag", True)],
+    "system/startHttpServer": [lambda client: client.system.start_http_server(port=1234)],
+    "system/stopHttpServer": [lambda client: client.system.stop_http_server()],
+    "system/requestShutdown": [lambda client: client.system.request_shutdown()],
+    "diagnostics/streamLogs": [lambda client: list(client.diagnostics.stream_logs())],
+    "runtime/listEngines": [lambda client: client.runtime.engine.list()],
+    "runtime/getEngineSelections": [lambda client: client.runtime.engine.get_selections()],
+    "runtime/selectEngine": [lambda client: client.runtime.engine.select(ENGINE, "GGUF")],
+    "runtime/removeEngine": [lambda client: client.runtime.engine.remove(ENGINE)],
+    "runtime/surveyHardware": [lambda client: client.runtime.survey_hardware()],
+    "runtime/searchRuntimeExtensions": [lambda client: client.runtime.extensions.search("llama.cpp")],
+    "runtime/downloadRuntimeExtension": [lambda client: client.runtime.extensions.download(ENGINE)],
 }
 
 

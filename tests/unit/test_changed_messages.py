@@ -74,6 +74,22 @@ ESSENTIAL: dict[str, dict[str, str]] = {
     "searchModels": {"rpcResult.result.results": "They are the result."},
     "getModelDownloadOptions": {"rpcResult.result.results": "They are the result."},
     "downloadModel": {"channelSend:success.message.defaultIdentifier": "It is the result."},
+    "getModelCatalog": {"rpcResult.result.models": "They are the result."},
+    "fuzzyFindStaffPicks": {"rpcResult.result.results": "They are the result."},
+    "getLocalArtifactFiles": {
+        "rpcResult.result.fileList": "It is the result.",
+        "rpcResult.result.fileList.files": "No file is not the same as files that were not understood.",
+    },
+    "getWritableArtifactOwners": {"rpcResult.result.owners": "They are the result."},
+    "isAuthenticated": {"rpcResult.result.authenticated": "It is the result."},
+    "getAuthenticationStatus": {
+        "rpcResult.result.authenticationStatus": "It is the result.",
+        "rpcResult.result.authenticationStatus.type": "It is the answer; of one that is not known nothing can be said.",
+    },
+    "lmLinkStatus": {"rpcResult.result.status": "It is the result."},
+    "getEngineSelections": {"rpcResult.result.json": "They are the result."},
+    "surveyHardware": {"rpcResult.result.engines": "They are the result."},
+    "searchRuntimeExtensions": {"rpcResult.result.extensions": "They are the result."},
     "loadModel": {
         "channelSend:success.message.info": _IDENTIFIER,
         "channelSend:success.message.info.identifier": _IDENTIFIER,
@@ -100,7 +116,8 @@ HAVE_RESULTS = tuple(
     for endpoint in CALLS
     if endpoint.partition("/")[2] in ESSENTIAL
     or endpoint.partition("/")[2] in ("listLoaded", "getModelInfo", "getInstanceProcessingState")
-    or endpoint in ("system/listDownloadedModels", "llm/getBasePredictionConfig")
+    or endpoint in ("system/listDownloadedModels", "llm/getBasePredictionConfig", "runtime/listEngines")
+    or endpoint in ("system/version", "system/info", "system/getExperimentFlags")
 )
 _ENVELOPE = ("type", "callId", "channelId")
 
@@ -299,6 +316,10 @@ ANY_OF = {
     "getInstanceProcessingState": ("rpcResult.result.status",),
     "getModelInfo": ("rpcResult.result.type",),
     "listDownloadedModels": ("rpcResult.result[].type",),
+    "listEngines": ("rpcResult.result[].name",),
+    "getExperimentFlags": ("rpcResult.result[]",),
+    "version": ("rpcResult.result.version",),
+    "info": ("rpcResult.result.version",),
     "predict": ("channelSend:success.message.type", "channelSend:fragment.message.type"),
 }
 """Of a type where nothing is essential by itself, something must be left."""

@@ -107,8 +107,8 @@ def outcome(endpoint: str, messages: list[bytes], call: Callable[[lms.Client], A
     client = ReplayedClient({**GOOD, endpoint: [messages, *GOOD[endpoint]]})
     first = repr(call(client))
     assert repr(call(client)) == repr(call(ReplayedClient(GOOD)))
-    assert len({id(each) for each in client.runtime.multiplexers}) == len(client.runtime.multiplexers)
-    assert all(each.failure is None for each in client.runtime.multiplexers)
+    assert len({id(each) for each in client.replay.multiplexers}) == len(client.replay.multiplexers)
+    assert all(each.failure is None for each in client.replay.multiplexers)
     return first
 
 
@@ -254,7 +254,7 @@ def test_elements_of_a_list_are_told_of_once_together() -> None:
     runtime = ScriptedRuntime(result(models), result(models, 2))
     runtime.on_unknown = told.append
     client = ReplayedClient({})
-    client.runtime = runtime  # type: ignore[assignment]  # as scripted as the other
+    client.replay = runtime  # type: ignore[assignment]  # as scripted as the other
     assert len(client.list_downloaded_models()) == len(client.list_downloaded_models()) == 2
     assert told == [UnknownItem("system/listDownloadedModels", "$[].colour", "Unknown member")]
 

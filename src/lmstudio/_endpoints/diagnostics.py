@@ -15,5 +15,5 @@ STREAM_LOGS: ChannelSpec[
     None,
     DiagnosticsChannelStreamLogsToClientPacket,
     DiagnosticsChannelStreamLogsToServerPacket,
-    ("log.log.data",),
+    ("log.data",),
 )

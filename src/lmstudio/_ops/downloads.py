@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -49,8 +49,11 @@ async def follow_download(
     cancel_packet: object,
     success_type: type[SuccessT],
     watch: DownloadWatch,
+    on_other: Callable[[Any], Awaitable[None]] | None = None,
 ) -> SuccessT:
     """Start a download by *begin*, which opens the channel or sends on it, and wait for the packet of its success.
+
+    Packets that are not about the download go to *on_other*.
 
     Leaving early in any way (signal, timeout, task cancellation, Ctrl-C) sends *cancel_packet*. A failing callback does
     not end it: it is logged. The channel is over afterwards, whatever happens.
@@ -65,7 +68,7 @@ async def follow_download(
     try:
         begin()
         with on_abort(signal, cancel):
-            success = await _wait_for_success(runtime, channel, success_type, watch)
+            success = await _wait_for_success(runtime, channel, success_type, watch, on_other)
     except BaseException as error:
         cancel()
         # Whatever the abort has made of the wait, the caller gets the reason that was given for it.
@@ -77,7 +80,11 @@ async def follow_download(
 
 
 async def _wait_for_success(
-    runtime: Runtime, channel: Channel[Any, Any], success_type: type[SuccessT], watch: DownloadWatch
+    runtime: Runtime,
+    channel: Channel[Any, Any],
+    success_type: type[SuccessT],
+    watch: DownloadWatch,
+    on_other: Callable[[Any], Awaitable[None]] | None,
 ) -> SuccessT:
     on_finalize = watch.on_finalize
     while True:
@@ -91,3 +98,5 @@ async def _wait_for_success(
             finalize, on_finalize = on_finalize, None
             if (pending := notify(runtime, finalize)) is not None:
                 await pending
+        elif on_other is not None:
+            await on_other(packet)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, get_args
 
-from lmstudio._endpoints.repository import DOWNLOAD_MODEL, GET_MODEL_DOWNLOAD_OPTIONS, SEARCH_MODELS
+from lmstudio._endpoints.repository import (
+    DOWNLOAD_MODEL,
+    FUZZY_FIND_STAFF_PICKS,
+    GET_MODEL_CATALOG,
+    GET_MODEL_DOWNLOAD_OPTIONS,
+    SEARCH_MODELS,
+)
 from lmstudio._ops.downloads import DownloadWatch, follow_download
 from lmstudio._sdk_models import (
     ModelCompatibilityType,
@@ -12,6 +18,7 @@ from lmstudio._sdk_models import (
     RepositoryChannelDownloadModelCreationParameter,
     RepositoryChannelDownloadModelToClientPacketSuccess,
     RepositoryChannelDownloadModelToServerPacketCancel,
+    RepositoryRpcFuzzyFindStaffPicksParameter,
     RepositoryRpcGetModelDownloadOptionsParameter,
     RepositoryRpcSearchModelsParameter,
 )
@@ -23,7 +30,12 @@ if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
     from lmstudio._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
     from lmstudio._port import Port
-    from lmstudio._sdk_models import ModelSearchResultDownloadOptionData, ModelSearchResultEntryData
+    from lmstudio._sdk_models import (
+        FuzzyFindStaffPickResult,
+        HubModel,
+        ModelSearchResultDownloadOptionData,
+        ModelSearchResultEntryData,
+    )
 
 MAX_SEARCH_RESULTS: Final = 25
 """The most that the protocol allows to ask for."""
@@ -37,19 +49,41 @@ def search_options(
     Raises:
         LMStudioValueError: the server could not accept it.
     """
-    if search_term is not None and not isinstance(search_term, str):
-        raise LMStudioValueError(f"search_term must be a string, got {type(search_term).__name__}.")
-    is_whole_number = isinstance(limit, int) and not isinstance(limit, bool)
-    if limit is not None and not (is_whole_number and 1 <= limit <= MAX_SEARCH_RESULTS):
-        raise LMStudioValueError(f"limit must be a whole number from 1 to {MAX_SEARCH_RESULTS}, got {limit!r}.")
+    _check_search(search_term, limit, MAX_SEARCH_RESULTS)
     return ModelSearchOpts(
         search_term=search_term,
         limit=limit,
-        compatibility_types=None if compatibility_types is None else _read_compatibility_types(compatibility_types),
+        compatibility_types=None if compatibility_types is None else read_compatibility_types(compatibility_types),
     )
 
 
-def _read_compatibility_types(given: Sequence[ModelCompatibilityType]) -> list[ModelCompatibilityType]:
+def staff_pick_options(
+    search_term: str | None, limit: int | None, compatibility_types: Sequence[ModelCompatibilityType] | None
+) -> RepositoryRpcFuzzyFindStaffPicksParameter:
+    """What to search for among the staff picks, as the wire has it. Raises as `search_options`."""
+    _check_search(search_term, limit, None)
+    return RepositoryRpcFuzzyFindStaffPicksParameter(
+        search_term=search_term,
+        limit=limit,
+        compatibility_types=None if compatibility_types is None else read_compatibility_types(compatibility_types),
+    )
+
+
+def _check_search(search_term: str | None, limit: int | None, most: int | None) -> None:
+    if search_term is not None and not isinstance(search_term, str):
+        raise LMStudioValueError(f"search_term must be a string, got {type(search_term).__name__}.")
+    is_whole_number = isinstance(limit, int) and not isinstance(limit, bool)
+    if limit is not None and not (is_whole_number and 1 <= limit <= (most or limit)):
+        bounds = "from 1 on" if most is None else f"from 1 to {most}"
+        raise LMStudioValueError(f"limit must be a whole number {bounds}, got {limit!r}.")
+
+
+def read_compatibility_types(given: Sequence[ModelCompatibilityType]) -> list[ModelCompatibilityType]:
+    """The formats of models that a user has named.
+
+    Raises:
+        LMStudioValueError: that is no list of them.
+    """
     known: tuple[str, ...] = get_args(ModelCompatibilityType)
     if isinstance(given, str):
         raise LMStudioValueError(f"compatibility_types must be a list, got a string: pass [{given!r}].")
@@ -76,6 +110,18 @@ async def get_download_options(
     parameter = RepositoryRpcGetModelDownloadOptionsParameter(model_search_result_identifier=entry.identifier)
     attempted = f"get the download options of {entry.name!r}"
     return (await port.call(GET_MODEL_DOWNLOAD_OPTIONS, parameter, attempted)).results
+
+
+async def get_model_catalog(port: Port) -> list[HubModel]:
+    """All models of the server's catalogue. Protocol: rpc repository/getModelCatalog."""
+    return (await port.call(GET_MODEL_CATALOG, None, "get the catalogue of models")).models
+
+
+async def fuzzy_find_staff_picks(
+    port: Port, parameter: RepositoryRpcFuzzyFindStaffPicksParameter
+) -> list[FuzzyFindStaffPickResult]:
+    """The recommended models that match, the best first. Protocol: rpc repository/fuzzyFindStaffPicks."""
+    return (await port.call(FUZZY_FIND_STAFF_PICKS, parameter, "search for staff picks")).results
 
 
 async def download(

@@ -30,8 +30,8 @@ from lmstudio._sdk_models import (
     RuntimeRpcSearchRuntimeExtensionsParameter,
     RuntimeRpcSelectEngineParameter,
 )
-from lmstudio._superjson import SuperJson, superjson_undefined
-from lmstudio.errors import LMStudioProtocolError, LMStudioValueError
+from lmstudio._superjson import superjson_undefined
+from lmstudio.errors import LMStudioValueError
 
 if TYPE_CHECKING:
     from lmstudio._port import Port
@@ -148,14 +148,8 @@ async def list_engines(port: Port) -> list[RuntimeEngineInfo]:
 
 async def get_selections(port: Port) -> dict[ModelFormatName, RuntimeEngineSpecifier]:
     """Which engine runs models of which format. Protocol: rpc runtime/getEngineSelections, which has SuperJSON."""
-    attempted = "get the selected engines"
-    selections = await port.call(GET_ENGINE_SELECTIONS, superjson_undefined(), attempted)
-    if selections.kind != SuperJson.MAP:
-        raise LMStudioProtocolError(
-            f"Could not {attempted}: the server's result of {GET_ENGINE_SELECTIONS.name!r} is no Map, but "
-            f"{selections.kind or 'plain JSON'} (at `$.meta.values`)."
-        )
-    return dict(selections.json)
+    # What kind of value the annotation names is not looked at: entries of a Map are entries without it, too.
+    return dict((await port.call(GET_ENGINE_SELECTIONS, superjson_undefined(), "get the selected engines")).json)
 
 
 async def select_engine(port: Port, engine: RuntimeEngineSpecifier, model_format_name: ModelFormatName) -> None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lmstudio._sdk_models import ModelInfo
 
 LMStudioVersion: TypeAlias = SystemRpcVersionReturns
-ServerInfo: TypeAlias = SystemRpcInfoReturns
+ServiceInfo: TypeAlias = SystemRpcInfoReturns
 
 MAX_PORT: Final = 65535
 
@@ -85,7 +85,7 @@ async def get_version(port: Port) -> LMStudioVersion:
     return await port.call(VERSION, None, "get the server's version")
 
 
-async def get_info(port: Port) -> ServerInfo:
+async def get_info(port: Port) -> ServiceInfo:
     """The server's process. Protocol: rpc system/info."""
     return await port.call(INFO, None, "get information about the server")
 

@@ -1,23 +1,30 @@
-"""Models to download, in the asynchronous surface."""
+"""Models to download and plans for that, in the asynchronous surface."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from lmstudio._async_io import AsyncBase
+from lmstudio._ops import planner as planner_ops
 from lmstudio._ops import repository as repository_ops
-from lmstudio._surface.async_sessions import _AsyncSession
+from lmstudio._surface.async_hub import _AsyncHub
+from lmstudio._surface.async_planner import AsyncArtifactDownloadPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lmstudio._abort import AbortSignal
     from lmstudio._ops.downloads import DownloadFinalizedCallback, DownloadProgressCallback
+    from lmstudio._ops.planner import ModelDownloadSourceInput, PlanUpdatedCallback, ResolutionPreferenceInput
     from lmstudio._sdk_models import (
+        FuzzyFindStaffPickResult,
+        HubModel,
         ModelCompatibilityType,
         ModelSearchResultDownloadOptionData,
         ModelSearchResultDownloadOptionFitEstimation,
         ModelSearchResultEntryData,
+        RepositoryDownloadPlannerOpts,
+        RepositoryDownloadPlannerTarget,
     )
     from lmstudio._timeouts import TimeoutInput
 
@@ -158,10 +165,8 @@ class AsyncAvailableModel(AsyncBase):
         return f"{type(self).__name__}(name={self.name!r})"
 
 
-class _AsyncSessionRepository(_AsyncSession):
-    """Models to download."""
-
-    API_NAMESPACE: ClassVar[str] = "repository"
+class _AsyncSessionRepository(_AsyncHub):
+    """Models to download, and LM Studio's hub."""
 
     async def search_models(
         self,
@@ -188,3 +193,104 @@ class _AsyncSessionRepository(_AsyncSession):
         opts = repository_ops.search_options(search_term, limit, compatibility_types)
         results = await self._run(repository_ops.search_models(self._within(timeout, signal), opts))
         return [AsyncAvailableModel(result, self) for result in results]
+
+    async def get_model_catalog(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> list[HubModel]:
+        """All models of the catalogue, and what there is to know about them.
+
+        Raises:
+            LMStudioServerError: the catalogue cannot be reached.
+        """
+        return await self._run(repository_ops.get_model_catalog(self._within(timeout, signal)))
+
+    async def fuzzy_find_staff_picks(
+        self,
+        search_term: str | None = None,
+        limit: int | None = None,
+        compatibility_types: Sequence[ModelCompatibilityType] | None = None,
+        *,
+        timeout: TimeoutInput = None,
+        signal: AbortSignal | None = None,
+    ) -> list[FuzzyFindStaffPickResult]:
+        """Recommended models whose names are like *search_term*, the best match first.
+
+        What is found can be downloaded with `create_artifact_download_planner(pick.owner, pick.name)`.
+
+        Args:
+            search_term: What to look for; without it, all of them.
+            limit: The most results, from 1 on; by default the server decides.
+            compatibility_types: Formats, such as ["gguf"]; by default all that the server can run.
+            timeout: A time limit in seconds, or a `lmstudio.Timeout`.
+            signal: Ends the call with LMStudioCancelledError.
+        """
+        parameter = repository_ops.staff_pick_options(search_term, limit, compatibility_types)
+        return await self._run(repository_ops.fuzzy_find_staff_picks(self._within(timeout, signal), parameter))
+
+    # Plans -----------------------------------------------------------------------------------------------------------
+
+    def create_artifact_download_planner(
+        self,
+        owner: str,
+        name: str,
+        *,
+        resolution_preference: Sequence[ResolutionPreferenceInput] | None = None,
+        compatibility_types: Sequence[ModelCompatibilityType] | None = None,
+        on_plan_updated: PlanUpdatedCallback | None = None,
+        signal: AbortSignal | None = None,
+    ) -> AsyncArtifactDownloadPlanner:
+        """Plan the download of an artifact of the hub with all that it depends on. Use it in a `with` block.
+
+        Args:
+            owner: Who has published it.
+            name: Its name.
+            resolution_preference: Which files of models to prefer, the best first: dicts such as
+                {"type": "quantName", "quantName": "Q4_K_M"} or {"type": "fileName", "fileName": "heron-q4.gguf"}.
+            compatibility_types: Formats of models, such as ["gguf"]; by default all that the server can run.
+            on_plan_updated: Called with each plan of the server, by the methods of the planner that wait. What it
+                raises is logged.
+            signal: When it is aborted, the plan is discarded and the download is cancelled.
+
+        Raises:
+            LMStudioValueError: an argument that no server could accept.
+        """
+        target = planner_ops.artifact_target(owner, name)
+        opts = planner_ops.planner_options(resolution_preference, compatibility_types)
+        return self._planner(target, opts, on_plan_updated, signal)
+
+    def create_model_download_planner(
+        self,
+        source: ModelDownloadSourceInput,
+        *,
+        resolution_preference: Sequence[ResolutionPreferenceInput] | None = None,
+        compatibility_types: Sequence[ModelCompatibilityType] | None = None,
+        on_plan_updated: PlanUpdatedCallback | None = None,
+        signal: AbortSignal | None = None,
+    ) -> AsyncArtifactDownloadPlanner:
+        """Plan the download of a model. Use it in a `with` block.
+
+        Args:
+            source: Where the model is: {"type": "huggingface", "user": "maker", "repo": "heron-GGUF"}, or a
+                `HuggingFaceModelDownloadSource`.
+            resolution_preference: As in `create_artifact_download_planner`.
+            compatibility_types: As there.
+            on_plan_updated: As there.
+            signal: As there.
+
+        Raises:
+            LMStudioValueError: an argument that no server could accept.
+        """
+        target = planner_ops.model_target(source)
+        opts = planner_ops.planner_options(resolution_preference, compatibility_types)
+        return self._planner(target, opts, on_plan_updated, signal)
+
+    def _planner(
+        self,
+        target: RepositoryDownloadPlannerTarget,
+        opts: RepositoryDownloadPlannerOpts,
+        on_plan_updated: PlanUpdatedCallback | None,
+        signal: AbortSignal | None,
+    ) -> AsyncArtifactDownloadPlanner:
+        planner = planner_ops.DownloadPlanner(self._port, target, opts, on_plan_updated, signal)
+        planner.open()
+        return AsyncArtifactDownloadPlanner(planner, self)

@@ -171,7 +171,7 @@ class _AsyncSessionRuntime(_AsyncSession):
 
         Args:
             scope: The engines: "selected", "all", or a list of some, each as in `engine.select`. By default the server
-                decides, which means the selected ones.
+                decides; the embedded one takes those that are selected.
             timeout: A time limit in seconds, or a `lmstudio.Timeout`.
             signal: Ends the call with LMStudioCancelledError.
 

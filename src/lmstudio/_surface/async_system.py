@@ -10,7 +10,7 @@ from lmstudio._surface.async_sessions import AsyncDownloadedEmbeddingModel, Asyn
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
-    from lmstudio._ops.system import LMStudioVersion, ServerInfo
+    from lmstudio._ops.system import LMStudioVersion, ServiceInfo
     from lmstudio._sdk_models import ModelInfo
     from lmstudio._surface.async_sessions import AnyAsyncDownloadedModel
     from lmstudio._timeouts import TimeoutInput
@@ -72,7 +72,7 @@ class _AsyncSessionSystem(_AsyncSession):
         """The server's `version`, as in "0.4.5", and the number of its `build`."""
         return await self._run(system_ops.get_version(self._within(timeout, signal)))
 
-    async def get_info(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> ServerInfo:
+    async def get_info(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> ServiceInfo:
         """The server's process: its `pid` there, its `version`, and whether it `is_daemon`, without an application."""
         return await self._run(system_ops.get_info(self._within(timeout, signal)))
 
@@ -80,7 +80,7 @@ class _AsyncSessionSystem(_AsyncSession):
         """Ask the server to end. Who waits for `when_disconnected` meanwhile learns when it has.
 
         Raises:
-            LMStudioServerError: it does not let this client do so.
+            LMStudioServerError: it does not let this client do so; LM Studio allows it to few, such as `lms`.
         """
         await self._run(system_ops.request_shutdown(self._within(timeout, signal)))
 
@@ -96,7 +96,7 @@ class _AsyncSessionSystem(_AsyncSession):
         """Let the server answer HTTP: those who use OpenAI's API, for example, or `lmstudio.http`.
 
         Args:
-            port: Where, from 1 to 65535; by default where it did so last.
+            port: Where, from 1 to 65535; by default the server decides.
             cors: Whether web pages of other origins may use it.
             network_interface: The address to listen at: "127.0.0.1", which is the default, for this machine only, or
                 "0.0.0.0" for all of its networks.

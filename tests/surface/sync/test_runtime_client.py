@@ -36,7 +36,7 @@ def test_hardware_is_surveyed_by_chosen_engines(server: Server) -> None:
         assert survey.status == "ok"
         assert engine.memory_info.ram_capacity > 0
         for scope in ("selected", "all", [engine], lms.RuntimeHardwareSurveyScopeCustom(engines=[])):
-            again = client.runtime.survey_hardware(scope)  # type: ignore[arg-type]  # of a list of all kinds
+            again = client.runtime.survey_hardware(scope)
             assert [one.name for one in again.engines] == ([engine.name] if not hasattr(scope, "engines") else [])
         with pytest.raises(lms.LMStudioServerError, match="not installed"):
             client.runtime.survey_hardware([NOT_INSTALLED])
