@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lmstudio._ops.diagnostics import LogEventType
+    from lmstudio._sdk_models import DiagnosticsLogEvent
 
     from .output import Output
 
@@ -53,20 +54,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _stream(arguments: argparse.Namespace, output: Output) -> None:
     types = _types(arguments)
-    with native.connected(arguments) as client, client.diagnostics.stream_logs(types) as events:
-        output.info(f"Watching {client.api_host}. Ctrl-C ends it.")
-        try:
+    try:
+        with native.connected(arguments) as client, client.diagnostics.stream_logs(types) as events:
+            output.info(f"Watching {client.api_host}. Ctrl-C ends it.")
             for event in events:
-                data = event.data.to_dict()
-                if not arguments.stats:
-                    data.pop("stats", None)
-                if arguments.json:
-                    output.say(json.dumps({"timestamp": round(event.timestamp), "data": data}))
-                else:
-                    output.say(*_lines(event.timestamp, data, is_terminal=sys.stdout.isatty()))
-        except KeyboardInterrupt:  # how one ends this
-            return
+                _show(event, arguments, output)
+    except KeyboardInterrupt:  # how one ends this
+        return
     raise LMStudioRuntimeError("The server has ended the stream.")
+
+
+def _show(event: DiagnosticsLogEvent, arguments: argparse.Namespace, output: Output) -> None:
+    data = event.data.to_dict()
+    if not arguments.stats:
+        data.pop("stats", None)
+    if arguments.json:
+        output.say(json.dumps({"timestamp": round(event.timestamp), "data": data}))
+    else:
+        output.say(*_lines(event.timestamp, data, is_terminal=sys.stdout.isatty()))
 
 
 def _types(arguments: argparse.Namespace) -> tuple[LogEventType, ...]:
