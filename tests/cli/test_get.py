@@ -161,9 +161,23 @@ def test_get_downloads_what_is_named(shell: Shell, name: str, quantization: str)
     ],
     ids=" ".join,
 )
-def test_get_fails_with_the_reason(shell: Shell, host: FileHost, arguments: list[str] | str, words: str) -> None:
+def test_get_fails_with_the_reason(shell: Shell, host: FileHost, arguments: list[str], words: str) -> None:
     assert shell("get", *arguments, code=1) == ""
     assert words in shell.err
+    assert host.requests == []
+
+
+def test_the_only_recommended_model_is_not_taken_unasked(
+    tmp_path: Path, host: FileHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = {"url": f"{host.url}/model", "name": "pebble.gguf", "size": len(CONTENT)}
+    catalog = tmp_path / "one.json"
+    catalog.write_text(json.dumps({"models": [{"owner": "maker", "name": "pebble", "files": [file]}]}))
+    with Server(engine=ScriptedEngine(), catalog=catalog) as server:
+        shell = Shell(server, capsys)
+        shell("get", "--yes", code=1)
+        shell("get", code=1)
+    assert "Name the model to download." in shell.err
     assert host.requests == []
 
 

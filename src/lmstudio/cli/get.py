@@ -164,7 +164,7 @@ def _chosen(found: list[_Found], name: Wanted, arguments: argparse.Namespace, ou
             f"The server finds no {what} to download. Look for another name, or give an address at huggingface.co."
         )
     exact = [model for model in found if model.is_exact]
-    if len(exact) == 1 or len(found) == 1:
+    if len(exact) == 1 or (len(found) == 1 and name.term is not None):
         return (exact or found)[0].place
     if name.term is None:
         otherwise = "Name the model to download. `lmstudio get --list` shows what is recommended."

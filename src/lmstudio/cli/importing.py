@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         output.info(f"{_DONE[way]} {source.name} ({size}) to {target}.")
         if is_new:
             output.warn(f"{folder} is new: a server that runs already has to be started again to look there")
-        output.info("`lmstudio ls` shows it.")
+        else:
+            output.info("`lmstudio ls` shows it.")
 
     return native.run_locally(arguments, command)
 
