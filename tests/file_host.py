@@ -28,7 +28,11 @@ class FileHost:
         """An answer has stopped."""
         self.hung_up = threading.Event()
         """A client has gone while its answer had stopped."""
+        self.etag: str | None = None
+        """The version of all files. With it, a part of a file can be had."""
         self.requests: list[str] = []
+        self.ranges: list[str | None] = []
+        """The part that each request wanted."""
         self._may_go_on = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = False  # so that closing waits for them
@@ -73,7 +77,7 @@ class FileHost:
         if content is None:
             handler.send_error(404)
             return
-        handler.send_response(200)
+        content = self._begin(handler, content)
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         if self.break_after is not None:
@@ -87,6 +91,24 @@ class FileHost:
                 handler.wfile.write(content[first:])
         except ConnectionError:
             self.hung_up.set()
+
+    def _begin(self, handler: BaseHTTPRequestHandler, content: bytes) -> bytes:
+        """Begin the answer; returns what comes of *content*."""
+        wanted, condition = handler.headers["Range"], handler.headers["If-Range"]
+        self.ranges.append(wanted)
+        if self.etag is None or wanted is None or condition not in (None, self.etag):
+            handler.send_response(200)
+            if self.etag is not None:
+                handler.send_header("ETag", self.etag)
+            return content
+        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(content):
+            handler.send_response(416)
+            return b""
+        handler.send_response(206)
+        handler.send_header("ETag", self.etag)
+        handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        return content[start:]
 
     def _wait(self, handler: BaseHTTPRequestHandler) -> bool:
         """Wait for `go_on`; False if the client has gone."""

@@ -37,9 +37,12 @@ COMMANDS: Final = {
     "ps": _Command("lmstudio.cli.ps", "list the loaded models, and what they do", _MODELS),
     "load": _Command("lmstudio.cli.load", "load a model, or estimate what that would take", _MODELS),
     "unload": _Command("lmstudio.cli.unload", "unload a model, or all of them", _MODELS),
+    "get": _Command("lmstudio.cli.get", "download a model", _MODELS),
+    "import": _Command("lmstudio.cli.importing", "put a model file into the models folder", _MODELS),
     "embed": _Command("lmstudio.cli.embed", "turn texts into vectors", _MODELS),
     "tokenize": _Command("lmstudio.cli.tokenize", "turn a text into tokens, or count them", _MODELS),
     "server": _Command("lmstudio.cli.server", "start and stop the HTTP server (start, stop, status)", _SERVE),
+    "log": _Command("lmstudio.cli.log", "show what happens in the server (stream)", _SERVE),
     "status": _Command("lmstudio.cli.status", "say whether the HTTP server is on, and what is loaded", _SERVE),
     "daemon": _Command("lmstudio.cli.daemon", "run a server in the background (up, status, down)", _SERVE),
     "serve": _Command(
@@ -50,9 +53,13 @@ COMMANDS: Final = {
     ),
     "ping": _Command("lmstudio.cli.ping", "check that a server answers, and how fast", _SERVE),
     "models": _Command("lmstudio.cli.models", "list the models of a server, or write the list to a file", _SERVE),
+    "runtime": _Command(
+        "lmstudio.cli.runtime", "engines and hardware (ls, survey, get, select, remove, update)", _SERVE
+    ),
     "demo": _Command(
         "lmstudio._demo", "show the package at work, with its own server and a tiny model", _MORE, "server"
     ),
+    "completion": _Command("lmstudio.cli.completion", "print what bash, zsh or fish need to complete commands", _MORE),
     "version": _Command("lmstudio.cli.version", "print the version of this package", _MORE),
 }
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import select
 import signal
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from patience import PATIENCE_SECONDS
 from surface.odd_servers import free_port
 
 import lmstudio as lms
+from cli.shell import Shell, run_on_terminal
 from lmstudio.__main__ import main
 from lmstudio.cli.output import disk_size, memory_size
 from lmstudio.cli.ps import _ttl
@@ -50,20 +49,6 @@ def server(running: Server) -> Iterator[Server]:
             model.unload()
     yield running
     ENGINE.load_gate = None
-
-
-class Shell:
-    """Runs commands that talk to the server."""
-
-    def __init__(self, server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-        self.port = str(server.port)
-        self._capsys = capsys
-        self.err = ""
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        assert main([*arguments, "--port", self.port]) == code
-        out, self.err = self._capsys.readouterr()
-        return out
 
 
 @pytest.fixture
@@ -211,29 +196,10 @@ def test_ctrl_c_cancels_a_load(shell: Shell) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pty")
 def test_load_asks_on_a_terminal_and_draws_a_bar(shell: Shell) -> None:
-    import pty
-
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    environment.pop("NO_COLOR", None)
     shell("load", "heron-7b")  # the last one is asked for first
     shell("unload")
-    command = [*LOAD, "heron", "--port", shell.port]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        os.write(ours, b"0\n1\n")
-        shown = b""
-        while select.select([ours], [], [], PATIENCE_SECONDS)[0]:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:
-                part = b""
-            if not part:
-                break
-            shown += part
-        assert process.wait(PATIENCE_SECONDS) == 0
-    os.close(ours)
-    text = shown.decode()
+    code, text = run_on_terminal([*LOAD, "heron", "--port", shell.port], b"0\n1\n")
+    assert code == 0
     assert "  2  acme/heron-1b  (llm, 1.00 MB)" in text
     assert text.count("Which model? [1-2]: ") == 2
     assert "100%" in text

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from patience import PATIENCE_SECONDS
+from surface.odd_servers import free_port
 
 import lmstudio as lms
 from lmstudio.__main__ import COMMANDS, NOT_OFFERED, main
+from lmstudio.cli import unload
+from lmstudio.server import ScriptedEngine, Server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,15 +66,48 @@ def test_how_much_is_said_can_be_told_once_only(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("line", "completions"),
     [
-        ("lmstudio lo", ["load"]),
+        ("lmstudio lo", ["load", "log"]),
         ("lmstudio load --exa", ["--exact"]),
         ("lmstudio server s", ["start", "stop", "status"]),
     ],
 )
 def test_shells_complete_commands_and_options(line: str, completions: list[str], tmp_path: Path) -> None:
-    file = tmp_path / "completions"
+    assert completed(line, tmp_path) == completions
+
+
+def completed(line: str, folder: Path) -> list[str]:
+    """What a shell would offer at the end of *line*."""
+    file = folder / "completions"
     asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
     environment = {**os.environ, **asked, "_ARGCOMPLETE_STDOUT_FILENAME": str(file)}
     command = [sys.executable, "-m", "lmstudio"]
     subprocess.run(command, env=environment, timeout=PATIENCE_SECONDS, check=False, capture_output=True)
-    assert file.read_text().split() == completions
+    return file.read_text().split()
+
+
+def test_shells_complete_models_of_the_server(tmp_path: Path) -> None:
+    with Server(engine=ScriptedEngine()) as server:
+        assert completed(f"lmstudio load --port {server.port} scr", tmp_path) == ["scripted-chat", "scripted-embed"]
+
+
+def test_without_a_server_there_are_no_models_to_complete() -> None:
+    parser = argparse.ArgumentParser()
+    unload.add_arguments(parser)
+    (action,) = (action for action in parser._actions if action.dest == "identifier")
+    completer: Any = getattr(action, "completer")  # noqa: B009  # argparse does not know it
+    asked = parser.parse_args(["--port", str(free_port())])
+    assert completer(prefix="", parsed_args=asked) == []
+    with Server(engine=ScriptedEngine()) as server, lms.Client(server.api_host) as client:
+        client.llm.load_new_instance("scripted-chat", "mine")
+        assert completer(prefix="", parsed_args=parser.parse_args(["--port", str(server.port)])) == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "words"),
+    [("bash", "complete -o nospace"), ("zsh", "compdef"), ("fish", "complete --command lmstudio")],
+)
+def test_shells_get_their_script(shell: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert words in script
+    assert "lmstudio" in script

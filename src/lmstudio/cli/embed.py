@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from . import choosing, native
+from . import choosing, completing, native
 
 if TYPE_CHECKING:
     import argparse
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="the texts (default: standard input as one text)")
-    parser.add_argument(
+    model = parser.add_argument(
         "-m", "--model", help="identifier of a loaded model, or key of one to load (default: the one that is loaded)"
     )
+    completing.complete(model, completing.loaded, completing.downloaded)
     native.add_json_argument(parser)
     native.add_arguments(parser)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio.errors import LMStudioOSError, LMStudioRuntimeError
 
-from . import asking, choosing, native
+from . import asking, choosing, completing, native
 from .output import disk_size, memory_size
 from .state import StateFolder
 
@@ -30,9 +30,10 @@ _LLM_ONLY: Final = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument(
+    model = parser.add_argument(
         "model_key", metavar="MODEL", nargs="?", help="key of the model, or a part of it (default: asks)"
     )
+    completing.complete(model, completing.downloaded)
     parser.add_argument("--identifier", metavar="NAME", help="name of the new instance (default: the key)")
     parser.add_argument(
         "--ttl",

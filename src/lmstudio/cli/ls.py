@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio.errors import LMStudioRuntimeError
 
-from . import choosing, native
+from . import choosing, completing, native
 from .output import disk_size
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ _LOADED = "loaded"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("model_key", metavar="MODEL", nargs="?", help="list the variants of this model")
+    model = parser.add_argument("model_key", metavar="MODEL", nargs="?", help="list the variants of this model")
+    completing.complete(model, completing.downloaded)
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--llm", action="store_const", const="llm", dest="kind", help="only language models")
     kinds.add_argument(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
+    from lmstudio._sdk_models import DownloadProgressUpdate
+
 LEVELS: Final = ("debug", "info", "warn", "error", "none")
 _STYLES: Final = {"debug": "dim", "info": None, "warn": "yellow", "error": "red"}
 _PREFIXES: Final = {"debug": "", "info": "", "warn": "warning: ", "error": "error: "}
@@ -26,6 +28,8 @@ _WIDE: Final = 10_000
 """Columns of a table for programs, which need every letter."""
 _DECIMAL: Final = ("B", "KB", "MB", "GB", "TB")
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_LINES_OF_DOWNLOAD: Final = 10
+"""So many lines tell of a download without a terminal."""
 
 
 def disk_size(size_bytes: float) -> str:
@@ -139,6 +143,38 @@ class Output:
             yield lambda done: bar.update(task, completed=done)
 
     @contextmanager
+    def downloading(self, description: str) -> Iterator[Callable[[DownloadProgressUpdate], object]]:
+        """A progress bar with rate and remaining time; without a terminal, a line now and then."""
+        console = self.err
+        if not (console.is_terminal and self.shows("info")):
+            self.info(f"{description} ...")
+            yield self._lines_of_download()
+            return
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+        )
+        with Progress(*columns, console=console, transient=True, expand=True) as bar:
+            task = bar.add_task(description, total=None, state="")
+            yield lambda update: bar.update(
+                task, completed=update.downloaded_bytes, total=update.total_bytes, state=_download_state(update)
+            )
+
+    def _lines_of_download(self) -> Callable[[DownloadProgressUpdate], object]:
+        told = 0
+
+        def tell(update: DownloadProgressUpdate) -> None:
+            nonlocal told
+            part = update.downloaded_bytes * _LINES_OF_DOWNLOAD // max(update.total_bytes, 1)
+            if part > told:
+                told = part
+                self.info(f"{part * 100 // _LINES_OF_DOWNLOAD:>3} %  {_download_state(update)}")
+
+        return tell
+
+    @contextmanager
     def timed(self) -> Iterator[Callable[[], str]]:
         """How long it has taken until now, such as 1.23s."""
         started = time.monotonic()
@@ -148,6 +184,22 @@ class Output:
     def can_ask(self) -> bool:
         """Whether there is somebody to answer a question."""
         return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def ask(self, question: str, default: str, otherwise: str) -> str:
+        """Let the user answer in one line; an empty one means *default*. Errors as those of `choose`."""
+        if not self.can_ask:
+            raise LMStudioRuntimeError(otherwise)
+        console = self.err
+        console.print(_shown(f"{question} [{default}]: ", sys.stderr), end="", markup=False)
+        line = sys.stdin.readline()
+        if not line:
+            console.print()
+            raise LMStudioRuntimeError(f"Nothing was answered. {otherwise}")
+        return line.strip() or default
+
+    def confirm(self, question: str, otherwise: str) -> bool:
+        """Whether the user agrees; just Enter does. Errors as those of `choose`."""
+        return self.ask(question, "yes", otherwise).lower() in ("y", "yes")
 
     def choose(self, question: str, options: Sequence[str], otherwise: str) -> int:
         """Let the user choose one of *options*; returns its place.
@@ -171,6 +223,18 @@ class Output:
             near = [place for place, option in enumerate(options) if option.split()[0] == line.strip()]
             if near:
                 return near[0]
+
+
+def _download_state(update: DownloadProgressUpdate) -> str:
+    """Such as 1.20 GB of 4.92 GB, 12.30 MB/s, 5:03 left."""
+    state = f"{disk_size(update.downloaded_bytes)} of {disk_size(update.total_bytes)}"
+    rate = update.speed_bytes_per_second
+    if rate <= 0:
+        return state
+    minutes, seconds = divmod(round((update.total_bytes - update.downloaded_bytes) / rate), 60)
+    hours, minutes = divmod(minutes, 60)
+    left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return f"{state}, {disk_size(rate)}/s, {left} left"
 
 
 def _plain(text: str) -> str:

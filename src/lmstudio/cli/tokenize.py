@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import choosing, native
+from . import choosing, completing, native
 
 if TYPE_CHECKING:
     import argparse
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("text", metavar="TEXT", nargs="?", help="the text (default: standard input)")
-    parser.add_argument(
+    model = parser.add_argument(
         "-m", "--model", help="identifier of a loaded model, or key of one to load (default: the one that is loaded)"
     )
+    completing.complete(model, completing.loaded, completing.downloaded)
     parser.add_argument("--count", action="store_true", help="print only how many they are")
     native.add_json_argument(parser)
     native.add_arguments(parser)

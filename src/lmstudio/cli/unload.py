@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lmstudio._near import near_matches
 from lmstudio.errors import LMStudioRuntimeError
 
-from . import native
+from . import completing, native
 
 if TYPE_CHECKING:
     import argparse
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument(
+    identifier = parser.add_argument(
         "identifier", metavar="IDENTIFIER", nargs="?", help="the instance (default: the one that is loaded; else asks)"
     )
+    completing.complete(identifier, completing.loaded)
     parser.add_argument("-a", "--all", action="store_true", help="unload all models")
     native.add_arguments(parser)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from lmstudio._sdk_models import ChannelPacketDownloadProgress, ChannelPacketStartFinalizing, DownloadProgressUpdate
 from lmstudio.server.catalog import InvalidModelFileError, read_model_file
 from lmstudio.server.errors import RequestError
-from lmstudio.server.repository.fetching import fetch, in_thread
+from lmstudio.server.repository.fetching import Part, fetch, in_thread
 from lmstudio.server.running import StoppingError
 from lmstudio.server.shared_job import SharedJob
 
@@ -68,6 +68,10 @@ class Download(SharedJob[DownloadEvent, "ModelFile"]):
         if is_last or is_due or self._received - self._reported >= step:
             self.report()
 
+    def count_found(self, size: int) -> None:
+        """*size* bytes are there from an earlier download."""
+        self._received += size
+
     def report(self) -> None:
         """Tell all who wait how far it is."""
         self._reported, self._reported_at = self._received, self._clock.monotonic()
@@ -98,6 +102,24 @@ class Download(SharedJob[DownloadEvent, "ModelFile"]):
         return self._events
 
 
+class _Parts:
+    """The files of a download that is not complete, in a folder of their own."""
+
+    def __init__(self, folder: Path, option: DownloadOption) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix=".download-", dir=folder))
+        self.place: Path = self._folder / option.repository
+        self.place.mkdir(parents=True)
+        self.files: list[Part] = [Part(self.place / file.name) for file in option.files]
+
+    def size_bytes(self) -> int:
+        """How much of them is there."""
+        return sum(part.target.stat().st_size for part in self.files if part.target.exists())
+
+    def remove(self) -> None:
+        """They are of no use any more."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class Downloads:
     """Downloads into the models folder, and from there into the catalogue of what can be loaded."""
 
@@ -117,6 +139,8 @@ class Downloads:
         self._is_stopping = False
         self._running: dict[str, Download] = {}
         self._tasks: set[asyncio.Task[ModelFile]] = set()
+        self._interrupted: dict[DownloadOption, _Parts] = {}
+        """What there is of downloads that were cancelled, or whose source was lost. The next one goes on there."""
 
     def start(self, option: DownloadOption) -> Download:
         """The download of *option*; the one in progress, if there is one. Nobody waits for it yet: `join` it.
@@ -129,7 +153,8 @@ class Downloads:
         running = self._running.get(option.identifier)
         if running is not None and not running.is_abandoned:
             return running
-        download = self._running[option.identifier] = Download(option, self._clock, self._run)
+        work = partial(self._run, after=None if running is None else running.task)
+        download = self._running[option.identifier] = Download(option, self._clock, work)
         self._tasks.add(download.task)
         download.task.add_done_callback(partial(self._forget, download))
         return download
@@ -153,26 +178,47 @@ class Downloads:
             download.abandon()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await in_thread(self._forget_interrupted)
         if self._temporary is not None:
             temporary, self._temporary = self._temporary, None
             await in_thread(temporary.cleanup)
 
-    async def _run(self, download: Download) -> ModelFile:
+    async def _run(self, download: Download, after: asyncio.Task[ModelFile] | None) -> ModelFile:
+        """*after* is a cancelled download of the same, which has to end first: this one goes on where it was."""
         option = download.option
+        if after is not None:
+            await asyncio.wait([after])
         there = self.find(option)
         if there is not None:
             download.skip_to_end()
             return there
         try:
             folder = self._folder or self._temporary_folder()
-            await in_thread(partial(self._prepare, folder, option))
-            parts = tempfile.mkdtemp(prefix=".download-", dir=folder)
+            parts = await self._prepared(folder, option)
             try:
-                return await self._download(download, folder, Path(parts) / option.repository)
+                await self._fetch(download, parts)
+                return await self._finish(download, folder, parts)
             finally:
-                await in_thread(partial(shutil.rmtree, parts, ignore_errors=True))
+                if self._interrupted.get(option) is not parts:
+                    await in_thread(parts.remove)
         except OSError as error:
             raise self._write_error(option, error) from error
+
+    async def _fetch(self, download: Download, parts: _Parts) -> None:
+        """Get what is missing. If that is interrupted, the next download begins there."""
+        option = download.option
+        download.report()
+        try:
+            for file, part in zip(option.files, parts.files, strict=True):
+                await fetch(file, part, download.receive, download.count_found)
+        except (asyncio.CancelledError, RequestError):
+            if not self._is_stopping and parts.size_bytes():
+                self._interrupted[option] = parts
+            raise
+
+    def _forget_interrupted(self) -> None:
+        while self._interrupted:
+            self._interrupted.popitem()[1].remove()
 
     def is_running(self, option: DownloadOption) -> bool:
         """Whether `start` would join a download in progress."""
@@ -194,28 +240,35 @@ class Downloads:
             self._temporary = tempfile.TemporaryDirectory(prefix="lmstudio-models-", ignore_cleanup_errors=True)
         return Path(self._temporary.name)
 
-    def _prepare(self, folder: Path, option: DownloadOption) -> None:
-        """Make *folder*. Raises RequestError if *option* does not fit into it."""
-        folder.mkdir(parents=True, exist_ok=True)
-        free_bytes = self._free_bytes(folder)
-        if free_bytes < option.size_bytes:
+    async def _prepared(self, folder: Path, option: DownloadOption) -> _Parts:
+        """A place in *folder* for what comes, perhaps with its beginning. Raises RequestError if it does not fit."""
+        free_bytes, needed_bytes = await in_thread(partial(self._room, folder, option))
+        if free_bytes < needed_bytes and self._interrupted.keys() - {option}:
+            others = [self._interrupted.pop(other) for other in tuple(self._interrupted) if other != option]
+            for parts in others:
+                await in_thread(parts.remove)
+            free_bytes, needed_bytes = await in_thread(partial(self._room, folder, option))
+        if free_bytes < needed_bytes:
             raise _no_space(option, folder, free_bytes)
+        return self._interrupted.pop(option, None) or _Parts(folder, option)
 
-    async def _download(self, download: Download, folder: Path, parts: Path) -> ModelFile:
-        """Fetch everything into *parts*, then move it to *folder*. Nothing half-done is ever seen there."""
+    def _room(self, folder: Path, option: DownloadOption) -> tuple[int, int]:
+        """Free bytes in *folder*, which is made if need be, and those that are wanted there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        there = self._interrupted.get(option)
+        return self._free_bytes(folder), option.size_bytes - (0 if there is None else there.size_bytes())
+
+    async def _finish(self, download: Download, folder: Path, parts: _Parts) -> ModelFile:
+        """Move what has come to *folder*. Nothing half-done is ever seen there."""
         option = download.option
-        await in_thread(partial(parts.mkdir, parents=True))
-        download.report()
-        for file in option.files:
-            await fetch(file, parts / file.name, download.receive)
         download.begin_to_finalize()
-        main = option.files[0].name
+        main = parts.files[0].target
         try:
-            model = await in_thread(partial(read_model_file, parts / main, path_in_catalog=option.identifier))
+            model = await in_thread(partial(read_model_file, main, path_in_catalog=option.identifier))
         except InvalidModelFileError as error:
-            reason = str(error).replace(str(parts / main), main)
+            reason = str(error).replace(str(main), main.name)
             raise RequestError(f"Cannot use the download of {option.identifier!r}: {reason}") from error
-        return self._install(model, option, parts, folder / option.repository)
+        return self._install(model, option, parts.place, folder / option.repository)
 
     def _install(self, model: ModelFile, option: DownloadOption, parts: Path, place: Path) -> ModelFile:
         """Move the files to *place*, and offer the model. Not a coroutine, because nothing may interrupt it."""
