@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from download_stage import (
@@ -22,6 +22,7 @@ from download_stage import (
 )
 from file_host import FileHost
 from native_client import CHAT, Refused, Session, run
+from patience import PATIENCE_SECONDS
 
 from lmstudio.server.errors import RequestError
 from lmstudio.server.repository import fetching
@@ -85,6 +86,34 @@ def test_cancelled_download_goes_on_where_it_was(
         assert (folder / IDENTIFIER).read_bytes() == CONTENT
         first, second = host.ranges
         assert (first, second is not None) == (None, is_asked)
+
+
+def test_a_download_that_comes_at_once_waits_for_the_end_of_the_cancelled_one(folder: Path, tmp_path: Path) -> None:
+    with FileHost(model=CONTENT) as host:
+        host.etag, host.stop_after = '"1"', len(CONTENT) // 2
+        source = hosted(tmp_path, host)
+
+        async def test() -> None:
+            async with repository(folder, source) as (stage, _):
+                some_came = asyncio.Event()
+
+                def hear(event: Any) -> None:
+                    if event.update.downloaded_bytes:
+                        some_came.set()
+
+                option = await stage.core.download_catalog.option(IDENTIFIER)
+                ticket = stage.core.downloads.start(option).join(hear)
+                await asyncio.wait_for(some_came.wait(), PATIENCE_SECONDS)
+                host.stop_after = None
+                ticket.cancel()
+                model = await stage.core.downloads.start(option).join(lambda _: None).result()
+                assert model is not None
+                assert model.path == IDENTIFIER
+
+        run(test)
+        assert host.ranges[0] is None
+        assert host.ranges[1] is not None
+    assert left_in(folder) == [IDENTIFIER]
 
 
 def test_the_beginning_of_a_download_stays_until_the_server_ends(folder: Path, tmp_path: Path) -> None:
