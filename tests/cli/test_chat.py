@@ -463,8 +463,9 @@ def test_models_are_downloaded(capsys: pytest.CaptureFixture[str], tmp_path: Pat
             talk = Talk(client, capsys)
             talk("/download pebble", "/download nothing-like-it", "/download maker/pebble-one")
     assert "error: 'pebble' may be any of maker/pebble-one, maker/pebble-two" in talk.err
-    assert "error: The server knows no model to download that matches 'nothing-like-it'." in talk.err
-    assert "Downloaded text-embedding-pebble-one (" in talk.err
+    assert "error: The server finds no models like 'nothing-like-it' to download." in talk.err
+    assert "Downloaded maker/pebble-one" in talk.err
+    assert "/model text-embedding-pebble-one chats with it." in talk.err
     assert list(models_folder.glob("*/*/*.gguf"))
 
 

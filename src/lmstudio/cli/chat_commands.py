@@ -13,7 +13,7 @@ from lmstudio.errors import LMStudioOSError, LMStudioValueError
 
 from . import choosing
 from .chat_session import REASONING, choose_llm, load
-from .downloading import download
+from .downloading import Choices, download
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,8 +110,8 @@ def _reasoning(session: ChatSession, switch: str) -> None:
 def _download(session: ChatSession, wanted: str) -> None:
     if not wanted:
         raise LMStudioValueError("/download needs the name of a model, or a part of it.")
-    key = download(session.client, session.screen, wanted)
-    session.screen.info(f"/model {key} chats with it.")
+    fetched = download(session.client, session.screen, wanted, Choices())
+    session.screen.info(f"/model {fetched.model_key or fetched.label} chats with it.")
 
 
 def _image(session: ChatSession, file: str) -> None:

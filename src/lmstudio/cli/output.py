@@ -190,7 +190,7 @@ class Output:
         if not self.can_ask:
             raise LMStudioRuntimeError(otherwise)
         console = self.err
-        console.print(_shown(f"{question} [{default}]: ", sys.stderr), end="", markup=False)
+        console.print(showable(f"{question} [{default}]: ", sys.stderr), end="", markup=False)
         line = sys.stdin.readline()
         if not line:
             console.print()
