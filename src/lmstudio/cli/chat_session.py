@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SYSTEM_PROMPT: Final = (
     "You are a helpful assistant in a terminal. Answer clearly and concisely, in plain text where that will do."
 )
-REASONING: Final = {"auto": None, "on": True, "off": False}
+REASONING: Final[dict[str, bool | None]] = {"auto": None, "on": True, "off": False}
 """What `--reasoning` may be, and the switch that is sent: none leaves it to the model."""
 
 

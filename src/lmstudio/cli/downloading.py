@@ -13,6 +13,7 @@ from .output import disk_size
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lmstudio._sdk_models import ArtifactDownloadPlanDownloadOptionInfo
     from lmstudio._surface.sync_planner import ArtifactDownloadPlanner
     from lmstudio.sync_api import Client
 
@@ -92,6 +93,11 @@ def search(client: Client, name: Wanted, choices: Choices) -> list[Found]:
 
 
 def choose_place(found: list[Found], name: Wanted, choices: Choices, output: Output) -> Place:
+    """The one that is meant, after asking where that is not clear.
+
+    Raises:
+        LMStudioRuntimeError: there is none, or there are several, and nobody to ask.
+    """
     what = "recommended models" if name.term is None else f"models like {name.term!r}"
     if not found:
         raise LMStudioRuntimeError(
@@ -151,7 +157,8 @@ def model_nodes(planner: ArtifactDownloadPlanner) -> list[tuple[int, Any]]:
     return [(place, node) for place, node in enumerate(planner.get_plan().nodes) if node.type == "model"]
 
 
-def option_row(option: Any) -> list[str]:
+def option_row(option: ArtifactDownloadPlanDownloadOptionInfo) -> list[str]:
+    """Name, quantization, format, size, where it fits, and notes."""
     notes = ("recommended" if option.recommended else "", _STATES[option.availability])
     return [
         option.display_name,
