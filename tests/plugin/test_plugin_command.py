@@ -238,7 +238,7 @@ def test_plugin_in_development_follows_its_files_and_its_host(tmp_path: Path) ->
             words.write_text("WORD = 'two and three'")
             command.until("me/helper is running")
             assert stage.call(("word", {}))[0] == "two and three"
-        command.until("Trying again in 1 seconds")
+        command.until("Trying again until it can.")
         with running_stage(port=stage.server.port) as stage:
             command.until("me/helper is running")
             assert stage.call(("word", {}))[0] == "two and three"

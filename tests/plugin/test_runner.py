@@ -220,6 +220,15 @@ def test_failure_of_a_preprocessor_is_told_and_the_plugin_lives_on(coroutines: R
     assert coroutines.preprocess("keep")[0] == "keep"
 
 
+def test_failure_is_logged_without_frames_of_the_package(
+    coroutines: RunningStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RequestError):
+        coroutines.preprocess("fail")
+    assert "plugin.py" in caplog.text
+    assert "_runner" not in caplog.text
+
+
 def test_exit_of_a_plain_function_is_a_failure(functions: RunningStage) -> None:
     with pytest.raises(RequestError, match="SystemExit: 4"):
         functions.preprocess("exit", PLAIN)

@@ -13,7 +13,7 @@ from lmstudio.plugin.sdk_api import LMStudioPluginRuntimeError
 
 from .configs import parse_config, schematics_of
 from .controllers import controller_class
-from .faults import fault
+from .faults import fault, own_traceback
 from .task_hooks import TASK_HOOKS
 from .tools_hook import ToolsHook
 
@@ -89,7 +89,8 @@ class RunningPlugin:
 
     def fault(self, what: str, error: BaseException, *, tool: str | None = None) -> SerializedLMSExtendedError:
         """*error* for the host; the log has it, too. *what* is the subject of the sentence that it has failed."""
-        _logger.error("%s failed.", what, exc_info=error, extra=fields(namespace="plugins", tool=tool))
+        shown = type(error), error, own_traceback(error)
+        _logger.error("%s failed.", what, exc_info=shown, extra=fields(namespace="plugins", tool=tool))
         return fault(what, error)
 
     def controller(self, name: HookName, packet: Any, outlet: Outlet, *, in_loop: bool) -> Any:
@@ -159,7 +160,7 @@ async def _serve(plugin: RunningPlugin, client: AsyncClient, on_ready: Callable[
     try:
         await _first_end([begun, *works])
         is_ready = True
-        _logger.info("The plugin %r is ready", plugin.identifier, extra=fields(namespace="plugins"))
+        _logger.debug("The plugin %r is ready", plugin.identifier, extra=fields(namespace="plugins"))
         on_ready(plugin.identifier)
         await _first_end(works)
     except LMStudioError as error:
