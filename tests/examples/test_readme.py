@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pages import snippets
 from sample_files import JPEG, pdf
 from served_plugins import served_plugins
 
@@ -85,13 +86,6 @@ def surroundings(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()
-
-
-def snippets(page: Path) -> Iterator[str]:
-    """The Python of a page, on the lines where it stands."""
-    text = page.read_text(encoding="utf-8")
-    for found in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        yield "\n" * text.count("\n", 0, found.start(1)) + found[1]
 
 
 def run(snippet: str, names: dict[str, Any], page: Path) -> None:

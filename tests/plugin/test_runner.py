@@ -96,6 +96,7 @@ import lmstudio as lms
 from lmstudio.plugin import PluginContext, get_tool_call_context
 
 left = threading.Event()
+late = threading.Event()
 
 def preprocess(ctl, message):
     if message.get_text() == "wait":
@@ -142,7 +143,18 @@ def tools(ctl):
         """Return what is no JSON."""
         return object()
 
-    return [whisper, meet, wait, was_left, circle]
+    @lms.tool(timeout=0.01)
+    def oversleep(context: lms.ToolCallContext) -> str:
+        """Take too long."""
+        context.signal.add_listener(late.set)
+        late.wait()
+        return "too late"
+
+    def was_late() -> bool:
+        """Whether a call knew that its time was over."""
+        return late.wait(60)
+
+    return [whisper, meet, wait, was_left, circle, oversleep, was_late]
 
 def generate(ctl):
     ctl.fragment_generated(ctl.history[-1].get_text()[::-1])
@@ -322,6 +334,12 @@ def test_aborted_call_of_a_plain_function_hears_of_it(functions: RunningStage) -
 
     functions.within(stop)
     assert functions.call(("was_left", {}), plugin=PLAIN)[0] is True
+
+
+def test_call_over_its_time_limit_hears_of_it(functions: RunningStage) -> None:
+    failed, _ = functions.call(("oversleep", {}), plugin=PLAIN)
+    assert "took longer than 0.01 seconds" in str(failed)
+    assert functions.call(("was_late", {}), plugin=PLAIN)[0] is True
 
 
 def test_limit_of_parallel_calls(stage: RunningStage, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
