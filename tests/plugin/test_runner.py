@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 COROUTINES = '''
 import asyncio
 import lmstudio as lms
-from lmstudio.plugin import BaseConfigSchema, config_field, get_tool_call_context, get_tool_call_context_async
+from lmstudio.plugin import (
+    AsyncToolCallContext, BaseConfigSchema, ToolCallContext, config_field, get_tool_call_context,
+    get_tool_call_context_async
+)
 
 class ConfigSchema(BaseConfigSchema):
     greeting: str = config_field(label="Greeting", hint="How to greet", default="Hello")
@@ -60,8 +63,12 @@ async def list_provided_tools(ctl):
         await get_tool_call_context_async().notify_status("Looking")
         return {"greeting": f"{greeting}, {name}!"}
 
-    async def nothing() -> None:
+    async def nothing(call: AsyncToolCallContext) -> None:
         """Return nothing."""
+        await call.notify_status("nothing in call " + call.call_id)
+
+    async def mistaken(call: ToolCallContext) -> None:
+        """Want the context of plain functions."""
 
     async def meet(last: bool) -> str:
         """Wait for the last."""
@@ -78,7 +85,7 @@ async def list_provided_tools(ctl):
         """Ask for the wrong context."""
         get_tool_call_context()
 
-    return [greet, nothing, meet, fail, confused]
+    return [greet, nothing, meet, fail, confused, mistaken]
 
 async def generate_tokens(ctl, history):
     text = history[-1].get_text()
@@ -93,7 +100,7 @@ async def generate_tokens(ctl, history):
 FUNCTIONS = '''
 import threading
 import lmstudio as lms
-from lmstudio.plugin import PluginContext, get_tool_call_context
+from lmstudio.plugin import PluginContext, ToolCallContext, get_tool_call_context
 
 left = threading.Event()
 late = threading.Event()
@@ -114,10 +121,11 @@ def preprocess(ctl, message):
 def tools(ctl):
     barrier = threading.Barrier(2, timeout=60)
 
-    def whisper(text: str, context: lms.ToolCallContext) -> str:
+    def whisper(text: str, context: lms.ToolCallContext, call: ToolCallContext | None = None) -> str:
         """Whisper."""
         get_tool_call_context().notify_warning("quiet")
         context.status("whispering")
+        assert call is get_tool_call_context()
         return text.lower()
 
     def meet() -> str:
@@ -291,7 +299,9 @@ def test_plain_function_as_a_tool_reports_in_both_ways(functions: RunningStage) 
 
 
 def test_tool_that_returns_nothing(coroutines: RunningStage) -> None:
-    assert coroutines.call(("nothing", {}))[0] is None
+    nothing, said = coroutines.call(("nothing", {}))
+    assert nothing is None
+    assert said[0].startswith("nothing in call ")
 
 
 def test_calls_of_a_session_run_at_the_same_time(coroutines: RunningStage, functions: RunningStage) -> None:
@@ -305,6 +315,7 @@ def test_calls_of_a_session_run_at_the_same_time(coroutines: RunningStage, funct
         ("fail", {}, "The tool 'fail' of the plugin 'me/helper' failed (LookupError: not there)"),
         ("greet", {"name": 5}, "Invalid arguments for tool 'greet'"),
         ("confused", {}, "use get_tool_call_context_async"),
+        ("mistaken", {}, "use get_tool_call_context_async"),
     ],
 )
 def test_failure_of_a_tool_is_told(coroutines: RunningStage, name: str, arguments: Any, expected: str) -> None:
