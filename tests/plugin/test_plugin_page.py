@@ -62,7 +62,7 @@ def test_preprocessors(stage: RunningStage, run: Run) -> None:
 
 
 def test_generator(stage: RunningStage, run: Run) -> None:
-    history = ChatHistoryData.from_dict({"messages": [user_message("Hi").to_dict()]})
+    history = ChatHistoryData.from_dict({"messages": [user_message("Please start.").to_dict()]})
     tool = LlmTool.from_dict({"type": "function", "function": {"name": "start"}})
 
     async def generate() -> list[Any]:
