@@ -54,9 +54,10 @@ def stage() -> Iterator[RunningStage]:
 def own_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The command configures the log of the whole process."""
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-    level = logging.getLogger("httpx").level
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("httpx", "httpcore"))}
     yield
-    logging.getLogger("httpx").setLevel(level)
+    for logger, level in levels.items():
+        logger.setLevel(level)
 
 
 # What cannot run -----------------------------------------------------------------------------------------------------

@@ -128,8 +128,8 @@ def _show_log(level: int) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logs.LineFormatter())
     logging.basicConfig(level=level, handlers=[handler])
-    if level > logging.DEBUG:
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
+    for name in ("httpx", "httpcore"):  # at DEBUG, five lines for each connection that say nothing of plugins
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _show_cause(error: LMStudioError) -> None:
