@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -351,6 +352,13 @@ def test_call_over_its_time_limit_hears_of_it(functions: RunningStage) -> None:
     failed, _ = functions.call(("oversleep", {}), plugin=PLAIN)
     assert "took longer than 0.01 seconds" in str(failed)
     assert functions.call(("was_late", {}), plugin=PLAIN)[0] is True
+
+
+def test_calls_are_logged_for_developers(functions: RunningStage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "lmstudio.plugins")
+    functions.call(("whisper", {"text": "Hello"}), plugin=PLAIN)
+    assert "The host calls the tools provider" in caplog.messages
+    assert "The host calls the tool 'whisper'" in caplog.messages
 
 
 def test_limit_of_parallel_calls(stage: RunningStage, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -72,7 +72,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="register the plugin with the running LM Studio, and start it again when a file changes",
     )
-    parser.add_argument("--debug", action="store_true", help="show more of what happens")
+    parser.add_argument("--debug", action="store_true", help="show what the host calls, and connections")
     parser.add_argument(
         "--max-parallel-tool-calls",
         metavar="NUMBER",

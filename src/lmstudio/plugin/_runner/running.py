@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lmstudio.async_api import AsyncClient
 from lmstudio.errors import LMStudioChannelClosedError, LMStudioError
 from lmstudio.logs import fields, get_logger
+from lmstudio.plugin._definition import HOOK_NOUNS
 from lmstudio.plugin.sdk_api import LMStudioPluginRuntimeError
 
 from .configs import parse_config, schematics_of
@@ -93,12 +94,17 @@ class RunningPlugin:
         _logger.error("%s failed.", what, exc_info=shown, extra=fields(namespace="plugins", tool=tool))
         return fault(what, error)
 
+    def called(self, what: str, *, tool: str | None = None) -> None:
+        """For the log: the host wants something done by *what*."""
+        _logger.debug("The host calls %s", what, extra=fields(namespace="plugins", tool=tool))
+
     def controller(self, name: HookName, packet: Any, outlet: Outlet, *, in_loop: bool) -> Any:
         """What a hook gets to work on the task of *packet* with. *in_loop*: it is a coroutine.
 
         Raises:
             LMStudioError: the host has sent settings that the plugin does not allow.
         """
+        self.called(f"the {HOOK_NOUNS[name]}")
         make: Any = controller_class(name, in_loop=in_loop)
         if name == "generate_tokens":
             make = partial(make, send=outlet.send)

@@ -185,6 +185,7 @@ class _Session:
                 outlet.signal.abort()  # a plain function is still at work
 
     async def _run(self, packet: PluginsChannelSetToolsProviderToClientPacketCallTool, outlet: Outlet) -> Any:
+        self._plugin.called(f"the tool {packet.tool_name!r}", tool=packet.tool_name)
         tool = self._tools.get(packet.tool_name)
         if tool is None:
             similar = near_matches(packet.tool_name, [*self._tools]) or [*self._tools]
