@@ -209,6 +209,8 @@ class PluginRegistry:
             similar = near_matches(identifier[:_MAX_NAME], self._plugins) or list(self._plugins)[:3]
             raise RequestError(
                 f"No plugin {identifier!r:.250} is registered",
-                suggestion=f"There is: {', '.join(similar)}." if similar else "Start the plugin, e.g. with `lms dev`.",
+                suggestion=f"There is: {', '.join(similar)}."
+                if similar
+                else "Start it, e.g. with `lms dev` or `python -m lmstudio.plugin --dev FOLDER`.",
             )
         return plugin
