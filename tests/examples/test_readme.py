@@ -20,7 +20,7 @@ from served_plugins import served_plugins
 
 import lmstudio as lms
 from lmstudio import _discovery
-from lmstudio.server import Reply, ScriptedEngine, Server, ToolCall, scripted_models
+from lmstudio.server import HttpSettings, Reply, ScriptedEngine, Server, ToolCall, scripted_models
 from lmstudio.server.models import CHAT_MODEL_FILE
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     catalog.write_text(json.dumps({"models": [listed]}))
     chat, embedding = scripted_models()
     models = [replace(chat, model_key=MODEL, vision=True), replace(embedding, model_key=EMBEDDER)]
-    with Server(models, engine=ScriptedEngine(answer), catalog=catalog) as server:
+    http = HttpSettings(allow_plugins=True)
+    with Server(models, engine=ScriptedEngine(answer), catalog=catalog, http=http) as server:
         monkeypatch.setattr(_discovery, "API_SERVER_PORTS", (server.port,))
         with lms.Client() as client:
             client.llm.model(MODEL)
