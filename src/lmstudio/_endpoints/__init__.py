@@ -34,7 +34,7 @@ def _decoder(packet_type: Any, omissible: Mapping[str, str] | None = None) -> De
             return decode(data)
         except msgspec.ValidationError:
             packet = msgspec.json.decode(data)
-            member = omissible.get(packet.get("type")) if isinstance(packet, dict) else None
+            member = omissible.get(str(packet.get("type"))) if isinstance(packet, dict) else None
             if member is None or member in packet:
                 raise
             return decode(msgspec.json.encode({**packet, member: None}))
