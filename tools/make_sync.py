@@ -104,7 +104,7 @@ SENTENCES: Mapping[str, Substitutions] = {
     **{
         f"src/lmstudio/plugin/_controllers/async_{name}.py": _PLUGIN_FUNCTIONS for name in ("contexts", "tool_sessions")
     },
-    "tests/surface/async/test_plugin_controllers.py": _PLUGIN_NAMES,
+    **{f"tests/surface/async/test_{name}.py": _PLUGIN_NAMES for name in ("plugin_controllers", "every_endpoint")},
 }
 
 HEADER = "# Generated from {source} by tools/make_sync.py. Edit that file instead.\n"

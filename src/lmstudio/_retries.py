@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable  # noqa: TC003 - msgspec reads the annotations
 
 import msgspec
 
 from ._timeouts import is_seconds
 from .errors import LMStudioValueError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["RetryConfig"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from ._callbacks import refuse_unawaited
 from ._tool_definitions import (
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ._tool_definitions import ToolDefinition
 
 __all__ = ["Tool", "ToolArgumentsError", "read_tools"]
+
+NO_CONTEXT: Final[Mapping[str, type]] = MappingProxyType({})
 
 
 class ToolArgumentsError(LMStudioValueError):
@@ -45,7 +48,7 @@ class Tool:
         read: Callable[[Mapping[str, Any]], dict[str, Any]],
         *,
         implementation: Callable[..., Any] | None = None,
-        context_parameters: tuple[str, ...] = (),
+        context_parameters: Mapping[str, type] = NO_CONTEXT,
         timeout: float | None = None,
     ) -> None:
         self.definition: dict[str, Any] = definition
@@ -91,7 +94,10 @@ class Tool:
         awaited for the call to happen.
         """
         assert self.implementation is not None
-        keywords = {**arguments, **dict.fromkeys(self._context_parameters, context)}
+        keywords = dict(arguments)
+        for name, wanted in self._context_parameters.items():
+            # Plugins have contexts of their own, which know the call that is running.
+            keywords[name] = context if wanted is ToolCallContext else cast("Any", wanted)._of_running_call()
         with calling(context):
             result = self.implementation(**keywords)
         return _awaited(result, context) if hasattr(result, "__await__") else result
@@ -195,7 +201,7 @@ def _from_raw(given: UnimplementedRawFunctionTool) -> Tool:
     schema = _checked_schema(given.name, given.parameters_json_schema)
     known = {} if schema is None else schema
     accepted: frozenset[str] | None = None
-    context_parameters: tuple[str, ...] = ()
+    context_parameters: Mapping[str, type] = NO_CONTEXT
     if implementation is not None:
         names, required = frozenset(known["properties"]), frozenset(known.get("required", ()))
         accepted, context_parameters = _check_implementation(given.name, implementation, names, required)
@@ -247,7 +253,7 @@ def _check_members(name: object, description: object, implementation: object, ti
 
 def _check_implementation(
     name: str, implementation: Callable[..., Any], parameters: frozenset[str], always_given: frozenset[str]
-) -> tuple[frozenset[str] | None, tuple[str, ...]]:
+) -> tuple[frozenset[str] | None, Mapping[str, type]]:
     """Make sure that it can be called with *parameters*: the names it accepts, and those for the context."""
     from ._tool_signature import read_implementation
 

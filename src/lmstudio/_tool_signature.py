@@ -117,7 +117,7 @@ _UNUSABLE_KINDS = {
 def parameters_of(
     function: Callable[..., Any], tool_name: str, injected: type, descriptions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The parameters of *function*, in the form that `ArgumentReader` takes, without those of type *injected*.
+    """The parameters of *function*, in the form that `ArgumentReader` takes, without contexts of calls.
 
     Raises:
         LMStudioValueError: a parameter cannot be described to a model; the message says which, why and what helps.
@@ -148,7 +148,7 @@ def parameters_of(
                 "and `if TYPE_CHECKING`; types that are local to a function work without "
                 "`from __future__ import annotations`",
             ) from error
-        if not _is_of_type(annotation, injected):
+        if _injected_type(annotation, injected) is None:
             found[name] = _parameter_entry(annotation, parameter.default, descriptions.get(name))
     return found
 
@@ -158,10 +158,14 @@ def bad_parameter(tool_name: str, problem: str, remedy: str) -> LMStudioValueErr
     return LMStudioValueError(f"Cannot use tool {tool_name!r}: {problem}. To fix it, {remedy}.")
 
 
-def _is_of_type(annotation: Any, cls: type) -> bool:
-    """Whether an annotation is *cls* or *cls* | None."""
-    options = get_args(annotation) if is_union(annotation) else (annotation,)
-    return cls in options and set(options) <= {cls, type(None)}
+def _injected_type(annotation: Any, injected: type) -> type | None:
+    """*injected*, or one of the contexts of plugins, if an annotation is that, or that | None."""
+    options = {*(get_args(annotation) if is_union(annotation) else (annotation,))} - {type(None)}
+    if len(options) != 1:
+        return None
+    (found,) = options
+    is_context = isinstance(found, type) and (found is injected or hasattr(found, "_of_running_call"))
+    return found if is_context else None
 
 
 def is_union(annotation: Any) -> bool:
@@ -189,8 +193,8 @@ class Implementation(NamedTuple):
     """Names of parameters that can be passed; None if any can."""
     needed: tuple[str, ...]
     """Names of parameters that must be passed."""
-    injected: tuple[str, ...]
-    """Names of the parameters that get the context of the call."""
+    injected: Mapping[str, type]
+    """The parameters that get the context of the call, and the types of context that they want."""
 
 
 def read_implementation(function: Callable[..., Any], injected: type, known: frozenset[str]) -> Implementation:
@@ -198,27 +202,27 @@ def read_implementation(function: Callable[..., Any], injected: type, known: fro
     try:
         signature = _signature(function)
     except ValueError:  # in C, for example: it will say itself what it does not like
-        return Implementation(None, (), ())
-    contexts = []
+        return Implementation(None, (), {})
+    contexts: dict[str, type] = {}
     accepted: set[str] | None = set()
     needed = []
     for parameter in signature:
         if parameter.kind is parameter.VAR_KEYWORD:
             accepted = None
-        elif parameter.name not in known and _gets(injected, parameter, function):
-            contexts.append(parameter.name)
+        elif parameter.name not in known and (context := _context_type(parameter, function, injected)) is not None:
+            contexts[parameter.name] = context
         elif parameter.kind is not parameter.VAR_POSITIONAL:
             if accepted is not None and parameter.kind is not parameter.POSITIONAL_ONLY:
                 accepted.add(parameter.name)
             if parameter.default is MISSING:
                 needed.append(parameter.name)
-    return Implementation(None if accepted is None else frozenset(accepted), tuple(needed), tuple(contexts))
+    return Implementation(None if accepted is None else frozenset(accepted), tuple(needed), contexts)
 
 
-def _gets(injected: type, parameter: inspect.Parameter, function: Callable[..., Any]) -> bool:
+def _context_type(parameter: inspect.Parameter, function: Callable[..., Any], injected: type) -> type | None:
     if parameter.annotation is MISSING:
-        return False
+        return None
     try:
-        return _is_of_type(_resolved(parameter, function), injected)
+        return _injected_type(_resolved(parameter, function), injected)
     except (NameError, SyntaxError, TypeError, AttributeError):
-        return False
+        return None

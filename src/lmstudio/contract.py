@@ -10,22 +10,23 @@ and the same replies: those of OpenAI's chat completions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
+from ._http_models.openai import ChatCompletionResponse, ToolCall  # noqa: TC001 - msgspec reads the annotations
 from .errors import LMStudioValueError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from ._http_models.model_lists import ListModelsFilter, ModelsListResponse, ModelStatus
-    from ._http_models.openai import ChatCompletionChunk, ChatCompletionParams, ChatCompletionResponse, ToolCall
+    from ._http_models.openai import ChatCompletionChunk, ChatCompletionParams
     from ._timeouts import TimeoutInput
     from .history import ChatInput
 

@@ -5,14 +5,14 @@ Every event has a `kind`, so that `match event.kind` works as well as `match eve
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
-if TYPE_CHECKING:
-    from ._sdk_models import LlmPredictionFragment, PromptProcessingDetails, ToolCallRequest
-    from .errors import ToolCallRequestError
-    from .results import PredictionResult
+# Not for type checkers only: msgspec reads the annotations when somebody asks for a signature.
+from ._sdk_models import LlmPredictionFragment, PromptProcessingDetails, ToolCallRequest  # noqa: TC001
+from .errors import ToolCallRequestError  # noqa: TC001
+from .results import PredictionResult  # noqa: TC001
 
 __all__ = [
     "PredictionEvent",

@@ -12,10 +12,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from docs.feature_rows import NAMESPACES, PLUGINS
+
 COUNTS: Final = {"R0": 48, "R1": 52, "R2": 65}
 """How many rows each system has: R0.1 to R0.48, and so on."""
 OTHER: Final = ("H28", "P1", "P2", "P3", "P4", "P5", "P6", "P7")
 FEATURES: Final = (
+    *range(229, 294),
+    318,
     *(294, 295, 296, 298, 300, 303, 304, 305, 306, 310, 311, 312, 319, 320, 321, 322, 323, 324, 325, 326, 327, 328),
     *(329, 330, 331, 332, 333, 334, 335),
 )
@@ -514,6 +518,8 @@ POINTS: Final = {
 }
 
 FEATURE_ROWS: Final = {
+    **NAMESPACES,
+    **PLUGINS,
     294: R0[33] + R1[37],
     295: ("unit/test_errors.py::test_the_parts_of_an_error_are_attributes_without_the_stack",),
     296: (f"{ERRORS}an_unknown_model", f"{TREE}presets_may_be_meant_too"),

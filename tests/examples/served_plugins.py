@@ -38,7 +38,9 @@ def _served(
             client_passkey=registration.client_passkey,
         )
         with process:
-            channel = getattr(process.plugins.get_self_registration_host(), hook)()
+            host = process.plugins.get_self_registration_host()
+            channel = getattr(host, hook)()
+            host.init_completed()
             serving = threading.Thread(target=_serve, args=(channel, answer), daemon=True)
             serving.start()
             try:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pages import snippets
 from sample_files import JPEG, pdf
 from served_plugins import served_plugins
 
 import lmstudio as lms
 from lmstudio import _discovery
-from lmstudio.server import Reply, ScriptedEngine, Server, ToolCall, scripted_models
+from lmstudio.server import HttpSettings, Reply, ScriptedEngine, Server, ToolCall, scripted_models
 from lmstudio.server.models import CHAT_MODEL_FILE
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     catalog.write_text(json.dumps({"models": [listed]}))
     chat, embedding = scripted_models()
     models = [replace(chat, model_key=MODEL, vision=True), replace(embedding, model_key=EMBEDDER)]
-    with Server(models, engine=ScriptedEngine(answer), catalog=catalog) as server:
+    http = HttpSettings(allow_plugins=True)
+    with Server(models, engine=ScriptedEngine(answer), catalog=catalog, http=http) as server:
         monkeypatch.setattr(_discovery, "API_SERVER_PORTS", (server.port,))
         with lms.Client() as client:
             client.llm.model(MODEL)
@@ -85,13 +87,6 @@ def surroundings(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()
-
-
-def snippets(page: Path) -> Iterator[str]:
-    """The Python of a page, on the lines where it stands."""
-    text = page.read_text(encoding="utf-8")
-    for found in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        yield "\n" * text.count("\n", 0, found.start(1)) + found[1]
 
 
 def run(snippet: str, names: dict[str, Any], page: Path) -> None:

@@ -54,9 +54,10 @@ def stage() -> Iterator[RunningStage]:
 def own_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The command configures the log of the whole process."""
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-    level = logging.getLogger("httpx").level
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("httpx", "httpcore"))}
     yield
-    logging.getLogger("httpx").setLevel(level)
+    for logger, level in levels.items():
+        logger.setLevel(level)
 
 
 # What cannot run -----------------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def test_plugin_in_development_follows_its_files_and_its_host(tmp_path: Path) ->
             words.write_text("WORD = 'two and three'")
             command.until("me/helper is running")
             assert stage.call(("word", {}))[0] == "two and three"
-        command.until("Trying again in 1 seconds")
+        command.until("Trying again until it can.")
         with running_stage(port=stage.server.port) as stage:
             command.until("me/helper is running")
             assert stage.call(("word", {}))[0] == "two and three"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 COROUTINES = '''
 import asyncio
 import lmstudio as lms
-from lmstudio.plugin import BaseConfigSchema, config_field, get_tool_call_context, get_tool_call_context_async
+from lmstudio.plugin import (
+    AsyncToolCallContext, BaseConfigSchema, ToolCallContext, config_field, get_tool_call_context,
+    get_tool_call_context_async
+)
 
 class ConfigSchema(BaseConfigSchema):
     greeting: str = config_field(label="Greeting", hint="How to greet", default="Hello")
@@ -60,8 +64,12 @@ async def list_provided_tools(ctl):
         await get_tool_call_context_async().notify_status("Looking")
         return {"greeting": f"{greeting}, {name}!"}
 
-    async def nothing() -> None:
+    async def nothing(call: AsyncToolCallContext) -> None:
         """Return nothing."""
+        await call.notify_status("nothing in call " + call.call_id)
+
+    async def mistaken(call: ToolCallContext) -> None:
+        """Want the context of plain functions."""
 
     async def meet(last: bool) -> str:
         """Wait for the last."""
@@ -78,7 +86,7 @@ async def list_provided_tools(ctl):
         """Ask for the wrong context."""
         get_tool_call_context()
 
-    return [greet, nothing, meet, fail, confused]
+    return [greet, nothing, meet, fail, confused, mistaken]
 
 async def generate_tokens(ctl, history):
     text = history[-1].get_text()
@@ -93,9 +101,10 @@ async def generate_tokens(ctl, history):
 FUNCTIONS = '''
 import threading
 import lmstudio as lms
-from lmstudio.plugin import PluginContext, get_tool_call_context
+from lmstudio.plugin import PluginContext, ToolCallContext, get_tool_call_context
 
 left = threading.Event()
+late = threading.Event()
 
 def preprocess(ctl, message):
     if message.get_text() == "wait":
@@ -113,10 +122,11 @@ def preprocess(ctl, message):
 def tools(ctl):
     barrier = threading.Barrier(2, timeout=60)
 
-    def whisper(text: str, context: lms.ToolCallContext) -> str:
+    def whisper(text: str, context: lms.ToolCallContext, call: ToolCallContext | None = None) -> str:
         """Whisper."""
         get_tool_call_context().notify_warning("quiet")
         context.status("whispering")
+        assert call is get_tool_call_context()
         return text.lower()
 
     def meet() -> str:
@@ -142,7 +152,18 @@ def tools(ctl):
         """Return what is no JSON."""
         return object()
 
-    return [whisper, meet, wait, was_left, circle]
+    @lms.tool(timeout=0.01)
+    def oversleep(context: lms.ToolCallContext) -> str:
+        """Take too long."""
+        context.signal.add_listener(late.set)
+        late.wait()
+        return "too late"
+
+    def was_late() -> bool:
+        """Whether a call knew that its time was over."""
+        return late.wait(60)
+
+    return [whisper, meet, wait, was_left, circle, oversleep, was_late]
 
 def generate(ctl):
     ctl.fragment_generated(ctl.history[-1].get_text()[::-1])
@@ -220,6 +241,15 @@ def test_failure_of_a_preprocessor_is_told_and_the_plugin_lives_on(coroutines: R
     assert coroutines.preprocess("keep")[0] == "keep"
 
 
+def test_failure_is_logged_without_frames_of_the_package(
+    coroutines: RunningStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RequestError):
+        coroutines.preprocess("fail")
+    assert "plugin.py" in caplog.text
+    assert "_runner" not in caplog.text
+
+
 def test_exit_of_a_plain_function_is_a_failure(functions: RunningStage) -> None:
     with pytest.raises(RequestError, match="SystemExit: 4"):
         functions.preprocess("exit", PLAIN)
@@ -270,7 +300,9 @@ def test_plain_function_as_a_tool_reports_in_both_ways(functions: RunningStage) 
 
 
 def test_tool_that_returns_nothing(coroutines: RunningStage) -> None:
-    assert coroutines.call(("nothing", {}))[0] is None
+    nothing, said = coroutines.call(("nothing", {}))
+    assert nothing is None
+    assert said[0].startswith("nothing in call ")
 
 
 def test_calls_of_a_session_run_at_the_same_time(coroutines: RunningStage, functions: RunningStage) -> None:
@@ -284,6 +316,7 @@ def test_calls_of_a_session_run_at_the_same_time(coroutines: RunningStage, funct
         ("fail", {}, "The tool 'fail' of the plugin 'me/helper' failed (LookupError: not there)"),
         ("greet", {"name": 5}, "Invalid arguments for tool 'greet'"),
         ("confused", {}, "use get_tool_call_context_async"),
+        ("mistaken", {}, "use get_tool_call_context_async"),
     ],
 )
 def test_failure_of_a_tool_is_told(coroutines: RunningStage, name: str, arguments: Any, expected: str) -> None:
@@ -313,6 +346,19 @@ def test_aborted_call_of_a_plain_function_hears_of_it(functions: RunningStage) -
 
     functions.within(stop)
     assert functions.call(("was_left", {}), plugin=PLAIN)[0] is True
+
+
+def test_call_over_its_time_limit_hears_of_it(functions: RunningStage) -> None:
+    failed, _ = functions.call(("oversleep", {}), plugin=PLAIN)
+    assert "took longer than 0.01 seconds" in str(failed)
+    assert functions.call(("was_late", {}), plugin=PLAIN)[0] is True
+
+
+def test_calls_are_logged_for_developers(functions: RunningStage, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "lmstudio.plugins")
+    functions.call(("whisper", {"text": "Hello"}), plugin=PLAIN)
+    assert "The host calls the tools provider" in caplog.messages
+    assert "The host calls the tool 'whisper'" in caplog.messages
 
 
 def test_limit_of_parallel_calls(stage: RunningStage, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

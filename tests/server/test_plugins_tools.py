@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from native_client import Refused, run
+from patience import PATIENCE_SECONDS
 from plugin_kit import config
 from plugin_stage import ADD, FAILURE, PluginProcess, PluginStage, plugin_stage
 
@@ -263,15 +264,30 @@ def test_answer_that_is_not_valid_fails_the_call() -> None:
         async with plugin_stage() as stage:
             tools = await ToolStage.start(stage)
             channel, _ = await tools.begin()
-            tools.answer(await tools.called(channel), "toolCallComplete")
+            tools.answer(await tools.called(channel), "toolCallStatus", statusText=5)
             failed = await channel.next()
             assert failed is not None
-            assert "gave an answer that is not valid: toolCallComplete" in failed["error"]["title"]
+            assert "gave an answer that is not valid: toolCallStatus" in failed["error"]["title"]
             assert len(tools.plugin.session.warnings) == 1
             tools.answer(await tools.called(channel), "toolCallComplete", result=1)
             assert (await channel.next() or {})["result"] == 1
 
     run(test)
+
+
+def test_what_is_undefined_in_javascript_is_absent_and_means_nothing() -> None:
+    async def test() -> None:
+        async with plugin_stage() as stage:
+            tools = await ToolStage.start(stage)
+            channel, _ = await tools.begin()
+            channel.send({"type": "callTool", "callId": 0, "name": "add"})
+            called = await tools.said("callTool")
+            assert called["parameters"] is None
+            tools.answer(called, "toolCallComplete")
+            assert await channel.next() == {"type": "toolCallComplete", "callId": 0, "result": None}
+            assert tools.plugin.session.warnings == stage.user.warnings == []
+
+    run(lambda: asyncio.wait_for(test(), PATIENCE_SECONDS))
 
 
 def test_tools_that_are_not_valid_fail_the_session() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from programs import uncovered
 
@@ -81,6 +84,45 @@ def test_the_modules_of_the_official_package_can_be_imported(module: str) -> Non
 def test_the_modules_of_the_official_package_are_attributes(module: str) -> None:
     code = f"import json, lmstudio; print(json.dumps(lmstudio.{module}.__name__))"
     assert in_a_new_process(code) == f"lmstudio.{module}"
+
+
+# The official package ------------------------------------------------------------------------------------------------
+
+OFFICIAL = json.loads(Path(__file__).with_name("official_names.json").read_text(encoding="utf-8"))
+"""The public names of the official package 1.6.0b1, and of its `plugin`, with the members of each."""
+
+
+def found(name: str) -> Any:
+    """The object of a name such as "Chat" or "plugin.hooks"."""
+    owner: Any = lmstudio
+    for part in name.split("."):
+        if isinstance(owner, ModuleType) and not hasattr(owner, part):
+            importlib.import_module(f"{owner.__name__}.{part}")
+        owner = getattr(owner, part)
+    return owner
+
+
+def has_member(owner: Any, member: str) -> bool:
+    """Whether there is such a member, or instances are given one."""
+    if hasattr(owner, member) or not isinstance(owner, type):
+        return hasattr(owner, member)
+    classes = [each for each in owner.__mro__ if each.__module__.startswith("lmstudio")]
+    is_declared = any(member in inspect.get_annotations(each) for each in classes)
+    return is_declared or any(f"self.{member}: " in inspect.getsource(each) for each in classes)
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_every_official_name_has_its_members(name: str) -> None:
+    owner = found(name)
+    assert [member for member in OFFICIAL[name] if not has_member(owner, member)] == []
+
+
+def test_signatures_of_public_classes_can_be_read() -> None:
+    classes = [each for each in map(found, [*lmstudio.__all__, "events.TextEvent"]) if isinstance(each, type)]
+    structs = [each for each in classes if issubclass(each, msgspec.Struct)]
+    assert lmstudio.ChatMessage in structs
+    for struct in structs:
+        assert inspect.signature(struct).parameters.keys() <= set(struct.__struct_fields__)
 
 
 # What an import costs ------------------------------------------------------------------------------------------------

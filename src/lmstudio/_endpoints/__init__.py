@@ -6,7 +6,7 @@ imports the generated structs of that namespace, so they are imported where they
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -24,8 +24,22 @@ OutT = TypeVar("OutT")
 Decode = Callable[["bytes | msgspec.Raw"], Any]
 
 
-def _decoder(packet_type: Any) -> Decode:
-    return msgspec.json.Decoder(packet_type).decode
+def _decoder(packet_type: Any, omissible: Mapping[str, str] | None = None) -> Decode:
+    decode = msgspec.json.Decoder(packet_type).decode
+    if not omissible:
+        return decode
+
+    def decode_with_omissions(data: bytes | msgspec.Raw) -> Any:
+        try:
+            return decode(data)
+        except msgspec.ValidationError:
+            packet = msgspec.json.decode(data)
+            member = omissible.get(str(packet.get("type"))) if isinstance(packet, dict) else None
+            if member is None or member in packet:
+                raise
+            return decode(msgspec.json.encode({**packet, member: None}))
+
+    return decode_with_omissions
 
 
 class Rpc(Generic[P, R]):
@@ -64,7 +78,14 @@ class ChannelSpec(Generic[P, InT, OutT]):
     """One streaming endpoint. Packet types are tagged unions, or None where nothing flows that way."""
 
     def __init__(
-        self, name: str, parameter: Any, to_client: Any, to_server: Any, essentials: tuple[str, ...] = ()
+        self,
+        name: str,
+        parameter: Any,
+        to_client: Any,
+        to_server: Any,
+        essentials: tuple[str, ...] = (),
+        *,
+        omissible: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.parameter_type = parameter
@@ -72,6 +93,11 @@ class ChannelSpec(Generic[P, InT, OutT]):
         self.to_server_type = to_server
         self.essentials = essentials
         """Members without which a packet to the client is not used: see `_lenient.Essentials`."""
+        self.omissible = omissible
+        """Members of packets to the server, by the types of these, that senders leave out where they mean nothing.
+
+        They are any JSON, so the schema does not say that they may be `undefined` in JavaScript.
+        """
 
     @cached_property
     def decode_parameter(self) -> Callable[[bytes | msgspec.Raw], P]:
@@ -86,7 +112,7 @@ class ChannelSpec(Generic[P, InT, OutT]):
     @cached_property
     def decode_to_server(self) -> Callable[[bytes | msgspec.Raw], OutT]:
         """Server side."""
-        return _decoder(self.to_server_type)
+        return _decoder(self.to_server_type, self.omissible)
 
     def __repr__(self) -> str:
         return f"ChannelSpec({self.name!r})"

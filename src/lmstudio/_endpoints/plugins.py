@@ -56,6 +56,7 @@ START_TOOL_USE_SESSION: ChannelSpec[
     PluginsChannelStartToolUseSessionToClientPacket,
     PluginsChannelStartToolUseSessionToServerPacket,
     ("sessionReady.toolDefinitions",),
+    omissible={"callTool": "arguments"},
 )
 GENERATE_WITH_GENERATOR: ChannelSpec[
     PluginsChannelGenerateWithGeneratorCreationParameter,
@@ -93,6 +94,7 @@ SET_TOOLS_PROVIDER: ChannelSpec[
     None,
     PluginsChannelSetToolsProviderToClientPacket,
     PluginsChannelSetToolsProviderToServerPacket,
+    omissible={"toolCallComplete": "result"},
 )
 SET_GENERATOR: ChannelSpec[None, PluginsChannelSetGeneratorToClientPacket, PluginsChannelSetGeneratorToServerPacket] = (
     ChannelSpec(

@@ -158,14 +158,15 @@ async def get_eval_batch_size(port: Port, target: ModelTarget) -> int:
 
 
 async def get_base_prediction_config(port: Port, target: ModelTarget) -> LlmPredictionConfig:
-    """The prediction configuration that counts where a request says nothing, LM Studio's defaults included.
+    """The prediction configuration that counts where a request says nothing, LM Studio's defaults included."""
+    return prediction_config_from_kv(await get_base_prediction_fields(port, target), with_defaults=True)
 
-    Protocol: rpc getBasePredictionConfig.
-    """
+
+async def get_base_prediction_fields(port: Port, target: ModelTarget) -> KvConfig:
+    """The same as the server has it, for a model of any kind. Protocol: rpc getBasePredictionConfig."""
     parameter = ModelRpcGetBasePredictionConfigParameter(specifier=target)
     attempted = f"get the base prediction configuration of {describe(target)}"
-    config = await port.call(GET_BASE_PREDICTION_CONFIG, parameter, attempted)
-    return prediction_config_from_kv(config, with_defaults=True)
+    return await port.call(GET_BASE_PREDICTION_CONFIG, parameter, attempted)
 
 
 async def preload_draft_model(port: Port, target: ModelTarget, draft_model_key: str) -> None:

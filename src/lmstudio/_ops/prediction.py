@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from lmstudio._callbacks import notify, tell
-from lmstudio._endpoints.llm import PREDICT
+from lmstudio._endpoints.llm import COMPLETE_RAW_TEXT, PREDICT
 from lmstudio._ops.fragment_log import FragmentLog
 from lmstudio._ops.models import ModelTarget, describe
 from lmstudio._sdk_models import (
@@ -23,6 +23,7 @@ from lmstudio._sdk_models import (
     KvConfigField,
     KvConfigStack,
     KvConfigStackLayer,
+    LlmChannelCompleteRawTextCreationParameter,
     LlmChannelPredictCreationParameter,
     LlmChannelPredictToClientPacketFragment,
     LlmChannelPredictToClientPacketPromptProcessingProgress,
@@ -95,14 +96,31 @@ def respond(
     return _prediction(port, target, history, [options.layer()], options)
 
 
-def complete(port: Port, target: ModelTarget, prompt: str, options: PredictionOptions[ParsedT]) -> Prediction[ParsedT]:
-    """The continuation of a text, without a chat template. Nothing is sent before `Prediction.start`."""
+def complete(
+    port: Port, target: ModelTarget, prompt: str, options: PredictionOptions[ParsedT], *, raw: bool = False
+) -> Prediction[ParsedT]:
+    """The continuation of a text, without a chat template. Nothing is sent before `Prediction.start`.
+
+    Protocol: channel llm/predict; with *raw* channel llm/completeRawText.
+    """
     if not isinstance(prompt, str):
         raise LMStudioValueError(f"complete() continues a text, got {type(prompt).__name__}. For a chat use respond().")
+    if not isinstance(raw, bool):
+        raise LMStudioValueError(f"raw must be True or False, got {raw!r:.80}.")
     _refuse_chat_only(options)
-    history = ChatHistoryData(messages=[UserMessage(content=[TextData(text=prompt)])])
-    layers = [options.layer({"llm.prediction.stopStrings": []}), RAW_COMPLETION]
-    return _prediction(port, target, history, layers, options)
+    layer = options.layer({"llm.prediction.stopStrings": []})
+    if not raw:
+        history = ChatHistoryData(messages=[UserMessage(content=[TextData(text=prompt)])])
+        return _prediction(port, target, history, [layer, RAW_COMPLETION], options)
+    chat_config = options.chat_config
+    parameter = LlmChannelCompleteRawTextCreationParameter(
+        model_specifier=target,
+        raw_prompt=prompt,
+        prediction_config_stack=KvConfigStack(layers=[*chat_layers(chat_config), layer]),
+        fuzzy_preset_identifier=options.preset,
+        ignore_server_session_config=None if chat_config is None else True,
+    )
+    return Prediction(port, parameter, options, f"predict with {describe(target)}")
 
 
 _CONTENT = attrgetter("content")
@@ -493,7 +511,7 @@ class Prediction(PredictionInFlight[PredictionResult[ParsedT]], Generic[ParsedT]
     def __init__(
         self,
         port: Port,
-        parameter: LlmChannelPredictCreationParameter,
+        parameter: LlmChannelPredictCreationParameter | LlmChannelCompleteRawTextCreationParameter,
         options: PredictionOptions[ParsedT],
         attempted: str,
     ) -> None:
@@ -501,6 +519,8 @@ class Prediction(PredictionInFlight[PredictionResult[ParsedT]], Generic[ParsedT]
         self._parameter = parameter
 
     def _new_channel(self) -> Channel[Any, LlmChannelPredictToServerPacketCancel]:
+        if isinstance(self._parameter, LlmChannelCompleteRawTextCreationParameter):
+            return self._port.channel(COMPLETE_RAW_TEXT, self._parameter, self._attempted)
         return self._port.channel(PREDICT, self._parameter, self._attempted)
 
     def _check_end(self, packet: LlmChannelPredictToClientPacketSuccess) -> object:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
     from lmstudio._ops.models import ModelTarget
     from lmstudio._port import Port
-    from lmstudio._sdk_models import ModelProcessingState, Quantization
+    from lmstudio._sdk_models import KvConfig, ModelProcessingState, Quantization
     from lmstudio._surface.async_sessions import _AsyncSessionModel
     from lmstudio._timeouts import TimeoutInput
 
@@ -266,3 +266,9 @@ class AsyncEmbeddingModel(AsyncModelHandle[EmbeddingModelInstanceInfo, Embedding
     async def get_eval_batch_size(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> int:
         """How many tokens this instance processes at once."""
         return await self._run(model_ops.get_eval_batch_size(self._within(timeout, signal), self._target))
+
+    async def get_base_prediction_config(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> KvConfig:
+        """The settings that the server embeds with, by their keys. Servers have none so far, and the type is raw."""
+        return await self._run(model_ops.get_base_prediction_fields(self._within(timeout, signal), self._target))

@@ -210,15 +210,20 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
 
     @overload
     async def complete(
-        self, prompt: str, *, response_format: type[T] | SchemaAdapter[T], **options: Unpack[CompletionKeywords]
+        self,
+        prompt: str,
+        *,
+        response_format: type[T] | SchemaAdapter[T],
+        raw: bool = ...,
+        **options: Unpack[CompletionKeywords],
     ) -> PredictionResult[T]: ...
     @overload
     async def complete(
-        self, prompt: str, *, response_format: DictSchema, **options: Unpack[CompletionKeywords]
+        self, prompt: str, *, response_format: DictSchema, raw: bool = ..., **options: Unpack[CompletionKeywords]
     ) -> PredictionResult[Any]: ...
     @overload
     async def complete(
-        self, prompt: str, *, response_format: None = None, **options: Unpack[CompletionKeywords]
+        self, prompt: str, *, response_format: None = None, raw: bool = ..., **options: Unpack[CompletionKeywords]
     ) -> PredictionResult[str]: ...
     async def complete(
         self,
@@ -233,8 +238,14 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         on_prompt_processing_progress: PromptProcessingCallback | None = None,
         timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
+        raw: bool = False,
     ) -> PredictionResult[Any]:
-        """The continuation of a text, without a chat template. Arguments and errors as in `respond`."""
+        """The continuation of a text, without a chat template. Arguments and errors as in `respond`, and:
+
+        Args:
+            raw: Use the request that lmstudio.js 2.0 has for this, `completeRawText`. Servers of before it never answer
+                it; with the older one, which is the default, the result is the same.
+        """
         options = prediction_options(
             self._port.runtime,
             response_format=response_format,
@@ -247,19 +258,26 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             signal=signal,
             chat_config=self._chat_config,
         )
-        return await self._run(prediction_ops.complete(self._within(timeout), self._target, prompt, options).run())
+        return await self._run(
+            prediction_ops.complete(self._within(timeout), self._target, prompt, options, raw=raw).run()
+        )
 
     @overload
     def complete_stream(
-        self, prompt: str, *, response_format: type[T] | SchemaAdapter[T], **options: Unpack[CompletionKeywords]
+        self,
+        prompt: str,
+        *,
+        response_format: type[T] | SchemaAdapter[T],
+        raw: bool = ...,
+        **options: Unpack[CompletionKeywords],
     ) -> AsyncPredictionStream[T]: ...
     @overload
     def complete_stream(
-        self, prompt: str, *, response_format: DictSchema, **options: Unpack[CompletionKeywords]
+        self, prompt: str, *, response_format: DictSchema, raw: bool = ..., **options: Unpack[CompletionKeywords]
     ) -> AsyncPredictionStream[Any]: ...
     @overload
     def complete_stream(
-        self, prompt: str, *, response_format: None = None, **options: Unpack[CompletionKeywords]
+        self, prompt: str, *, response_format: None = None, raw: bool = ..., **options: Unpack[CompletionKeywords]
     ) -> AsyncPredictionStream[str]: ...
     @_not_awaited  # sync: skip
     async def complete_stream(
@@ -275,6 +293,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         on_prompt_processing_progress: PromptProcessingCallback | None = None,
         timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
+        raw: bool = False,
     ) -> AsyncPredictionStream[Any]:
         """As `complete`, but returns a stream of fragments. Nothing is sent before the stream is used."""
         options = prediction_options(
@@ -289,7 +308,9 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             signal=signal,
             chat_config=self._chat_config,
         )
-        return AsyncPredictionStream(prediction_ops.complete(self._within(timeout), self._target, prompt, options))
+        return AsyncPredictionStream(
+            prediction_ops.complete(self._within(timeout), self._target, prompt, options, raw=raw)
+        )
 
     # Tools -----------------------------------------------------------------------------------------------------------
 

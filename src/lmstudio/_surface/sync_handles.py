@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
     from lmstudio._ops.models import ModelTarget
     from lmstudio._port import Port
-    from lmstudio._sdk_models import ModelProcessingState, Quantization
+    from lmstudio._sdk_models import KvConfig, ModelProcessingState, Quantization
     from lmstudio._surface.sync_sessions import _SessionModel
     from lmstudio._timeouts import TimeoutInput
 
@@ -265,3 +265,9 @@ class EmbeddingModel(SyncModelHandle[EmbeddingModelInstanceInfo, EmbeddingLoadMo
     def get_eval_batch_size(self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None) -> int:
         """How many tokens this instance processes at once."""
         return self._run(model_ops.get_eval_batch_size(self._within(timeout, signal), self._target))
+
+    def get_base_prediction_config(
+        self, *, timeout: TimeoutInput = None, signal: AbortSignal | None = None
+    ) -> KvConfig:
+        """The settings that the server embeds with, by their keys. Servers have none so far, and the type is raw."""
+        return self._run(model_ops.get_base_prediction_fields(self._within(timeout, signal), self._target))

@@ -198,15 +198,20 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
 
     @overload
     def complete(
-        self, prompt: str, *, response_format: type[T] | SchemaAdapter[T], **options: Unpack[CompletionKeywords]
+        self,
+        prompt: str,
+        *,
+        response_format: type[T] | SchemaAdapter[T],
+        raw: bool = ...,
+        **options: Unpack[CompletionKeywords],
     ) -> PredictionResult[T]: ...
     @overload
     def complete(
-        self, prompt: str, *, response_format: DictSchema, **options: Unpack[CompletionKeywords]
+        self, prompt: str, *, response_format: DictSchema, raw: bool = ..., **options: Unpack[CompletionKeywords]
     ) -> PredictionResult[Any]: ...
     @overload
     def complete(
-        self, prompt: str, *, response_format: None = None, **options: Unpack[CompletionKeywords]
+        self, prompt: str, *, response_format: None = None, raw: bool = ..., **options: Unpack[CompletionKeywords]
     ) -> PredictionResult[str]: ...
     def complete(
         self,
@@ -221,8 +226,14 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         on_prompt_processing_progress: PromptProcessingCallback | None = None,
         timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
+        raw: bool = False,
     ) -> PredictionResult[Any]:
-        """The continuation of a text, without a chat template. Arguments and errors as in `respond`."""
+        """The continuation of a text, without a chat template. Arguments and errors as in `respond`, and:
+
+        Args:
+            raw: Use the request that lmstudio.js 2.0 has for this, `completeRawText`. Servers of before it never answer
+                it; with the older one, which is the default, the result is the same.
+        """
         options = prediction_options(
             self._port.runtime,
             response_format=response_format,
@@ -235,19 +246,24 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             signal=signal,
             chat_config=self._chat_config,
         )
-        return self._run(prediction_ops.complete(self._within(timeout), self._target, prompt, options).run())
+        return self._run(prediction_ops.complete(self._within(timeout), self._target, prompt, options, raw=raw).run())
 
     @overload
     def complete_stream(
-        self, prompt: str, *, response_format: type[T] | SchemaAdapter[T], **options: Unpack[CompletionKeywords]
+        self,
+        prompt: str,
+        *,
+        response_format: type[T] | SchemaAdapter[T],
+        raw: bool = ...,
+        **options: Unpack[CompletionKeywords],
     ) -> PredictionStream[T]: ...
     @overload
     def complete_stream(
-        self, prompt: str, *, response_format: DictSchema, **options: Unpack[CompletionKeywords]
+        self, prompt: str, *, response_format: DictSchema, raw: bool = ..., **options: Unpack[CompletionKeywords]
     ) -> PredictionStream[Any]: ...
     @overload
     def complete_stream(
-        self, prompt: str, *, response_format: None = None, **options: Unpack[CompletionKeywords]
+        self, prompt: str, *, response_format: None = None, raw: bool = ..., **options: Unpack[CompletionKeywords]
     ) -> PredictionStream[str]: ...
     def complete_stream(
         self,
@@ -262,6 +278,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         on_prompt_processing_progress: PromptProcessingCallback | None = None,
         timeout: TimeoutInput = None,
         signal: AbortSignal | None = None,
+        raw: bool = False,
     ) -> PredictionStream[Any]:
         """As `complete`, but returns a stream of fragments. Nothing is sent before the stream is used."""
         options = prediction_options(
@@ -276,7 +293,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
             signal=signal,
             chat_config=self._chat_config,
         )
-        return PredictionStream(prediction_ops.complete(self._within(timeout), self._target, prompt, options))
+        return PredictionStream(prediction_ops.complete(self._within(timeout), self._target, prompt, options, raw=raw))
 
     # Tools -----------------------------------------------------------------------------------------------------------
 

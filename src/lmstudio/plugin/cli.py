@@ -16,6 +16,7 @@ from lmstudio import logs
 from lmstudio.errors import LMStudioError
 
 from ._runner.development import develop
+from ._runner.faults import own_traceback
 from ._runner.running import EXIT_HOST_LOST, MAX_PARALLEL_TOOL_CALLS, HostLostError
 from .runner import run_plugin_async
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_until_signal(work))
     except KeyboardInterrupt:  # on Windows, or for the second time
-        return EXIT_ENDED
+        pass
     except HostLostError as error:
         _complain(str(error))
         return EXIT_HOST_LOST
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _show_cause(error)
         _complain(str(error))
         return EXIT_FAILED
+    if arguments.dev:  # else the process that has started this one says so
+        _say("Stopped.")
     return EXIT_ENDED
 
 
@@ -69,7 +72,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="register the plugin with the running LM Studio, and start it again when a file changes",
     )
-    parser.add_argument("--debug", action="store_true", help="show more of what happens")
+    parser.add_argument("--debug", action="store_true", help="show what the host calls, and connections")
     parser.add_argument(
         "--max-parallel-tool-calls",
         metavar="NUMBER",
@@ -125,19 +128,16 @@ def _show_log(level: int) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logs.LineFormatter())
     logging.basicConfig(level=level, handlers=[handler])
-    if level > logging.DEBUG:
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
+    for name in ("httpx", "httpcore"):  # at DEBUG, five lines for each connection that say nothing of plugins
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _show_cause(error: LMStudioError) -> None:
-    """Where the code of a plugin has failed: the frames of this package say nothing."""
+    """Where the code of a plugin has failed."""
     cause = error.__cause__
     if cause is None or isinstance(cause, (LMStudioError, OSError)):
         return
-    begin = cause.__traceback__
-    while begin is not None and begin.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "lmstudio":
-        begin = begin.tb_next
-    traceback.print_exception(type(cause), cause, begin, file=sys.stderr)
+    traceback.print_exception(type(cause), cause, own_traceback(cause), file=sys.stderr)
 
 
 _say = partial(print, flush=True)

@@ -228,7 +228,7 @@ class ServerSettings:
     )
     allow_plugins: bool = field(
         default=HttpSettings.allow_plugins,
-        metadata=about(HTTP, Switch(), "let chats over HTTP use the tools of plugins"),
+        metadata=about(HTTP, Switch(), "let chats over HTTP use plugins"),
     )
     mcp_json: Path | None = field(
         default=HttpSettings.mcp_json,

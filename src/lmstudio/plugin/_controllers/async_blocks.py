@@ -5,6 +5,7 @@ Showing never waits: updates go out at once and in order, and those that the hos
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager  # sync: from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from lmstudio._abort import on_abort
@@ -35,8 +36,7 @@ from lmstudio.errors import LMStudioCancelledError, LMStudioValueError
 from lmstudio.results import PredictionResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Mapping
 
     from lmstudio._abort import AbortSignal
     from lmstudio._sdk_models import ProcessingUpdateContentBlockCreateRoleOverride, StatusStepStatus
@@ -76,23 +76,6 @@ class CitationBlockController(_Block):
 
 class DebugInfoBlockController(_Block):
     """A text for whoever develops the plugin. There is nothing to change about it."""
-
-
-class _AbortNote:
-    """A block of code whose cancellation is shown."""
-
-    def __init__(self, status: StatusBlockController, message: str) -> None:
-        self._status, self._message = status, message
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # Cancellation of tasks, in each event loop, and Ctrl-C are not exceptions of the work itself.
-        if exc is not None and (isinstance(exc, LMStudioCancelledError) or not isinstance(exc, Exception)):
-            self._status._set("canceled", self._message)
 
 
 class StatusBlockController(_Block):
@@ -162,7 +145,8 @@ class StatusBlockController(_Block):
         """The work is complete."""
         self._set("done", message)
 
-    def notify_aborted(self, message: str) -> _AbortNote:
+    @asynccontextmanager  # sync: @contextmanager
+    async def notify_aborted(self, message: str) -> AsyncIterator[None]:
         """For a `with` block: if it is left because the work is cancelled, *message* is shown, as `notify_canceled`.
 
         ::
@@ -170,7 +154,13 @@ class StatusBlockController(_Block):
             async with status.notify_aborted("Search cancelled."):
                 await search()
         """
-        return _AbortNote(self, message)
+        try:
+            yield
+        except BaseException as error:
+            # Cancellation of tasks, in each event loop, and Ctrl-C are not exceptions of the work itself.
+            if isinstance(error, LMStudioCancelledError) or not isinstance(error, Exception):
+                self._set("canceled", message)
+            raise
 
 
 class ContentBlockController(_Block):

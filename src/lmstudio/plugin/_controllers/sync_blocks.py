@@ -6,6 +6,7 @@ Showing never waits: updates go out at once and in order, and those that the hos
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from lmstudio._abort import on_abort
@@ -36,8 +37,7 @@ from lmstudio.errors import LMStudioCancelledError, LMStudioValueError
 from lmstudio.results import PredictionResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+    from collections.abc import Iterator, Mapping
 
     from lmstudio._abort import AbortSignal
     from lmstudio._sdk_models import ProcessingUpdateContentBlockCreateRoleOverride, StatusStepStatus
@@ -77,23 +77,6 @@ class SyncCitationBlockController(_Block):
 
 class SyncDebugInfoBlockController(_Block):
     """A text for whoever develops the plugin. There is nothing to change about it."""
-
-
-class _AbortNote:
-    """A block of code whose cancellation is shown."""
-
-    def __init__(self, status: SyncStatusBlockController, message: str) -> None:
-        self._status, self._message = status, message
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # Cancellation of tasks, in each event loop, and Ctrl-C are not exceptions of the work itself.
-        if exc is not None and (isinstance(exc, LMStudioCancelledError) or not isinstance(exc, Exception)):
-            self._status._set("canceled", self._message)
 
 
 class SyncStatusBlockController(_Block):
@@ -163,7 +146,8 @@ class SyncStatusBlockController(_Block):
         """The work is complete."""
         self._set("done", message)
 
-    def notify_aborted(self, message: str) -> _AbortNote:
+    @contextmanager
+    def notify_aborted(self, message: str) -> Iterator[None]:
         """For a `with` block: if it is left because the work is cancelled, *message* is shown, as `notify_canceled`.
 
         ::
@@ -171,7 +155,13 @@ class SyncStatusBlockController(_Block):
             with status.notify_aborted("Search cancelled."):
                 search()
         """
-        return _AbortNote(self, message)
+        try:
+            yield
+        except BaseException as error:
+            # Cancellation of tasks, in each event loop, and Ctrl-C are not exceptions of the work itself.
+            if isinstance(error, LMStudioCancelledError) or not isinstance(error, Exception):
+                self._set("canceled", message)
+            raise
 
 
 class SyncContentBlockController(_Block):

@@ -22,16 +22,26 @@ __all__ = ["ToolCallContext"]
 
 
 class ToolCallContext(SyncBase):
-    """The call of a tool, for the tool itself: what it tells goes to the user, and not to the model."""
+    """The call of a tool, for the tool itself: what it tells goes to the user, and not to the model.
+
+    A tool gets it in a parameter with this type hint, which the model does not see.
+    """
 
     def __init__(
         self,
         session_id: str,
         call_id: str,
-        send: Callable[[PluginsChannelSetToolsProviderToServerPacket], object],
+        send_json: Callable[[PluginsChannelSetToolsProviderToServerPacket], object],
         signal: AbortSignal | None = None,
     ) -> None:
-        """Contexts come from the runner of plugins; *send* passes a packet on, from any thread and without waiting."""
+        """Contexts come from the runner of plugins; tests may make their own.
+
+        Args:
+            session_id: The session that the tool belongs to.
+            call_id: The host's name for the call.
+            send_json: Passes a packet on, from any thread and without waiting.
+            signal: Aborted when the result is not wanted any more.
+        """
         check_signal(signal)
         self.session_id: str = session_id
         """The session that the tool belongs to."""
@@ -39,7 +49,14 @@ class ToolCallContext(SyncBase):
         """The host's name for the call."""
         self.signal: AbortSignal = signal or AbortSignal()
         """Aborted when the result is not wanted any more. A tool that takes long should look at it."""
-        self._send = send
+        self._send = send_json
+
+    @classmethod
+    def _of_running_call(cls) -> ToolCallContext:
+        """What a parameter of this type gets: it is asked for by `lmstudio._tool_reading`."""
+        from lmstudio.plugin._runner import calls
+
+        return calls.get_tool_call_context()
 
     def notify_status(self, message: str) -> None:
         """Say what the tool is doing."""

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from lmstudio._retries import NO_RETRIES
 from lmstudio.async_api import AsyncClient
 from lmstudio.errors import LMStudioError
 from lmstudio.plugin._manifest import read_manifest
@@ -40,6 +41,7 @@ class Development:
         self._watch = Watch(folder)
         self._was_registered = False
         self._delay = 0.0
+        self._problem = ""
 
     async def run(self) -> None:
         """Until it is cancelled.
@@ -69,7 +71,9 @@ class Development:
                 raise
             # A host that has just lost us may also take us for still registered.
             self._delay = min(self._delay * 2, _LONGEST_DELAY) or _FIRST_DELAY
-            self._say(f"The host cannot be used: {error} Trying again in {self._delay:g} seconds.")
+            if str(error) != self._problem:
+                self._problem = str(error)
+                self._say(f"The host cannot be used: {error}\nTrying again until it can.")
             await asyncio.sleep(self._delay)
 
     def _manifest(self) -> Manifest | None:
@@ -86,6 +90,7 @@ class Development:
             LMStudioError: the host cannot be reached, or refuses the plugin.
         """
         async with self._client.plugins.register_development_plugin(manifest.announced()) as registration:
+            self._problem = ""
             if not self._was_registered:
                 self._was_registered = True
                 await self._notify(manifest)
@@ -111,7 +116,7 @@ class Development:
             await asyncio.wait([changed, ended], return_when=asyncio.FIRST_COMPLETED)
             if not changed.done():
                 if ended.result() == EXIT_HOST_LOST:
-                    self._say("The plugin has lost its host. Registering it again.")
+                    self._say("Registering it again.")
                     return
                 self._say(f"The plugin has ended, with exit code {ended.result()}. Waiting for a change.")
                 await asyncio.wait([changed])
@@ -142,5 +147,5 @@ async def develop(
     Raises:
         LMStudioError: the plugin has no manifest that can be used, or there is no host.
     """
-    async with AsyncClient() as client:
+    async with AsyncClient(retry=NO_RETRIES) as client:  # it is tried again here, with fewer words
         await Development(Path(plugin_dir), client, say, child_arguments).run()

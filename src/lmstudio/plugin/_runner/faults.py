@@ -11,7 +11,7 @@ from lmstudio.errors import LMStudioServerError
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["fault"]
+__all__ = ["fault", "own_traceback"]
 
 _PACKAGE = __name__.partition(".")[0]
 _LONGEST_CAUSE = 2_000
@@ -34,9 +34,14 @@ def fault(attempted: str, error: BaseException) -> SerializedLMSExtendedError:
     )
 
 
-def _stack(error: BaseException) -> str:
-    """The traceback from the first frame of the plugin's own code on."""
-    begin: TracebackType | None = error.__traceback__
+def own_traceback(error: BaseException) -> TracebackType | None:
+    """From the first frame of the plugin's own code on: those of this package say nothing to its author."""
+    begin = error.__traceback__
     while begin is not None and begin.tb_frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         begin = begin.tb_next
-    return "".join(traceback.format_exception(type(error), error, begin or error.__traceback__))
+    return begin
+
+
+def _stack(error: BaseException) -> str:
+    begin = own_traceback(error) or error.__traceback__
+    return "".join(traceback.format_exception(type(error), error, begin))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from lmstudio.async_api import AsyncClient
 from lmstudio.errors import LMStudioChannelClosedError, LMStudioError
 from lmstudio.logs import fields, get_logger
+from lmstudio.plugin._definition import HOOK_NOUNS
 from lmstudio.plugin.sdk_api import LMStudioPluginRuntimeError
 
 from .configs import parse_config, schematics_of
 from .controllers import controller_class
-from .faults import fault
+from .faults import fault, own_traceback
 from .task_hooks import TASK_HOOKS
 from .tools_hook import ToolsHook
 
@@ -89,8 +90,13 @@ class RunningPlugin:
 
     def fault(self, what: str, error: BaseException, *, tool: str | None = None) -> SerializedLMSExtendedError:
         """*error* for the host; the log has it, too. *what* is the subject of the sentence that it has failed."""
-        _logger.error("%s failed.", what, exc_info=error, extra=fields(namespace="plugins", tool=tool))
+        shown = type(error), error, own_traceback(error)
+        _logger.error("%s failed.", what, exc_info=shown, extra=fields(namespace="plugins", tool=tool))
         return fault(what, error)
+
+    def called(self, what: str, *, tool: str | None = None) -> None:
+        """For the log: the host wants something done by *what*."""
+        _logger.debug("The host calls %s", what, extra=fields(namespace="plugins", tool=tool))
 
     def controller(self, name: HookName, packet: Any, outlet: Outlet, *, in_loop: bool) -> Any:
         """What a hook gets to work on the task of *packet* with. *in_loop*: it is a coroutine.
@@ -98,6 +104,7 @@ class RunningPlugin:
         Raises:
             LMStudioError: the host has sent settings that the plugin does not allow.
         """
+        self.called(f"the {HOOK_NOUNS[name]}")
         make: Any = controller_class(name, in_loop=in_loop)
         if name == "generate_tokens":
             make = partial(make, send=outlet.send)
@@ -159,7 +166,7 @@ async def _serve(plugin: RunningPlugin, client: AsyncClient, on_ready: Callable[
     try:
         await _first_end([begun, *works])
         is_ready = True
-        _logger.info("The plugin %r is ready", plugin.identifier, extra=fields(namespace="plugins"))
+        _logger.debug("The plugin %r is ready", plugin.identifier, extra=fields(namespace="plugins"))
         on_ready(plugin.identifier)
         await _first_end(works)
     except LMStudioError as error:

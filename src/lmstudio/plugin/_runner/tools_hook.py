@@ -26,6 +26,7 @@ from lmstudio._sdk_models import (
 from lmstudio._tool_definitions import ToolCallContext
 from lmstudio._tool_reading import Tool, read_tools
 from lmstudio._tool_results import result_text
+from lmstudio.errors import LMStudioTimeoutError
 from lmstudio.plugin.sdk_api import LMStudioPluginRuntimeError
 
 from .calls import enter_tool_call
@@ -180,8 +181,11 @@ class _Session:
         except BaseException as error:
             what = f"The tool {packet.tool_name!r} of the plugin {self._plugin.identifier!r}"
             outlet.end(_failed(packet, self._plugin.fault(what, error, tool=packet.tool_name)))
+            if isinstance(error, LMStudioTimeoutError):
+                outlet.signal.abort()  # a plain function is still at work
 
     async def _run(self, packet: PluginsChannelSetToolsProviderToClientPacketCallTool, outlet: Outlet) -> Any:
+        self._plugin.called(f"the tool {packet.tool_name!r}", tool=packet.tool_name)
         tool = self._tools.get(packet.tool_name)
         if tool is None:
             similar = near_matches(packet.tool_name, [*self._tools]) or [*self._tools]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lmstudio._http_models import rest_v1 as wire
@@ -11,6 +13,7 @@ from lmstudio._sdk_models import (
     AssistantResponse,
     ChatHistoryData,
     FileHandle,
+    LlmTool,
     SystemPrompt,
     TextData,
     ToolCallRequestData,
@@ -23,6 +26,7 @@ from lmstudio.server.http.errors import REST_V1, HttpError
 from lmstudio.server.http.local_backend import CLIENT, LocalBackend
 from lmstudio.server.http.mcp_servers import CONFIGURED
 from lmstudio.server.http.observer import observed
+from lmstudio.server.http.plugin_turns import generated, generator_of, plugin_turn
 from lmstudio.server.http.rest_v1_models import load_config
 from lmstudio.server.http.rest_v1_output import EventStream, Output, Tally, event_bytes
 from lmstudio.server.http.server_tools import MAX_ROUNDS, server_tools
@@ -31,13 +35,17 @@ from lmstudio.server.http.work import refusing_bad_messages
 from lmstudio.server.loads import StartedLoad
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
     from lmstudio._sdk_models import AnyChatMessage, ToolCallRequest
     from lmstudio.server.config import PredictionConfig
     from lmstudio.server.http.exchange import Exchange
+    from lmstudio.server.http.plugin_turns import PluginTurn
     from lmstudio.server.http.server_tools import Toolbox
     from lmstudio.server.http.settings import HttpSettings
     from lmstudio.server.instances import Instance
     from lmstudio.server.loads import AcquireEvent
+    from lmstudio.server.output import Packet
 
 __all__ = ["v1_chat"]
 
@@ -68,6 +76,8 @@ class _Turn:
         self._core = exchange.core
         self._request = request
         question = _question(request)
+        self._question = question
+        self._generator = generator_of(self._core, request.model) if exchange.settings.allow_plugins else None
         self._messages: list[AnyChatMessage] = [question]
         self._system_prompt = request.system_prompt
         if request.previous_response_id is not None:
@@ -90,6 +100,8 @@ class _Turn:
             HttpError, RequestError: there is no such model, or it cannot see or reason.
         """
         request, instances = self._request, self._core.instances
+        if self._generator is not None:
+            return
         loaded = instances.match("llm", request.model)
         file = loaded.file if loaded is not None else instances.resolve("llm", request.model)[0]
         if request.reasoning not in (None, "off") and not file.can_reason:
@@ -100,16 +112,12 @@ class _Turn:
     async def answer(self, tools: Toolbox) -> None:
         """Reply."""
         self._output = Output(tools.providers)
+        kv = self._config.to_kv()
+        earlier = [*self._system(), *self._messages[:-1]]
         try:
-            async with self._backend.using_model(
-                self._exchange.settings,
-                "llm",
-                self._request.model,
-                load_config=self._load_config,
-                on_event=self._hear,
-            ) as instance:
-                self._loaded(instance)
-                await self._predict(instance, tools)
+            with plugin_turn(self._core, self._question, earlier, self._request.model, kv, tools) as plugins:
+                self._messages[-1] = await plugins.preprocessed()
+                await self._answer(tools, plugins)
         except Exception:
             if self.stream.has_begun:
                 await self.stream.flush()  # what came before the error
@@ -122,6 +130,23 @@ class _Turn:
             await self._exchange.end_stream()
         else:
             await self._exchange.reply(self._reply(self._response_id))
+
+    async def _answer(self, tools: Toolbox, plugins: PluginTurn) -> None:
+        if plugins.loop_handler is not None:
+            await self._take(plugins.answer())
+            return
+        if self._generator is not None:
+            await self._call_tools(tools, self._generate)
+            return
+        async with self._backend.using_model(
+            self._exchange.settings,
+            "llm",
+            self._request.model,
+            load_config=self._load_config,
+            on_event=self._hear,
+        ) as instance:
+            self._loaded(instance)
+            await self._call_tools(tools, partial(self._predict, instance))
 
     # Loading ---------------------------------------------------------------------------------------------------------
 
@@ -153,32 +178,57 @@ class _Turn:
 
     # Predicting ------------------------------------------------------------------------------------------------------
 
-    async def _predict(self, instance: Instance, tools: Toolbox) -> None:
+    async def _call_tools(
+        self, tools: Toolbox, predict: Callable[[Toolbox | None], Awaitable[list[ToolCallRequest]]]
+    ) -> None:
         """Let the model write, and call its tools until it has nothing more to call."""
-        config = _config(self._backend, self._request, tools)
         for _ in range(MAX_ROUNDS):
-            calls = await self._round(instance, config)
+            calls = await predict(tools)
             if not calls:
                 return
             self._messages.append(ToolResultMessage(content=[await self._result(tools, call) for call in calls]))
-        await self._round(instance, self._config)  # without tools, so that it comes to an end
+        await predict(None)  # without tools, so that it comes to an end
 
-    async def _round(self, instance: Instance, config: PredictionConfig) -> list[ToolCallRequest]:
+    def _system(self) -> list[SystemPrompt]:
+        return [] if not self._system_prompt else [SystemPrompt(content=[TextData(text=self._system_prompt)])]
+
+    async def _predict(self, instance: Instance, tools: Toolbox | None) -> list[ToolCallRequest]:
         """One prediction. Returns what the model wants to call."""
-        output = self._output
-        first = len(output.items)
-        system = [] if not self._system_prompt else [SystemPrompt(content=[TextData(text=self._system_prompt)])]
-        prompt = await self._backend.chat(instance, [*system, *self._messages], config)
+        first = len(self._output.items)
+        config = self._config if tools is None else _config(self._backend, self._request, tools)
+        prompt = await self._backend.chat(instance, [*self._system(), *self._messages], config)
         async with self._backend.running(instance, config, prompt) as prediction:
             await prediction.wait_for_first(is_progress_enough=True)
             self._start(instance.identifier)
             async for packets in prediction.packets():
-                self._put(*output.add(packets))
+                self._put(*self._output.add(packets))
                 await self.stream.flush()
-            self._put(*output.end_section())
+            self._put(*self._output.end_section())
             self._tally.add(prediction.stats)
-        text = "".join(item.content for item in output.items[first:] if isinstance(item, wire.MessageItem))
-        calls = output.take_calls()
+        return self._written(first)
+
+    async def _generate(self, tools: Toolbox | None) -> list[ToolCallRequest]:
+        """The same by the generator of a plugin."""
+        assert self._generator is not None
+        functions = [] if tools is None else tools.functions
+        offered = [LlmTool.from_dict({"type": "function", "function": function}) for function in functions]
+        return await self._take(generated(self._core, self._generator, [*self._system(), *self._messages], offered))
+
+    async def _take(self, written: AsyncGenerator[Packet]) -> list[ToolCallRequest]:
+        """What a plugin writes. Returns what it wants to call."""
+        first = len(self._output.items)
+        self._start(self._request.model)
+        async with aclosing(written):
+            async for packet in written:
+                self._put(*self._output.add([packet]))
+                await self.stream.flush()
+        self._put(*self._output.end_section())
+        return self._written(first)
+
+    def _written(self, first: int) -> list[ToolCallRequest]:
+        """Keep the items from *first* on for the next prediction. Returns the calls among them."""
+        text = "".join(item.content for item in self._output.items[first:] if isinstance(item, wire.MessageItem))
+        calls = self._output.take_calls()
         requests = [ToolCallRequestData(tool_call_request=call) for call in calls]
         texts = [TextData(text=text)] if text or not calls else []
         self._messages.append(AssistantResponse(content=[*texts, *requests]))

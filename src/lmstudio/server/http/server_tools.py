@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from lmstudio._http_models.rest_v1 import Provider
     from lmstudio.server.core import ServerCore
+    from lmstudio.server.plugins.hooks import HookKind
 
 __all__ = ["MAX_ROUNDS", "Toolbox", "server_tools"]
 
@@ -58,6 +59,8 @@ class Toolbox:
     """For the model: `name`, `description`, `parameters`."""
     providers: dict[str, Provider] = field(default_factory=dict)
     """Where each tool is from, by its name."""
+    hooks: dict[str, frozenset[HookKind]] = field(default_factory=dict)
+    """What else plugins can do with the chat, by their identifiers, in the order of the request."""
     _callers: dict[str, _Caller] = field(default_factory=dict)
 
     @property
@@ -148,7 +151,12 @@ def _brought(integration: EphemeralMcpIntegration, param: str) -> McpServer:
 async def _add_plugin(
     stack: AsyncExitStack, toolbox: Toolbox, core: ServerCore, integration: PluginIntegration
 ) -> None:
+    provider = PluginProvider(plugin_id=integration.id)
     try:
+        toolbox.hooks[integration.id] = kinds = await core.plugins.kinds(integration.id)
+        if kinds and "toolsProvider" not in kinds:
+            toolbox.add([], integration.allowed_tools, provider, _no_tool)
+            return
         session = await stack.enter_async_context(core.plugins.tools(integration.id))
     except RequestError as error:
         raise HttpError("plugin_connection", as_http_error(error, "").message, param="integrations") from None
@@ -160,7 +168,11 @@ async def _add_plugin(
             return as_http_error(error, "").message  # for the model, which may know better
 
     functions = [tool["function"] for tool in tool_definitions(session.definitions)]
-    toolbox.add(functions, integration.allowed_tools, PluginProvider(plugin_id=integration.id), call)
+    toolbox.add(functions, integration.allowed_tools, provider, call)
+
+
+async def _no_tool(name: str, _: dict[str, Any]) -> str:
+    raise RequestError(f"There is no tool {name!r}")
 
 
 class _Session:

@@ -26,7 +26,7 @@ class HttpSettings:
     allow_ephemeral_mcp: bool = False
     """Chats of the API v1 and responses may bring MCP servers, which are then used ("Allow per-request MCPs")."""
     allow_plugins: bool = False
-    """A chat of the API v1 may use the tools of plugins ("Allow calling servers from mcp.json")."""
+    """A chat of the API v1 may use plugins ("Allow calling servers from mcp.json"): their tools, and other hooks."""
     mcp_json: Path | None = None
     """Chats of the API v1 may use the MCP servers of this file, LM Studio's `mcp.json`, as `mcp/NAME`."""
     usage_in_last_chunk: bool = False

@@ -54,6 +54,14 @@ class PluginHost:
         """What users have set for each plugin, by its identifier, that does not belong to a chat."""
         self._start_seconds = start_seconds
 
+    async def kinds(self, plugin_identifier: str) -> frozenset[HookKind]:
+        """What hooks a plugin has.
+
+        Raises:
+            RequestError: there is no such plugin, or its process did not start in time.
+        """
+        return await self.registry.find(plugin_identifier).kinds(self._start_seconds)
+
     def tools(
         self, plugin_identifier: str, config: KvConfig = EMPTY_CONFIG, working_directory: str | None = None
     ) -> ToolSession:

@@ -93,20 +93,22 @@ class Plugin:
             del self._hooks[kind]
             hook.close()
 
+    async def kinds(self, patience_seconds: float) -> frozenset[HookKind]:
+        """What hooks there are, once all of them are.
+
+        Raises:
+            RequestError: the plugin's process did not start in time.
+        """
+        await self._until(None, patience_seconds)
+        return frozenset(self._hooks)
+
     async def hook(self, kind: HookKind, patience_seconds: float) -> Hook:
         """The hook, once it is there.
 
         Raises:
             RequestError: the plugin has none, or its process did not start in time.
         """
-        try:
-            await asyncio.wait_for(self._until_known(kind), patience_seconds)
-        except asyncio.TimeoutError:
-            raise RequestError(
-                f"The plugin {self.identifier!r} is registered, but did not become ready in {patience_seconds:g} s",
-                suggestion="Start its process with the credentials that its registration gave, and look at what it "
-                "prints.",
-            ) from None
+        await self._until(kind, patience_seconds)
         if kind not in self._hooks:
             what = HOOK_NOUNS[kind]
             raise RequestError(
@@ -115,12 +117,22 @@ class Plugin:
             )
         return self._hooks[kind]
 
+    async def _until(self, kind: HookKind | None, patience_seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._until_known(kind), patience_seconds)
+        except asyncio.TimeoutError:
+            raise RequestError(
+                f"The plugin {self.identifier!r} is registered, but did not become ready in {patience_seconds:g} s",
+                suggestion="Start its process with the credentials that its registration gave, and look at what it "
+                "prints.",
+            ) from None
+
     def end(self) -> None:
         """It is not registered any more."""
         self.has_ended.set()
         self._tell()
 
-    async def _until_known(self, kind: HookKind) -> None:
+    async def _until_known(self, kind: HookKind | None) -> None:
         while not (kind in self._hooks or self.is_ready or self.has_ended.is_set()):
             await self._news.wait()
 
@@ -209,6 +221,8 @@ class PluginRegistry:
             similar = near_matches(identifier[:_MAX_NAME], self._plugins) or list(self._plugins)[:3]
             raise RequestError(
                 f"No plugin {identifier!r:.250} is registered",
-                suggestion=f"There is: {', '.join(similar)}." if similar else "Start the plugin, e.g. with `lms dev`.",
+                suggestion=f"There is: {', '.join(similar)}."
+                if similar
+                else "Start it, e.g. with `lms dev` or `python -m lmstudio.plugin --dev FOLDER`.",
             )
         return plugin
