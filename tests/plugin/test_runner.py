@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -461,3 +462,16 @@ def test_two_tasks_at_the_same_time(coroutines: RunningStage) -> None:
                     return other.message.content[0].text  # type: ignore[union-attr]
 
     assert coroutines.within(overlap) == "keep"
+
+
+def test_plugin_that_was_written_for_the_official_package(stage: RunningStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).parents[1] / "peer" / "plugins" / "python-helper"
+    with stage.running(monkeypatch, folder, "python-helper"):
+        text, shown = stage.preprocess("Hi", "me/python-helper")
+        greeting, failure, said = stage.call(
+            ("greet", {"name": "Ada"}), ("fail", {}), plugin="me/python-helper", greeting="Good day"
+        )
+    assert (text, statuses(shown)) == ("HI", [("waiting", "Shouting"), ("done", "Shouted")])
+    assert greeting == "Good day, Ada!"
+    assert "ValueError: I cannot do that." in failure.title
+    assert said == ["Looking up the name.", "It is early."]

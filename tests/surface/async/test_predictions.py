@@ -111,6 +111,19 @@ async def test_completion_gets_the_prompt_and_nothing_else(server: Server, engin
     assert "user" not in engine.requests[-1].prompt
 
 
+async def test_raw_completion_is_streamed_and_takes_settings(server: Server, engine: ScriptedEngine) -> None:
+    engine.reply = " upon a time"
+    no_switch: Any = 1
+    async with lms.AsyncClient(server.api_host) as client:
+        model = await client.llm.model("scripted-chat")
+        async with await model.complete_stream("Once", config={"maxTokens": 2}, raw=True) as stream:
+            result = await stream.wait_for_result()
+        with pytest.raises(lms.LMStudioValueError, match="raw must be True or False"):
+            await model.complete("Once", raw=no_switch)
+    assert (result.content, result.stop_reason) == (" upon a", "maxPredictedTokensReached")
+    assert engine.requests[-1].prompt == "Once"
+
+
 async def test_completion_may_be_streamed(server: Server, engine: ScriptedEngine) -> None:
     engine.reply = " upon a time"
     async with lms.AsyncClient(server.api_host) as client:

@@ -112,6 +112,19 @@ def test_completion_gets_the_prompt_and_nothing_else(server: Server, engine: Scr
     assert "user" not in engine.requests[-1].prompt
 
 
+def test_raw_completion_is_streamed_and_takes_settings(server: Server, engine: ScriptedEngine) -> None:
+    engine.reply = " upon a time"
+    no_switch: Any = 1
+    with lms.Client(server.api_host) as client:
+        model = client.llm.model("scripted-chat")
+        with model.complete_stream("Once", config={"maxTokens": 2}, raw=True) as stream:
+            result = stream.wait_for_result()
+        with pytest.raises(lms.LMStudioValueError, match="raw must be True or False"):
+            model.complete("Once", raw=no_switch)
+    assert (result.content, result.stop_reason) == (" upon a", "maxPredictedTokensReached")
+    assert engine.requests[-1].prompt == "Once"
+
+
 def test_completion_may_be_streamed(server: Server, engine: ScriptedEngine) -> None:
     engine.reply = " upon a time"
     with lms.Client(server.api_host) as client:
