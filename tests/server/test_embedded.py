@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import importlib.util
+import json
 import logging
 import os
 import socket
@@ -15,6 +16,7 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +34,7 @@ from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.server import EngineError, ScriptedEngine, Server, ServerStartError, scripted_models
 from lmstudio.server import background as background_module
 from lmstudio.server.errors import PortInUseError
+from lmstudio.server.models import EMBEDDING_MODEL_FILE
 from lmstudio.server.websocket import DirectWebSocket
 
 if TYPE_CHECKING:
@@ -439,6 +442,27 @@ server.start()
 print(server.is_running)
 """
     assert run_python(script, "-W", "error") == "True\n"
+
+
+def test_forgotten_server_deletes_its_temporary_models_at_the_end(tmp_path: Path) -> None:
+    catalog, temporary = tmp_path / "catalog.json", tmp_path / "temporary"
+    temporary.mkdir()
+    files = [{"path": str(EMBEDDING_MODEL_FILE)}]
+    catalog.write_text(json.dumps({"models": [{"owner": "maker", "name": "pebble", "files": files}]}))
+    script = f"""
+import pathlib, tempfile
+tempfile.tempdir = {str(temporary)!r}
+import lmstudio as lms
+from lmstudio.server import Server
+server = Server(engine="scripted", catalog={str(catalog)!r})
+server.start()
+with lms.Client(server.api_host) as client:
+    (option,) = client.repository.search_models("pebble")[0].get_download_options()
+    option.download()
+print(len(list(pathlib.Path(tempfile.tempdir).rglob("*.gguf"))))
+"""
+    assert run_python(script) == "1\n"
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -178,7 +178,8 @@ class Downloads:
             download.abandon()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await in_thread(self._forget_interrupted)
+        if self._interrupted:
+            await in_thread(self._forget_interrupted)
         if self._temporary is not None:
             temporary, self._temporary = self._temporary, None
             await in_thread(temporary.cleanup)

@@ -37,7 +37,10 @@ _SILENCE_SECONDS: Final = 30.0
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Run *work* in a thread. A cancellation takes effect when it is over: nothing is used behind its back."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        running = asyncio.get_running_loop().run_in_executor(None, work)
+    except RuntimeError:  # the interpreter is ending, and starts no threads any more
+        return work()
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
