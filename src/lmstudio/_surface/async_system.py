@@ -81,6 +81,7 @@ class _AsyncSessionSystem(_AsyncSession):
 
         Raises:
             LMStudioServerError: it does not let this client do so; LM Studio allows it to few, such as `lms`.
+            LMStudioWebsocketError: it cannot connect, or the connection ended before there was an answer.
         """
         await self._run(system_ops.request_shutdown(self._within(timeout, signal)))
 

@@ -80,6 +80,7 @@ class _SessionSystem(_Session):
 
         Raises:
             LMStudioServerError: it does not let this client do so; LM Studio allows it to few, such as `lms`.
+            LMStudioWebsocketError: it cannot connect, or the connection ended before there was an answer.
         """
         self._run(system_ops.request_shutdown(self._within(timeout, signal)))
 
