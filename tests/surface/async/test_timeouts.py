@@ -301,7 +301,7 @@ async def test_a_server_that_never_answers_is_given_up() -> None:
 
 async def test_an_authentication_without_answer_is_given_up() -> None:
     with websocket_server(None) as api_host:
-        async with lms.AsyncClient(api_host, timeout=lms.Timeout(connect=SHORT)) as client:
+        async with lms.AsyncClient(api_host, timeout=lms.Timeout(connect=5 * SHORT)) as client:
             with pytest.raises(lms.LMStudioConnectTimeoutError, match="at the authentication"):
                 await client.list_downloaded_models()
 

@@ -300,7 +300,7 @@ def test_a_server_that_never_answers_is_given_up() -> None:
 
 def test_an_authentication_without_answer_is_given_up() -> None:
     with websocket_server(None) as api_host:
-        with lms.Client(api_host, timeout=lms.Timeout(connect=SHORT)) as client:
+        with lms.Client(api_host, timeout=lms.Timeout(connect=5 * SHORT)) as client:
             with pytest.raises(lms.LMStudioConnectTimeoutError, match="at the authentication"):
                 client.list_downloaded_models()
 
