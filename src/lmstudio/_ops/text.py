@@ -118,18 +118,20 @@ async def count_chat_tokens(
     target: ModelTarget,
     history: ChatHistoryData,
     tool_definitions: Sequence[LlmTool | Mapping[str, Any]] | None = None,
+    chat_config: KvConfig | None = None,
 ) -> int:
     """How much of the context *history* takes: the number of tokens of what the model would see.
 
     Args:
         tool_definitions: The tools that the model would be offered; their descriptions take tokens, too.
             Dicts are sent as they are.
+        chat_config: As in `PredictionOptions`.
 
     Protocol: rpc llm/applyPromptTemplate, then countTokens.
     """
     tools = cast("list[LlmTool] | None", None if tool_definitions is None else list(tool_definitions))
     opts = LlmApplyPromptTemplateOpts(tool_definitions=tools)
-    return await count_tokens(port, target, await apply_prompt_template(port, target, history, opts))
+    return await count_tokens(port, target, await apply_prompt_template(port, target, history, opts, chat_config))
 
 
 async def embed(port: Port, target: ModelTarget, texts: Sequence[str]) -> list[list[float]]:

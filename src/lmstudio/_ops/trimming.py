@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from lmstudio._ops.models import ModelTarget
     from lmstudio._port import Port
-    from lmstudio._sdk_models import AnyChatMessage, LlmTool
+    from lmstudio._sdk_models import AnyChatMessage, KvConfig, LlmTool
 
 
 async def trim_history(
@@ -26,6 +26,7 @@ async def trim_history(
     tool_definitions: Sequence[LlmTool | Mapping[str, Any]] | None = None,
     keep_system: bool = True,
     keep_last: int = 1,
+    chat_config: KvConfig | None = None,
 ) -> ChatHistoryData:
     """The newest part of *history* that is at most *max_tokens* long in the model's template; shares its messages.
 
@@ -41,6 +42,7 @@ async def trim_history(
         tool_definitions: The tools that the model will see; they take tokens too.
         keep_system: Keep all system prompts. Otherwise they go with the turn they stand in.
         keep_last: How many turns at the end must stay, at least 1.
+        chat_config: As in `PredictionOptions`.
 
     Raises:
         LMStudioValueError: what must stay is longer than *max_tokens*; the message has the numbers.
@@ -56,7 +58,7 @@ async def trim_history(
         return _from_message(history.messages, starts[turn], keep_system) if turn else history
 
     async def count(turn: int) -> int:
-        return await count_chat_tokens(port, target, from_turn(turn), tool_definitions)
+        return await count_chat_tokens(port, target, from_turn(turn), tool_definitions, chat_config)
 
     last = max(0, len(starts) - keep_last)
     tokens = await count(0)

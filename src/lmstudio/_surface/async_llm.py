@@ -481,7 +481,9 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         """
         definitions = tool_definitions(tools)
         port = self._within(timeout, signal)
-        return await self._run(text_ops.count_chat_tokens(port, self._target, read_history(history), definitions))
+        return await self._run(
+            text_ops.count_chat_tokens(port, self._target, read_history(history), definitions, self._chat_config)
+        )
 
     async def trim_chat(
         self,
@@ -525,6 +527,7 @@ class AsyncLLM(AsyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
                 tool_definitions=definitions,
                 keep_system=keep_system,
                 keep_last=keep_last,
+                chat_config=self._chat_config,
             )
         )
         return Chat.from_history(trimmed)

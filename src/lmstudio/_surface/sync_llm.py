@@ -464,7 +464,9 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
         """
         definitions = tool_definitions(tools)
         port = self._within(timeout, signal)
-        return self._run(text_ops.count_chat_tokens(port, self._target, read_history(history), definitions))
+        return self._run(
+            text_ops.count_chat_tokens(port, self._target, read_history(history), definitions, self._chat_config)
+        )
 
     def trim_chat(
         self,
@@ -508,6 +510,7 @@ class LLM(SyncModelHandle[LlmInstanceInfo, LlmLoadModelConfig]):
                 tool_definitions=definitions,
                 keep_system=keep_system,
                 keep_last=keep_last,
+                chat_config=self._chat_config,
             )
         )
         return Chat.from_history(trimmed)

@@ -441,6 +441,31 @@ async def test_token_source_predicts_with_the_settings_of_the_chat(stage: HookSt
     assert info["stats"]["stopReason"] == "eosFound"
 
 
+async def test_token_source_counts_with_the_settings_of_the_chat(stage: HookStage) -> None:
+    template = {
+        "type": "manual",
+        "manualPromptTemplate": {
+            "beforeSystem": "",
+            "afterSystem": "",
+            "beforeUser": "Now somebody says: ",
+            "afterUser": " (That was all.)",
+            "beforeAssistant": "",
+            "afterAssistant": "",
+        },
+        "stopStrings": [],
+    }
+    chat_config = KvConfig.from_dict(config(**{"llm.prediction.promptTemplate": template}))
+    async with lms.AsyncClient(stage.api_host) as client:
+        with stage.work(config=chat_config) as work:
+            model: Any = await controller(client, work).token_source()
+            tokens = await model.count_chat_tokens("Hi")
+            assert tokens == await model.count_tokens(await model.apply_prompt_template("Hi"))
+            plain = await client.llm.model("scripted-chat")
+            assert tokens > await plain.count_chat_tokens("Hi")
+            with pytest.raises(lms.LMStudioValueError, match=f"it has {tokens}"):
+                await model.trim_chat("Hi", tokens - 1)
+
+
 async def test_generator_of_the_chat_speaks_with_its_settings(stage: HookStage) -> None:
     source = TokenSourceIdentifierGenerator(plugin_identifier="me/helper")
     settings: dict[str, Any] = {

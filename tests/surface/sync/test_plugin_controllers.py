@@ -426,6 +426,31 @@ def test_token_source_predicts_with_the_settings_of_the_chat(stage: HookStage) -
     assert info["stats"]["stopReason"] == "eosFound"
 
 
+def test_token_source_counts_with_the_settings_of_the_chat(stage: HookStage) -> None:
+    template = {
+        "type": "manual",
+        "manualPromptTemplate": {
+            "beforeSystem": "",
+            "afterSystem": "",
+            "beforeUser": "Now somebody says: ",
+            "afterUser": " (That was all.)",
+            "beforeAssistant": "",
+            "afterAssistant": "",
+        },
+        "stopStrings": [],
+    }
+    chat_config = KvConfig.from_dict(config(**{"llm.prediction.promptTemplate": template}))
+    with lms.Client(stage.api_host) as client:
+        with stage.work(config=chat_config) as work:
+            model: Any = controller(client, work).token_source()
+            tokens = model.count_chat_tokens("Hi")
+            assert tokens == model.count_tokens(model.apply_prompt_template("Hi"))
+            plain = client.llm.model("scripted-chat")
+            assert tokens > plain.count_chat_tokens("Hi")
+            with pytest.raises(lms.LMStudioValueError, match=f"it has {tokens}"):
+                model.trim_chat("Hi", tokens - 1)
+
+
 def test_generator_of_the_chat_speaks_with_its_settings(stage: HookStage) -> None:
     source = TokenSourceIdentifierGenerator(plugin_identifier="me/helper")
     settings: dict[str, Any] = {
