@@ -100,6 +100,10 @@ class SharedChannel(Channel[InT, OutT]):
         if not self.finished:
             self._last_packet = _wire.encode_payload(packet)
 
+    def send_last(self, packet: OutT) -> None:
+        self.send(packet)
+        self.close()
+
     def close(self) -> None:
         self.finished = self._is_closed = True
         # One action for both: between two of them another caller might leave, and neither would be the last.

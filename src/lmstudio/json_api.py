@@ -517,8 +517,18 @@ class Channel(Generic[InT, OutT]):
         if self._multiplexer is not None:
             self._multiplexer.send(self._id, packet)
 
+    def send_last(self, packet: OutT) -> None:
+        """Send the packet with which an endpoint is told to stop, and listen no more. No answer to it is heard."""
+        if not self.finished:
+            self.finished = self._is_closed = True
+            self._port.runtime.post(partial(self._send_last, _wire.encode_payload(packet)))
+
+    def _send_last(self, packet: _wire.Payload) -> None:
+        self._send(packet)
+        self._close()
+
     def close(self) -> None:
-        """Stop listening. The protocol has no close from this side: send the endpoint's last packet before."""
+        """Stop listening. The protocol has no close from this side: see `send_last`."""
         self.finished = self._is_closed = True
         self._port.runtime.post(self._close)
 

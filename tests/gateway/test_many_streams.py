@@ -55,10 +55,14 @@ class Outages:
         self._requests.release()
         return Reply(TEXT, delay_seconds=0.002)
 
-    def happen(self) -> None:
-        """Once. Returns when it is over."""
+    def wait_for_requests(self) -> None:
+        """Until half of the clients have come."""
         for _ in range(STREAMS // 2):
             assert self._requests.acquire(timeout=PATIENCE_SECONDS)
+
+    def happen(self) -> None:
+        """Once. Returns when it is over."""
+        self.wait_for_requests()
         self._studio.server.stop(0)
         self._studio.server.start()
 
@@ -72,6 +76,7 @@ async def run_clients(gateway: Server, outages: Outages) -> tuple[Counter[str], 
         clients = [asyncio.create_task(stream_until(api, lambda: is_over)) for _ in range(STREAMS)]
         for _ in range(2):
             await asyncio.to_thread(outages.happen)
+        await asyncio.to_thread(outages.wait_for_requests)  # these end well
         is_over = True
         outcomes = sum(await asyncio.gather(*clients), Counter[str]())
         return outcomes, Counter(await asyncio.gather(*(stream_once(api) for _ in range(STREAMS))))

@@ -206,7 +206,8 @@ def test_client_that_does_not_read_holds_up_nobody_and_is_given_up(
 ) -> None:
     monkeypatch.setattr(upstream_channel, "MAX_WAITING_PACKETS", 100)
     word = "x" * 10_000
-    studio.engine.reply = lambda request: Reply([word] * 200_000) if "forever" in request.prompt else Reply("four five")
+    endless = Reply([*[word] * 3_000, Gate()])  # more than all buffers on the way can take, and less than the context
+    studio.engine.reply = lambda request: endless if "forever" in request.prompt else Reply("four five")
     with TcpWire(gateway) as wire:
         body = {**STREAM, "messages": [{"role": "user", "content": "forever"}], "max_tokens": -1}
         wire.send(post("/v1/chat/completions", body))

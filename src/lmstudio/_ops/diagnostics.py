@@ -146,6 +146,5 @@ class LogEvents:
         self._leave()
 
     def _leave(self) -> None:
-        if self._channel is not None and not self._channel.finished:
-            self._channel.send(DiagnosticsChannelStreamLogsToServerPacketStop())
-            self._channel.close()
+        if self._channel is not None:
+            self._channel.send_last(DiagnosticsChannelStreamLogsToServerPacketStop())

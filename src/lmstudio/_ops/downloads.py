@@ -61,9 +61,7 @@ async def follow_download(
     signal = watch.signal
 
     def cancel() -> None:
-        if not channel.finished:
-            channel.send(cancel_packet)
-            channel.close()
+        channel.send_last(cancel_packet)
 
     try:
         begin()

@@ -511,9 +511,7 @@ async def _follow(
     """Consume packets until *take* makes a result of one."""
 
     def stop() -> None:
-        if not channel.finished:
-            channel.send(stop_packet)
-            channel.close()
+        channel.send_last(stop_packet)
 
     if signal is not None:
         signal.throw_if_aborted()

@@ -256,8 +256,7 @@ async def _follow_load(
     check_signal(signal)
 
     def cancel() -> None:
-        channel.send(cancel_packet)
-        channel.close()
+        channel.send_last(cancel_packet)
 
     if signal is not None and signal.aborted:
         raise channel.located(aborted(signal, attempted))

@@ -374,15 +374,15 @@ class DownloadPlanner:
     def _give_up(self, error: LMStudioError) -> None:
         if self._error is not None or self._channel.finished:
             return
-        if self._is_committed:
-            self._channel.send(RepositoryChannelCreateDownloadPlanToServerPacketCancelDownload())
-        else:
-            self._channel.send(RepositoryChannelCreateDownloadPlanToServerPacketCancelPlan())
         self._fail(error)
-        self._channel.close()
+        if self._is_committed:
+            self._channel.send_last(RepositoryChannelCreateDownloadPlanToServerPacketCancelDownload())
+        else:
+            self._channel.send_last(RepositoryChannelCreateDownloadPlanToServerPacketCancelPlan())
 
     def _fail(self, error: LMStudioError) -> None:
-        self._error = fresh_copy(error)  # without the traceback, whose frames hold this planner
+        if self._error is None:  # the first one is the reason
+            self._error = fresh_copy(error)  # without the traceback, whose frames hold this planner
         self._end()
 
     def _end(self) -> None:

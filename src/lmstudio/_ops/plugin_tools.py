@@ -155,9 +155,7 @@ class _CallChannel(Channel[Any, Any]):
 
     def abort(self) -> None:
         """Nobody wants the result any more. Does nothing when the call is over."""
-        if not self.finished:
-            self.send(PluginsChannelStartToolUseSessionToServerPacketAbortToolCall(call_id=self._call_id))
-            self.close()
+        self.send_last(PluginsChannelStartToolUseSessionToServerPacketAbortToolCall(call_id=self._call_id))
 
 
 class ToolUseSession:
@@ -253,10 +251,8 @@ class ToolUseSession:
     def close(self) -> None:
         """End the session, without waiting: the plugin forgets it, and calls that are running fail."""
         self._is_ended = True
-        channel = self._channel
-        if channel is not None and not channel.finished:
-            channel.send(PluginsChannelStartToolUseSessionToServerPacketDiscardSession())
-            channel.close()
+        if self._channel is not None:
+            self._channel.send_last(PluginsChannelStartToolUseSessionToServerPacketDiscardSession())
 
 
 async def start_all(sessions: Sequence[ToolUseSession], signal: AbortSignal | None = None) -> list[list[LlmTool]]:

@@ -205,6 +205,5 @@ class Registration:
 
     def abandon(self) -> None:
         """End the registration without waiting."""
-        if self._is_begun and not self._channel.finished:
-            self._channel.send(PluginsChannelRegisterDevelopmentPluginToServerPacketEnd())
-            self._channel.close()
+        if self._is_begun:
+            self._channel.send_last(PluginsChannelRegisterDevelopmentPluginToServerPacketEnd())
