@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Final
 
+from lmstudio._waiting import wait_within
 from lmstudio.errors import LMStudioError
 from lmstudio.gateway.rules import Rules
 from lmstudio.gateway.upstream_errors import as_http
@@ -127,7 +128,7 @@ class RemoteProvider(Provider):
     async def status(self) -> ProviderStatus:
         """As `Provider.status`."""
         try:
-            return await asyncio.wait_for(self._look(), _STATUS_SECONDS)
+            return await wait_within(self._look(), _STATUS_SECONDS)
         except LMStudioError as error:
             return ProviderStatus(None, 0, as_http(error).detail)
         except asyncio.TimeoutError:

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, TypedDict, TypeVar
 
 from lmstudio._address import LOOPBACK_OF, ServerAddress
+from lmstudio._waiting import wait_within
 from lmstudio.errors import LMStudioRuntimeError, LMStudioValueError
 from lmstudio.logs import fields, follow_environment, get_logger
 from lmstudio.server.auth import ApiTokens
@@ -287,7 +288,7 @@ class BackgroundServer(ABC):
                 await self._listener.serve([sock])
         finally:
             try:
-                await asyncio.wait_for(core.aclose(), CORE_END_SECONDS)
+                await wait_within(core.aclose(), CORE_END_SECONDS)
             except Exception:
                 _logger.exception("Could not unload all models", extra=fields())
             await observer.aclose()

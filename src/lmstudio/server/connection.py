@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmstudio import _wire
+from lmstudio._waiting import wait_within
 from lmstudio.logs import fields, get_logger
 from lmstudio.server._port import ClientContext, Handlers, ServerPort
 from lmstudio.server.auth import (
@@ -90,7 +91,7 @@ class Outbox:
         while not self._has_room.is_set():
             progress = self._progress()
             try:
-                await asyncio.wait_for(self._has_room.wait(), self._limits.stall_seconds)
+                await wait_within(self._has_room.wait(), self._limits.stall_seconds)
             except asyncio.TimeoutError:
                 if self._progress() == progress:
                     self._end(f"it has read nothing for {self._limits.stall_seconds:g} s")
@@ -160,7 +161,7 @@ class Connection:
     async def run(self, receive: Receive, send: Send) -> None:
         """Serve the connection, which is open, until it ends."""
         try:
-            context = await asyncio.wait_for(self._admit(receive), self._limits.authentication_seconds)
+            context = await wait_within(self._admit(receive), self._limits.authentication_seconds)
         except asyncio.TimeoutError:
             await self._refuse(send, "Authentication timed out")
         except AuthenticationRefusedError as refusal:

@@ -10,6 +10,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lmstudio._waiting import wait_within
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -67,7 +69,7 @@ class ChildProcess:
 
     async def _ends_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._process.wait(), seconds)
+            await wait_within(self._process.wait(), seconds)
         except asyncio.TimeoutError:
             return False
         return True

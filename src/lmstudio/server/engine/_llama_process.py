@@ -16,6 +16,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lmstudio._waiting import wait_within
 from lmstudio.server.engine.base import (
     EngineDevice,
     EngineError,
@@ -279,7 +280,7 @@ class EngineProcess:
                 await self._log_grew.wait()
 
         try:
-            return await asyncio.wait_for(wait(), timeout)
+            return await wait_within(wait(), timeout)
         except asyncio.TimeoutError:
             return []
 
@@ -371,7 +372,7 @@ async def find_devices(command: Sequence[str] | None = None) -> list[EngineDevic
         raise EngineError(f"Cannot ask the inference engine ({command[0]}): {error.strerror}.") from error
     settings = json.dumps([path for path in sys.path if path]).encode()
     try:
-        said, log = await asyncio.wait_for(process.communicate(settings), _DEVICES_SECONDS)
+        said, log = await wait_within(process.communicate(settings), _DEVICES_SECONDS)
     except asyncio.TimeoutError:
         raise EngineError(f"The inference engine does not say within {_DEVICES_SECONDS:g} s what it finds.") from None
     finally:

@@ -20,6 +20,7 @@ from lmstudio._http_models.rest_v1 import (
     PluginProvider,
 )
 from lmstudio._tool_results import result_text
+from lmstudio._waiting import wait_within
 from lmstudio.mcp import mcp_tools
 from lmstudio.server.config import tool_definitions
 from lmstudio.server.errors import RequestError
@@ -216,7 +217,7 @@ class _Session:
         """See `Toolbox.call`."""
         assert self._session is not None
         try:
-            result = await asyncio.wait_for(self._session.call_tool(name, arguments), _CALL_SECONDS)
+            result = await wait_within(self._session.call_tool(name, arguments), _CALL_SECONDS)
         except asyncio.TimeoutError:
             raise self._server.problem(f"its tool {name!r} did not answer within {_CALL_SECONDS:g} seconds") from None
         except Exception as error:

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from lmstudio._openai_chat import FINISH_REASONS
 from lmstudio._version import __version__
+from lmstudio._waiting import wait_within
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.errors import ServerStartError, missing_package
 from lmstudio.server.http.observer import Observer, PredictionObserver, RequestObserver
@@ -102,7 +103,7 @@ class Traces(Observer):
         # A thread of its own, and a daemon: those of the loop would be waited for.
         threading.Thread(target=run, name="lmstudio-traces-end", daemon=True).start()
         try:
-            await asyncio.wait_for(is_done.wait(), _END_SECONDS)
+            await wait_within(is_done.wait(), _END_SECONDS)
         except asyncio.TimeoutError:
             text = "The last traces could not be sent within %g s; is the collector of OpenTelemetry there?"
             _logger.warning(text, _END_SECONDS, extra=fields())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lmstudio._near import near_matches
 from lmstudio._sdk_models import AvailablePluginInfo
+from lmstudio._waiting import wait_within
 from lmstudio.logs import fields, get_logger
 from lmstudio.server.errors import RequestError
 from lmstudio.server.plugins.hooks import HOOK_NOUNS, Hook, HookKind
@@ -119,7 +120,7 @@ class Plugin:
 
     async def _until(self, kind: HookKind | None, patience_seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._until_known(kind), patience_seconds)
+            await wait_within(self._until_known(kind), patience_seconds)
         except asyncio.TimeoutError:
             raise RequestError(
                 f"The plugin {self.identifier!r} is registered, but did not become ready in {patience_seconds:g} s",
