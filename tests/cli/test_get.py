@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from file_host import FileHost
 from patience import PATIENCE_SECONDS
+from programs import uncovered
 
 from cli.shell import Shell, run_on_terminal
 from lmstudio.cli import wanted
@@ -190,7 +191,7 @@ def test_of_several_models_yes_takes_the_first(shell: Shell) -> None:
 def test_ctrl_c_cancels_a_download(shell: Shell, host: FileHost) -> None:
     host.stop_after, host.etag = len(CONTENT) // 2, '"1"'
     command = [*GET, "stone", "--port", shell.port]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8") as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", env=uncovered()) as process:
         assert host.stopped.wait(PATIENCE_SECONDS)
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=PATIENCE_SECONDS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from patience import PATIENCE_SECONDS
+from programs import uncovered
 from surface.odd_servers import free_port
 
 import lmstudio as lms
@@ -186,7 +187,8 @@ def test_an_estimate_loads_nothing(shell: Shell) -> None:
 def test_ctrl_c_cancels_a_load(shell: Shell) -> None:
     ENGINE.load_gate = gate = Gate()
     before = ENGINE.cancelled
-    with subprocess.Popen([*LOAD, "owl", "--port", shell.port], stderr=subprocess.PIPE, encoding="utf-8") as process:
+    command = [*LOAD, "owl", "--port", shell.port]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", env=uncovered()) as process:
         assert gate.reached(PATIENCE_SECONDS)
         process.send_signal(signal.SIGINT)
         _out, err = process.communicate(timeout=PATIENCE_SECONDS)

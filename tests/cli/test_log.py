@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from patience import PATIENCE_SECONDS
+from programs import uncovered
 from surface.background import Background
 
 import lmstudio as lms
@@ -203,9 +204,10 @@ def test_the_end_of_the_stream_is_said(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 def test_ctrl_c_ends_it_cleanly(server: Server) -> None:
     command = [sys.executable, "-X", "dev", "-W", "error", "-m", "lmstudio", *STREAM, "--port", str(server.port)]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     with (
         Background() as background,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as process,
+        subprocess.Popen(command, env=uncovered(), **pipes) as process,
     ):
         background.until(lambda: is_watched(server))
         process.send_signal(signal.SIGINT)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lmstudio._async_io import AsyncBase
 from lmstudio._ops.diagnostics import LogEvents, read_event_types
 from lmstudio._surface.async_sessions import _AsyncSession
+from lmstudio._surface.base import LeftWhenForgotten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from lmstudio._timeouts import TimeoutInput
 
 
-class AsyncLogStream(AsyncBase):
+class AsyncLogStream(AsyncBase, LeftWhenForgotten):
     """The events of a server, from the moment on that it got the request for them.
 
     ::
@@ -39,8 +40,8 @@ class AsyncLogStream(AsyncBase):
     """
 
     def __init__(self, session: _AsyncSessionDiagnostics, events: LogEvents) -> None:
-        self._session = session
         self._events = events
+        self._session = session
 
     async def start(self) -> None:
         """Connect, and ask for the events. Entering the `with` block or iterating does it, too.
@@ -77,7 +78,7 @@ class AsyncLogStream(AsyncBase):
             raise StopAsyncIteration
         return event
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._events.close()
 
     def __repr__(self) -> str:

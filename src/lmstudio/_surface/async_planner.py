@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lmstudio._async_io import AsyncBase
 from lmstudio._ops.downloads import DownloadWatch
+from lmstudio._surface.base import LeftWhenForgotten
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncArtifactDownloadPlanner"]
 
 
-class AsyncArtifactDownloadPlanner(AsyncBase):
+class AsyncArtifactDownloadPlanner(AsyncBase, LeftWhenForgotten):
     """What a download would fetch: look at it, choose, and then download or leave it.
 
     ::
@@ -140,7 +141,7 @@ class AsyncArtifactDownloadPlanner(AsyncBase):
     ) -> None:
         self._planner.close()
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._planner.close()
 
     def __repr__(self) -> str:

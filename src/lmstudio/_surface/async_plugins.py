@@ -14,6 +14,7 @@ from lmstudio._ops.plugin_tools import ToolUseSession, parameters_of
 from lmstudio._ops.prediction_options import prediction_options
 from lmstudio._surface.async_sessions import _AsyncSession
 from lmstudio._surface.async_streams import AsyncGeneratorPredictionStream
+from lmstudio._surface.base import LeftWhenForgotten
 from lmstudio._tool_definitions import RawFunctionTool
 from lmstudio.errors import LMStudioRuntimeError
 from lmstudio.history import read_history
@@ -78,7 +79,7 @@ __all__ = [
 # Tools ---------------------------------------------------------------------------------------------------------------
 
 
-class AsyncRemoteToolUseSession(AsyncBase, Sequence[RawFunctionTool]):
+class AsyncRemoteToolUseSession(AsyncBase, LeftWhenForgotten, Sequence[RawFunctionTool]):
     """The tools of a plugin, while they are in use: a sequence that `act` takes, alone or among others.
 
     ::
@@ -164,7 +165,7 @@ class AsyncRemoteToolUseSession(AsyncBase, Sequence[RawFunctionTool]):
     def __iter__(self) -> Iterator[RawFunctionTool]:
         return iter(self.tools)
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._session.close()
 
     def __repr__(self) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lmstudio._async_io import AsyncBase
 from lmstudio._ops.fragment_log import FragmentCursor
 from lmstudio._sdk_models import LlmPredictionFragment
+from lmstudio._surface.base import LeftWhenForgotten
 from lmstudio.results import GeneratedReply, GeneratorPredictionResult, ParsedT, PredictionResult
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ T = TypeVar("T")
 ReplyT = TypeVar("ReplyT", bound=GeneratedReply)
 
 
-class _AsyncIteration(ABC, Generic[T]):
+class _AsyncIteration(LeftWhenForgotten, Generic[T]):
     """One loop over a stream. Leaving it early, for example by `break`, cancels the prediction at once."""
 
     # No generator: the event loop would finalise it, later, and trio warns of those left early.  # sync: skip
@@ -48,9 +49,9 @@ class _AsyncIteration(ABC, Generic[T]):
     async def aclose(self) -> None:
         """Leave it."""
         self._is_left = True
-        self._stream._prediction.cancel()
+        self._leave()
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._stream._prediction.cancel()
 
 
@@ -86,7 +87,7 @@ class _AsyncEvents(_AsyncIteration["PredictionEvent"]):
         return event
 
 
-class _AsyncReplyStream(AsyncBase, Generic[ReplyT]):
+class _AsyncReplyStream(AsyncBase, LeftWhenForgotten, Generic[ReplyT]):
     """The fragments of one reply, as they arrive."""
 
     def __init__(self, prediction: PredictionInFlight[ReplyT]) -> None:
@@ -128,7 +129,7 @@ class _AsyncReplyStream(AsyncBase, Generic[ReplyT]):
     def __aiter__(self) -> _AsyncIteration[LlmPredictionFragment]:
         return _AsyncFragments(self)
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._prediction.abandon()
 
     def __repr__(self) -> str:
@@ -223,7 +224,7 @@ class _AsyncChatEvents(_AsyncIteration["ChatStreamEvent"]):
         return event
 
 
-class AsyncChatCompletionStream(AsyncBase):
+class AsyncChatCompletionStream(AsyncBase, LeftWhenForgotten):
     """The chunks of a chat completion, as they arrive: an `AsyncChatStream` of `lmstudio.contract`.
 
     ::
@@ -268,7 +269,7 @@ class AsyncChatCompletionStream(AsyncBase):
         """A `Chunk` for each piece of text and `Completed` at the end, in place of chunks."""
         return _AsyncChatEvents(self)
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._prediction.abandon()
 
     def __repr__(self) -> str:

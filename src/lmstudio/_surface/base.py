@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NoReturn, SupportsIndex
 
 from lmstudio.errors import LMStudioRuntimeError
+
+
+class LeftWhenForgotten(ABC):
+    """Base of what is given up when nobody holds it any more."""
+
+    @abstractmethod
+    def _leave(self) -> None:
+        """Give it up. Nothing is awaited: this may happen on any thread."""
+
+    def __del__(self) -> None:
+        if vars(self):  # else it was never made: arguments are missing, or Ctrl-C struck before the first line
+            self._leave()
 
 
 class Surface:

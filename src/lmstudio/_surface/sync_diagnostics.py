@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from lmstudio._ops.diagnostics import LogEvents, read_event_types
+from lmstudio._surface.base import LeftWhenForgotten
 from lmstudio._surface.sync_sessions import _Session
 from lmstudio._sync_io import SyncBase
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lmstudio._timeouts import TimeoutInput
 
 
-class LogStream(SyncBase):
+class LogStream(SyncBase, LeftWhenForgotten):
     """The events of a server, from the moment on that it got the request for them.
 
     ::
@@ -40,8 +41,8 @@ class LogStream(SyncBase):
     """
 
     def __init__(self, session: _SessionDiagnostics, events: LogEvents) -> None:
-        self._session = session
         self._events = events
+        self._session = session
 
     def start(self) -> None:
         """Connect, and ask for the events. Entering the `with` block or iterating does it, too.
@@ -78,7 +79,7 @@ class LogStream(SyncBase):
             raise StopIteration
         return event
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._events.close()
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmstudio._ops.downloads import DownloadWatch
+from lmstudio._surface.base import LeftWhenForgotten
 from lmstudio._sync_io import SyncBase
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ArtifactDownloadPlanner"]
 
 
-class ArtifactDownloadPlanner(SyncBase):
+class ArtifactDownloadPlanner(SyncBase, LeftWhenForgotten):
     """What a download would fetch: look at it, choose, and then download or leave it.
 
     ::
@@ -141,7 +142,7 @@ class ArtifactDownloadPlanner(SyncBase):
     ) -> None:
         self._planner.close()
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._planner.close()
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from lmstudio._ops import plugin_host as host_ops
 from lmstudio._ops import plugins as plugin_ops
 from lmstudio._ops.plugin_tools import ToolUseSession, parameters_of
 from lmstudio._ops.prediction_options import prediction_options
+from lmstudio._surface.base import LeftWhenForgotten
 from lmstudio._surface.sync_sessions import _Session
 from lmstudio._surface.sync_streams import GeneratorPredictionStream
 from lmstudio._sync_io import SyncBase
@@ -79,7 +80,7 @@ __all__ = [
 # Tools ---------------------------------------------------------------------------------------------------------------
 
 
-class RemoteToolUseSession(SyncBase, Sequence[RawFunctionTool]):
+class RemoteToolUseSession(SyncBase, LeftWhenForgotten, Sequence[RawFunctionTool]):
     """The tools of a plugin, while they are in use: a sequence that `act` takes, alone or among others.
 
     ::
@@ -165,7 +166,7 @@ class RemoteToolUseSession(SyncBase, Sequence[RawFunctionTool]):
     def __iter__(self) -> Iterator[RawFunctionTool]:
         return iter(self.tools)
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._session.close()
 
     def __repr__(self) -> str:

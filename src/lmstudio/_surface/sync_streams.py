@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lmstudio._ops.fragment_log import FragmentCursor
 from lmstudio._sdk_models import LlmPredictionFragment
+from lmstudio._surface.base import LeftWhenForgotten
 from lmstudio._sync_io import SyncBase
 from lmstudio.results import GeneratedReply, GeneratorPredictionResult, ParsedT, PredictionResult
 
@@ -30,7 +31,7 @@ T = TypeVar("T")
 ReplyT = TypeVar("ReplyT", bound=GeneratedReply)
 
 
-class _Iteration(ABC, Generic[T]):
+class _Iteration(LeftWhenForgotten, Generic[T]):
     """One loop over a stream. Leaving it early, for example by `break`, cancels the prediction at once."""
 
     def __init__(self, stream: _ReplyStream[Any] | ChatCompletionStream) -> None:
@@ -46,9 +47,9 @@ class _Iteration(ABC, Generic[T]):
     def close(self) -> None:
         """Leave it."""
         self._is_left = True
-        self._stream._prediction.cancel()
+        self._leave()
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._stream._prediction.cancel()
 
 
@@ -84,7 +85,7 @@ class _Events(_Iteration["PredictionEvent"]):
         return event
 
 
-class _ReplyStream(SyncBase, Generic[ReplyT]):
+class _ReplyStream(SyncBase, LeftWhenForgotten, Generic[ReplyT]):
     """The fragments of one reply, as they arrive."""
 
     def __init__(self, prediction: PredictionInFlight[ReplyT]) -> None:
@@ -115,7 +116,7 @@ class _ReplyStream(SyncBase, Generic[ReplyT]):
     def __iter__(self) -> _Iteration[LlmPredictionFragment]:
         return _Fragments(self)
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._prediction.abandon()
 
     def __repr__(self) -> str:
@@ -210,7 +211,7 @@ class _ChatEvents(_Iteration["ChatStreamEvent"]):
         return event
 
 
-class ChatCompletionStream(SyncBase):
+class ChatCompletionStream(SyncBase, LeftWhenForgotten):
     """The chunks of a chat completion, as they arrive: an `ChatStream` of `lmstudio.contract`.
 
     ::
@@ -255,7 +256,7 @@ class ChatCompletionStream(SyncBase):
         """A `Chunk` for each piece of text and `Completed` at the end, in place of chunks."""
         return _ChatEvents(self)
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._prediction.abandon()
 
     def __repr__(self) -> str:

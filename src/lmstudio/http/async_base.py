@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic
 
 from lmstudio._async_io import AsyncBase
+from lmstudio._surface.base import LeftWhenForgotten
 from lmstudio.http._async_io import AsyncConnections
 from lmstudio.http._streams import EventT, ResultT
 
@@ -54,7 +55,7 @@ class AsyncHttpClientBase(AsyncHttpBase):
         await self._connections.aclose()
 
 
-class _AsyncEventIteration(Generic[EventT]):
+class _AsyncEventIteration(LeftWhenForgotten, Generic[EventT]):
     """One loop over a stream. Leaving it early, for example by `break`, tells the server to stop, at once."""
 
     # No generator: the event loop would finalise it, later, and trio warns of those left early.  # sync: skip
@@ -71,11 +72,11 @@ class _AsyncEventIteration(Generic[EventT]):
             raise StopAsyncIteration
         return event
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._stream._stream.cancel()
 
 
-class AsyncEventStream(AsyncBase, Generic[EventT, ResultT]):
+class AsyncEventStream(AsyncBase, LeftWhenForgotten, Generic[EventT, ResultT]):
     """The events of one reply, as they arrive. Leaving the `with` block early tells the server to stop, at once.
 
     Nothing is sent before the block is entered, or the stream is iterated.
@@ -127,5 +128,5 @@ class AsyncEventStream(AsyncBase, Generic[EventT, ResultT]):
         """
         return self._stream.result()  # sync: return self._run(self._stream.run())
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._stream.abandon()

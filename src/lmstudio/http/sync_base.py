@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic
 
+from lmstudio._surface.base import LeftWhenForgotten
 from lmstudio._sync_io import SyncBase
 from lmstudio.http._streams import EventT, ResultT
 from lmstudio.http._sync_io import SyncConnections
@@ -55,7 +56,7 @@ class HttpClientBase(HttpBase):
         self._connections.close()
 
 
-class _EventIteration(Generic[EventT]):
+class _EventIteration(LeftWhenForgotten, Generic[EventT]):
     """One loop over a stream. Leaving it early, for example by `break`, tells the server to stop, at once."""
 
     def __init__(self, stream: EventStream[EventT, Any]) -> None:
@@ -70,11 +71,11 @@ class _EventIteration(Generic[EventT]):
             raise StopIteration
         return event
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._stream._stream.cancel()
 
 
-class EventStream(SyncBase, Generic[EventT, ResultT]):
+class EventStream(SyncBase, LeftWhenForgotten, Generic[EventT, ResultT]):
     """The events of one reply, as they arrive. Leaving the `with` block early tells the server to stop, at once.
 
     Nothing is sent before the block is entered, or the stream is iterated.
@@ -120,5 +121,5 @@ class EventStream(SyncBase, Generic[EventT, ResultT]):
         """
         return self._run(self._stream.run())
 
-    def __del__(self) -> None:
+    def _leave(self) -> None:
         self._stream.abandon()
