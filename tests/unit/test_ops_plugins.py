@@ -46,7 +46,9 @@ def test_settings_of_plugins_are_dicts_or_wire_configs() -> None:
         (lambda: plugins.direct_specifier(None, 7), "working_directory"),  # type: ignore[arg-type]
         (lambda: plugins.read_manifest("me/helper"), "got str"),  # type: ignore[arg-type]
         (lambda: plugins.read_manifest({**MANIFEST, "owner": "Me"}), "owner"),
+        (lambda: plugins.read_manifest({**MANIFEST, "sandbox": {"enabled": True}}), "only the runner 'deno'"),
         (lambda: plugins.read_manifest(lms.PluginManifest(runner="node", owner="me", name="Helper")), "name"),
+        (lambda: plugins.read_manifest(lms.PluginManifest(runner="node", owner="me", name=object())), "object"),  # type: ignore[arg-type]
         (lambda: plugin_host.read_error_report({"type": "tired"}), "unauthorized or networkUnavailable"),
         (lambda: plugin_host.read_error_report({"type": "unauthorized"}), "missing required field"),
     ],

@@ -26,6 +26,7 @@ from lmstudio.errors import (
     LMStudioValueError,
     LMStudioWebsocketError,
 )
+from lmstudio.manifests import PluginManifest as CheckedPluginManifest
 
 if TYPE_CHECKING:
     from lmstudio._abort import AbortSignal
@@ -119,9 +120,9 @@ def read_manifest(manifest: PluginManifest | Mapping[str, Any]) -> PluginManifes
     try:
         # A struct that was made by hand has not been checked.
         plain: Any = manifest.to_dict() if isinstance(manifest, PluginManifest) else manifest
-        return PluginManifest.from_dict({"type": "plugin", **plain})
-    except (msgspec.ValidationError, LMStudioValueError, TypeError) as error:
-        raise LMStudioValueError(f"The manifest of the plugin cannot be used: {error}") from error
+    except TypeError as error:
+        raise LMStudioValueError(f"Cannot read the manifest of a plugin: {error}") from error
+    return CheckedPluginManifest.from_dict({"type": "plugin", **plain})
 
 
 async def reindex_plugins(port: Port) -> None:
