@@ -6,12 +6,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lmstudio import __version__
 from lmstudio._near import near_matches
+from lmstudio.cli.interrupts import expect_loose_ends
 from lmstudio.errors import LMStudioError
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        # What it has cut short goes at the end of this block, and Python would warn of what had not quite begun.
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        expect_loose_ends()
         print("\ninterrupted", file=sys.stderr)
         return 130
 

@@ -111,3 +111,19 @@ def test_shells_get_their_script(shell: str, words: str, capsys: pytest.CaptureF
     script = capsys.readouterr().out
     assert words in script
     assert "lmstudio" in script
+
+
+def test_ctrl_c_before_an_operation_begins_leaves_no_warning(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def operation() -> None:
+        raise AssertionError("it never begins")
+
+    def interrupted(_arguments: object) -> int:
+        made = operation()
+        raise KeyboardInterrupt(made)
+
+    monkeypatch.setattr("lmstudio.cli.version.run", interrupted)
+    assert main(["version"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted\n"
+    assert [str(warning.message) for warning in recwarn] == []

@@ -206,14 +206,14 @@ def test_only_allowed_tools_are_offered(
 
 def test_secrets_reach_the_server_and_nobody_else(api: httpx.Client, tides: TideServer) -> None:
     tides.headers.clear()
-    tool = remote(tides, headers={"X-Tide-Key": "ebb"}, authorization="flood")
+    tool = remote(tides, headers={"X-Tide-Key": "low water"}, authorization="flood")
     body = ask(api, tools=[tool])
     assert {(headers.get("x-tide-key"), headers.get("authorization")) for headers in tides.headers} == {
-        ("ebb", "Bearer flood")
+        ("low water", "Bearer flood")
     }
     assert body["tools"] == [remote(tides)]
     stored = api.get(f"{PATH}/{body['id']}").text
-    assert "ebb" not in stored
+    assert "low water" not in stored  # ids are hexadecimal: shorter words of that could be in them
     assert "flood" not in stored
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -175,3 +176,27 @@ def test_a_file_that_has_shrunk_is_fetched_anew(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="it has changed"):
             asyncio.run(fetching.fetch(file, part, lambda _: None))
     assert not target.exists()
+
+
+def test_work_on_the_disk_is_over_when_a_download_is_however_often_it_is_cancelled() -> None:
+    begun, go_on, over = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        over.set()
+
+    async def main() -> None:
+        task = asyncio.ensure_future(fetching.in_thread(work))
+        await happens(begun)
+        for _ in range(3):
+            task.cancel()
+            for _ in range(3):
+                await asyncio.sleep(0)
+        was_done = task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (was_done, over.is_set()) == (False, True)
+
+    run(main)

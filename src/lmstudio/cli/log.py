@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lmstudio.errors import LMStudioRuntimeError
 
 from . import native
+from .interrupts import expect_loose_ends
 
 if TYPE_CHECKING:
     import argparse
@@ -60,6 +61,7 @@ def _stream(arguments: argparse.Namespace, output: Output) -> None:
             for event in events:
                 _show(event, arguments, output)
     except KeyboardInterrupt:  # how one ends this
+        expect_loose_ends()
         return
     raise LMStudioRuntimeError("The server has ended the stream.")
 
