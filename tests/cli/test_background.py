@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -191,6 +193,18 @@ def test_the_http_server_brings_its_own_server_where_there_is_none(
         daemon = state.daemon()
         assert daemon is not None
         background.stop(state, daemon)
+    assert state.is_daemon_gone()
+
+
+def test_ctrl_c_leaves_no_server_that_has_not_started(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sleep(_seconds: float) -> None:
+        if not state.is_daemon_gone():
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv("LMSTUDIO_SERVER_ENGINE", "scripted")
+    monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    with pytest.raises(KeyboardInterrupt):
+        background.start(state, ["--port", "0"])
     assert state.is_daemon_gone()
 
 

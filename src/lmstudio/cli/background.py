@@ -41,21 +41,29 @@ def start(folder: StateFolder, options: Sequence[str] = ()) -> Daemon:
     folder.prepare()
     start_id = secrets.token_hex(8)
     process = _spawn(folder, [start_id, *options])
+    is_ours = False
+    try:
+        running = _when_started(folder, process)
+        is_ours = running.start_id == start_id
+    finally:
+        if not is_ours:  # another command was faster, or this one has given up: it must not come later
+            process.kill()
+            process.wait()
+    process.returncode = 0  # it is to outlive this command, which Popen would complain about
+    return running
+
+
+def _when_started(folder: StateFolder, process: subprocess.Popen[bytes]) -> Daemon:
+    """The server in the background, which *process* is, or another one."""
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
         running = folder.daemon()
         if running is not None:
-            if running.start_id != start_id:  # another command was faster; ours must not be left to come after it
-                process.kill()
-                process.wait()
-            process.returncode = 0  # it is to outlive this command, which Popen would complain about
             return running
         code = process.poll()
         if code is not None and not (code == EXIT_ANOTHER_RUNS and not folder.is_daemon_gone()):
             raise LMStudioRuntimeError(f"The server in the background has not started. {_last_words(folder)}")
         time.sleep(_LOOK_SECONDS)
-    process.kill()
-    process.wait()
     raise LMStudioRuntimeError(
         f"The server in the background has not started within {_START_SECONDS:.0f} seconds. {_last_words(folder)}"
     )
