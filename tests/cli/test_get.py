@@ -14,7 +14,8 @@ from patience import PATIENCE_SECONDS
 from programs import uncovered
 
 from cli.shell import Shell, run_on_terminal
-from lmstudio.cli import wanted
+from lmstudio._sdk_models import ArtifactDownloadPlanDownloadOptionInfo
+from lmstudio.cli import downloading, wanted
 from lmstudio.cli.output import _download_state
 from lmstudio.errors import LMStudioRuntimeError
 from lmstudio.server import ScriptedEngine, Server
@@ -224,3 +225,16 @@ def test_the_rate_and_the_time_left() -> None:
     assert shown(0) == "1.00 GB of 4.00 GB"
     assert shown(1e8) == "1.00 GB of 4.00 GB, 100.00 MB/s, 0:30 left"
     assert shown(5e5) == "1.00 GB of 4.00 GB, 500.00 KB/s, 1:40:00 left"
+
+
+def test_what_newer_servers_say_is_shown_as_it_is() -> None:
+    option: Any = ArtifactDownloadPlanDownloadOptionInfo(
+        compatibility_type="newFormat",  # type: ignore[arg-type]
+        display_name="stone-new",
+        size_bytes=2_000_000,
+        fit_estimation="fitOnNpu",  # type: ignore[arg-type]
+        recommended=True,
+        availability="queued",  # type: ignore[arg-type]
+    )
+    row = ["stone-new", "", "newFormat", "2.00 MB", "fitOnNpu", "recommended, queued"]
+    assert downloading.option_row(option) == row

@@ -159,13 +159,13 @@ def model_nodes(planner: ArtifactDownloadPlanner) -> list[tuple[int, Any]]:
 
 def option_row(option: ArtifactDownloadPlanDownloadOptionInfo) -> list[str]:
     """Name, quantization, format, size, where it fits, and notes."""
-    notes = ("recommended" if option.recommended else "", _STATES[option.availability])
+    notes = ("recommended" if option.recommended else "", _STATES.get(option.availability, option.availability))
     return [
         option.display_name,
         option.quant_name or "",
         _FORMATS.get(option.compatibility_type, option.compatibility_type),
         disk_size(option.size_bytes),
-        _FITS[option.fit_estimation],
+        _FITS.get(option.fit_estimation, option.fit_estimation),
         ", ".join(filter(None, notes)),
     ]
 
