@@ -266,6 +266,26 @@ def test_unload(shell: Shell) -> None:
     assert shell.err == "Unloaded first.\n1 model unloaded.\n"
 
 
+def test_models_that_others_unload_meanwhile_are_left_out(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    list_models = lms.Client.list_loaded_models
+
+    def outdated(client: lms.Client) -> Any:
+        found = list_models(client)
+        client.llm.unload("first")
+        return found
+
+    monkeypatch.setattr(lms.Client, "list_loaded_models", outdated)
+    shell("load", "owl", "--identifier", "second")
+    shell("load", "owl", "--identifier", "first")
+    assert [model["identifier"] for model in json.loads(shell("ps", "--json"))] == ["second"]
+    shell("load", "owl", "--identifier", "first")
+    shell("unload", "--all")
+    assert shell.err == "Unloaded second.\n1 model unloaded.\n"
+    shell("load", "owl", "--identifier", "first")
+    shell("unload", "first", code=1)
+    assert "No loaded model has the identifier 'first'" in shell.err
+
+
 # embed and tokenize --------------------------------------------------------------------------------------------------
 
 

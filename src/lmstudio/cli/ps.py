@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from lmstudio.errors import LMStudioModelNotFoundError
+
 from . import native
 from .output import disk_size
 
@@ -45,8 +47,11 @@ def describe_loaded(client: Client) -> list[dict[str, Any]]:
     """The loaded instances with their state, language models first: members as `lms ps --json` has them."""
     instances = []
     for handle in client.list_loaded_models():
-        state = handle.get_instance_processing_state()
-        parallel = getattr(handle.get_load_config(), "max_parallel_predictions", None)
+        try:
+            state = handle.get_instance_processing_state()
+            parallel = getattr(handle.get_load_config(), "max_parallel_predictions", None)
+        except LMStudioModelNotFoundError:  # it was unloaded meanwhile
+            continue
         known = {} if handle.info is None else handle.info.to_dict()
         known.pop("instanceReference", None)
         more = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmstudio._near import near_matches
-from lmstudio.errors import LMStudioRuntimeError
+from lmstudio.errors import LMStudioModelNotFoundError, LMStudioRuntimeError
 
 from . import completing, native
 
@@ -36,11 +36,18 @@ def run(arguments: argparse.Namespace) -> int:
             raise LMStudioRuntimeError("A model is named, and --all is for all of them: leave one out.")
         loaded = client.list_loaded_models()
         chosen = loaded if arguments.all else [_chosen(loaded, arguments.identifier, output)]
+        count = 0
         for handle in chosen:
-            handle.unload()
+            try:
+                handle.unload()
+            except LMStudioModelNotFoundError:  # somebody else has unloaded it meanwhile
+                if not arguments.all:
+                    raise
+                continue
+            count += 1
             output.info(f"Unloaded {handle.identifier}.")
         if arguments.all:
-            output.info(f"{len(chosen)} model{'' if len(chosen) == 1 else 's'} unloaded.")
+            output.info(f"{count} model{'' if count == 1 else 's'} unloaded.")
 
     return native.run(arguments, command)
 
