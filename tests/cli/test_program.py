@@ -16,6 +16,7 @@ from surface.odd_servers import free_port
 import lmstudio as lms
 from lmstudio.__main__ import COMMANDS, NOT_OFFERED, main
 from lmstudio.cli import unload
+from lmstudio.cli.output import Output
 from lmstudio.server import ScriptedEngine, Server
 
 if TYPE_CHECKING:
@@ -127,3 +128,10 @@ def test_ctrl_c_before_an_operation_begins_leaves_no_warning(
     assert main(["version"]) == 130
     assert capsys.readouterr().err == "\ninterrupted\n"
     assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_what_a_terminal_would_obey_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.info("\x1b[2JLoaded\n\x9bowl.")
+    output.table(("MODEL",), [["\x1b]0;title\x07owl"]])
+    assert capsys.readouterr() == ("MODEL\n]0;titleowl\n", "[2JLoaded\nowl.\n")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from rich.status import Status
 
-from .output import Output, showable
+from .output import Output, harmless, showable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from lmstudio._sdk_models import LlmPredictionStats
 
-_CONTROLS: Final = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")
-"""What a terminal would obey, and a model has no business to write."""
 _LINE_ENDS: Final = "\r\n"
 
 
@@ -130,7 +127,7 @@ class Screen(Output):
 
     def _write(self, console: Console, text: str, style: str | None = None) -> None:
         if console.is_terminal:
-            text = _CONTROLS.sub("", text)
+            text = harmless(text)
         text = showable(text, console.file)
         if style is None:
             # Not through the console, which makes spaces of tabs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ _WIDE: Final = 10_000
 """Columns of a table for programs, which need every letter."""
 _DECIMAL: Final = ("B", "KB", "MB", "GB", "TB")
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_CONTROLS: Final = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")
 _LINES_OF_DOWNLOAD: Final = 10
 """So many lines tell of a download without a terminal."""
 
@@ -97,7 +99,9 @@ class Output:
     def _tell(self, level: str, text: str) -> None:
         if self.shows(level):
             # Names of models and texts of servers may contain what looks like markup.
-            self.err.print(showable(f"{_PREFIXES[level]}{text}", sys.stderr), style=_STYLES[level], markup=False)
+            self.err.print(
+                showable(harmless(f"{_PREFIXES[level]}{text}"), sys.stderr), style=_STYLES[level], markup=False
+            )
 
     # Data ------------------------------------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class Output:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=console, disable=not is_drawn, transient=True) as bar:
-            task = bar.add_task(description, total=1.0)
+            task = bar.add_task(harmless(description), total=1.0)
             yield lambda done: bar.update(task, completed=done)
 
     @contextmanager
@@ -157,7 +161,7 @@ class Output:
             TextColumn("{task.fields[state]}", markup=False),
         )
         with Progress(*columns, console=console, transient=True, expand=True) as bar:
-            task = bar.add_task(description, total=None, state="")
+            task = bar.add_task(harmless(description), total=None, state="")
             yield lambda update: bar.update(
                 task, completed=update.downloaded_bytes, total=update.total_bytes, state=_download_state(update)
             )
@@ -190,7 +194,7 @@ class Output:
         if not self.can_ask:
             raise LMStudioRuntimeError(otherwise)
         console = self.err
-        console.print(showable(f"{question} [{default}]: ", sys.stderr), end="", markup=False)
+        console.print(showable(harmless(f"{question} [{default}]: "), sys.stderr), end="", markup=False)
         line = sys.stdin.readline()
         if not line:
             console.print()
@@ -211,7 +215,7 @@ class Output:
             raise LMStudioRuntimeError(otherwise)
         console = self.err
         for number, option in enumerate(options, 1):
-            console.print(showable(f"{number:>3}  {option}", sys.stderr), markup=False)
+            console.print(showable(harmless(f"{number:>3}  {option}"), sys.stderr), markup=False)
         while True:
             console.print(f"{question} [1-{len(options)}]: ", end="", markup=False)
             line = sys.stdin.readline()
@@ -241,7 +245,12 @@ def _plain(text: str) -> str:
     """One line without what a table takes for markup."""
     from rich.markup import escape
 
-    return escape(" ".join(text.split()))
+    return escape(harmless(" ".join(text.split())))
+
+
+def harmless(text: str) -> str:
+    """*text* without what a terminal would obey, and names, models and servers have no business to say."""
+    return _CONTROLS.sub("", text)
 
 
 def showable(text: str, stream: Any) -> str:
