@@ -99,9 +99,7 @@ class Output:
     def _tell(self, level: str, text: str) -> None:
         if self.shows(level):
             # Names of models and texts of servers may contain what looks like markup.
-            self.err.print(
-                showable(harmless(f"{_PREFIXES[level]}{text}"), sys.stderr), style=_STYLES[level], markup=False
-            )
+            self.err.print(_on_stderr(f"{_PREFIXES[level]}{text}"), style=_STYLES[level], markup=False)
 
     # Data ------------------------------------------------------------------------------------------------------------
 
@@ -194,7 +192,7 @@ class Output:
         if not self.can_ask:
             raise LMStudioRuntimeError(otherwise)
         console = self.err
-        console.print(showable(harmless(f"{question} [{default}]: "), sys.stderr), end="", markup=False)
+        console.print(_on_stderr(f"{question} [{default}]: "), end="", markup=False)
         line = sys.stdin.readline()
         if not line:
             console.print()
@@ -215,7 +213,7 @@ class Output:
             raise LMStudioRuntimeError(otherwise)
         console = self.err
         for number, option in enumerate(options, 1):
-            console.print(showable(harmless(f"{number:>3}  {option}"), sys.stderr), markup=False)
+            console.print(_on_stderr(f"{number:>3}  {option}"), markup=False)
         while True:
             console.print(f"{question} [1-{len(options)}]: ", end="", markup=False)
             line = sys.stdin.readline()
@@ -239,6 +237,10 @@ def _download_state(update: DownloadProgressUpdate) -> str:
     hours, minutes = divmod(minutes, 60)
     left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
     return f"{state}, {disk_size(rate)}/s, {left} left"
+
+
+def _on_stderr(text: str) -> str:
+    return showable(harmless(text), sys.stderr)
 
 
 def _plain(text: str) -> str:
