@@ -299,6 +299,13 @@ def test_embed_prints_a_vector_per_line(shell: Shell, monkeypatch: pytest.Monkey
     assert json.loads(shell("embed")) == two
 
 
+@pytest.mark.parametrize("command", ["embed", "tokenize"])
+def test_what_is_piped_in_has_to_be_text(command: str, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xd8"), encoding="utf-8"))
+    shell(command, code=1)
+    assert "What is piped in is not text" in shell.err
+
+
 def test_tokenize_prints_or_counts_tokens(shell: Shell) -> None:
     shell("load", "owl")
     tokens = list(map(int, shell("tokenize", "a b c").split()))

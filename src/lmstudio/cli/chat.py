@@ -124,10 +124,7 @@ def _prompt(arguments: argparse.Namespace) -> str | None:
         if arguments.prompt is None and sys.stdout.isatty():
             return None
     elif stdin is not None:
-        try:
-            piped = stdin.read().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise LMStudioRuntimeError(f"What is piped in is not text: {error}.") from None
+        piped = choosing.read_piped().rstrip("\r\n")
     prompt = "\n\n".join(part for part in (arguments.prompt, piped) if part and part.strip())
     if not prompt:
         raise LMStudioRuntimeError(

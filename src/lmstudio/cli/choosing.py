@@ -112,10 +112,22 @@ def read_texts(given: Sequence[str]) -> list[str]:
     """The texts of the command line, else all of standard input as one.
 
     Raises:
-        LMStudioRuntimeError: there are none, and a terminal is the input.
+        LMStudioRuntimeError: there are none, and a terminal is the input; or what is piped in is not text.
     """
     if given:
         return list(given)
     if sys.stdin is None or sys.stdin.isatty():
         raise LMStudioRuntimeError("There is no text: give it as an argument, or pipe it in.")
-    return [sys.stdin.read()]
+    return [read_piped()]
+
+
+def read_piped() -> str:
+    """All of standard input.
+
+    Raises:
+        LMStudioRuntimeError: it is not text.
+    """
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise LMStudioRuntimeError(f"What is piped in is not text: {error}.") from None
