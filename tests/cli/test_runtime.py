@@ -193,3 +193,12 @@ def test_get_and_update(studio: tuple[Studio, Shell]) -> None:
     assert "Give --yes to update llama-cuda@1.9.0 to 1.11.0." in shell.err
     shell("runtime", "update", "--all", "--yes")
     assert server.done == [("download False", "1.11.0"), ("download True", "1.11.0")]
+
+
+def test_a_version_is_newer_than_its_candidates(studio: tuple[Studio, Shell]) -> None:
+    server, shell = studio
+    server.offered = [extension("llama-cuda", version) for version in ("1.9.1-rc.1", "1.9.1", "1.9.1-beta.2")]
+    assert shell("runtime", "update", "--dry-run") == "Would update llama-cuda@1.9.0 to 1.9.1.\n"
+    server.offered = [extension("llama-cuda", "1.9.0-rc.1")]
+    assert shell("runtime", "update", "--dry-run") == ""
+    assert "Nothing newer is offered." in shell.err

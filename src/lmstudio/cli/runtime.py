@@ -100,8 +100,10 @@ def _label(engine: Any) -> str:
 
 
 def _order(version: str) -> list[tuple[int, str]]:
-    """1.9 comes before 1.10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.findall(r"\d+|[a-z]+", version.lower())]
+    """1.9 comes before 1.10, and 1.10-rc.1 between them."""
+    parts = re.findall(r"\d+|[a-z]+", version.lower())
+    end = (-1, "~")  # after all words, and before all numbers
+    return [*((int(part), "") if part.isdecimal() else (-1, part) for part in parts), end]
 
 
 def _chosen(engines: Sequence[Any], arguments: argparse.Namespace, output: Output, *, is_latest: bool = False) -> Any:
