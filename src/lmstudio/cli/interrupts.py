@@ -1,4 +1,4 @@
-"""Ctrl-C."""
+"""What commands do at Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ def expect_loose_ends() -> None:
     """For a command that Ctrl-C has ended: say nothing of operations that were made and had not quite begun.
 
     Python warns of each coroutine that was never awaited, also of one that the synchronous API was about to run when
-    Ctrl-C struck. That goes when the exception has been dealt with.
+    Ctrl-C struck. It does so when the exception has been dealt with, which is after this.
     """
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
