@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from log_watchers import is_watched
 from patience import PATIENCE_SECONDS
 from programs import uncovered
 from surface.background import Background
@@ -18,7 +19,6 @@ import lmstudio as lms
 from lmstudio.__main__ import main
 from lmstudio.cli.log import _lines
 from lmstudio.server import ScriptedEngine, Server, diagnostics
-from lmstudio.server.core import ServerCore
 from lmstudio.server.diagnostics import Watcher
 
 if TYPE_CHECKING:
@@ -49,11 +49,6 @@ def server() -> Iterator[Server]:
     """A server for all tests."""
     with Server(engine=ScriptedEngine()) as server:
         yield server
-
-
-def is_watched(server: Server) -> bool:
-    assert isinstance(server.core, ServerCore)
-    return server.core.events.is_watched
 
 
 def predict(server: Server) -> None:

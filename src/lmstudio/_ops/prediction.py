@@ -398,8 +398,10 @@ class PredictionInFlight(ABC, Generic[ResultT]):
 
     def _fail(self, error: LMStudioError) -> None:
         if self._channel is not None and not self._channel.finished:
-            self.cancel()
-            self._channel.close()
+            if self._cancelled:  # the server knows
+                self._channel.close()
+            else:
+                self._channel.send_last(LlmChannelPredictToServerPacketCancel())
         self._error = fresh_copy(error)  # without the traceback, whose frames hold this prediction
         self._end()
 

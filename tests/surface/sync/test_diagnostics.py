@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from log_watchers import is_watched
 from patience import PATIENCE_SECONDS
 
 import lmstudio as lms
 from lmstudio.server import ScriptedEngine, Server
-from lmstudio.server.core import ServerCore
 from surface.background import Background
 from surface.fault_proxy import FaultProxy
 
@@ -23,11 +23,6 @@ def server() -> Iterator[Server]:
     """A server that several tests watch, one after the other."""
     with Server(engine=ScriptedEngine()) as server:
         yield server
-
-
-def is_watched(server: Server) -> bool:
-    assert isinstance(server.core, ServerCore)
-    return server.core.events.is_watched
 
 
 def content(event: lms.DiagnosticsLogEvent) -> str:

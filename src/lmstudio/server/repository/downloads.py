@@ -245,9 +245,9 @@ class Downloads:
         """A place in *folder* for what comes, perhaps with its beginning. Raises RequestError if it does not fit."""
         free_bytes, needed_bytes = await in_thread(partial(self._room, folder, option))
         if free_bytes < needed_bytes and self._interrupted.keys() - {option}:
-            others = [self._interrupted.pop(other) for other in tuple(self._interrupted) if other != option]
-            for parts in others:
-                await in_thread(parts.remove)
+            # One after the other: whoever cancels this leaves the rest to be removed later.
+            while others := self._interrupted.keys() - {option}:
+                await in_thread(self._interrupted.pop(others.pop()).remove)
             free_bytes, needed_bytes = await in_thread(partial(self._room, folder, option))
         if free_bytes < needed_bytes:
             raise _no_space(option, folder, free_bytes)
